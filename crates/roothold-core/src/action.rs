@@ -1,0 +1,111 @@
+//! What a call would touch, said before anything happens.
+
+use crate::path::FilePath;
+
+/// What would be done to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// List a directory, and walk below it.
+    List,
+    /// Learn size, times and mode of a file or directory.
+    Stat,
+    /// Read a file's bytes.
+    Read,
+    /// Create, replace or change a file or directory.
+    Write,
+    /// Use something that is not a file: the server's own description, or what a tool of the
+    /// embedding program defines.
+    Use,
+}
+
+impl Verb {
+    /// The stable name, as audit records and `explain` use it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Stat => "stat",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Use => "use",
+        }
+    }
+
+    /// The OAuth scope that the verb needs on files.
+    pub(crate) fn file_scope(self) -> Option<&'static str> {
+        match self {
+            Self::List | Self::Stat | Self::Read => Some("files:read"),
+            Self::Write => Some("files:write"),
+            Self::Use => None,
+        }
+    }
+}
+
+/// What would be touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A file or directory, by its public path.
+    File(FilePath),
+    /// Something else, by a name that means something to the tool; it ends up in the audit log,
+    /// so it must not hold secrets. `scope` is the OAuth scope that using it needs.
+    Named {
+        /// The name.
+        name: String,
+        /// The scope, if one is needed.
+        scope: Option<String>,
+    },
+}
+
+/// One thing that a call would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// What would be done.
+    pub verb: Verb,
+    /// To what.
+    pub target: Target,
+}
+
+impl Action {
+    /// An action on a file or directory.
+    pub fn file(verb: Verb, path: FilePath) -> Self {
+        Self { verb, target: Target::File(path) }
+    }
+
+    /// The use of something that is not a file, with the OAuth scope that it needs, if any.
+    pub fn named(name: impl Into<String>, scope: Option<&str>) -> Self {
+        Self {
+            verb: Verb::Use,
+            target: Target::Named { name: name.into(), scope: scope.map(str::to_owned) },
+        }
+    }
+
+    /// The target as the audit log shows it.
+    pub fn target_shown(&self) -> String {
+        match &self.target {
+            Target::File(path) => path.to_string(),
+            Target::Named { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// A non-empty list of actions: a call that touches nothing still says what it uses.
+#[derive(Debug, Clone)]
+pub struct Actions(Vec<Action>);
+
+impl Actions {
+    /// One action.
+    pub fn one(action: Action) -> Self {
+        Self(vec![action])
+    }
+
+    /// A first action and others after it.
+    pub fn many(first: Action, rest: impl IntoIterator<Item = Action>) -> Self {
+        let mut actions = vec![first];
+        actions.extend(rest);
+        Self(actions)
+    }
+
+    /// The actions, in the order in which the tool will receive their permits.
+    pub fn as_slice(&self) -> &[Action] {
+        &self.0
+    }
+}

@@ -1,0 +1,200 @@
+//! The log that is open for writing: options, errors, and the calls that the server makes.
+//!
+//! What it does not do: no call here decides whether the work it records may run; a caller that
+//! gets an error must refuse the work.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::chain::Head;
+use super::commit::{Admission, Shared};
+use super::escape::hex;
+use super::record::{AuthFailure, CallId, Entry, Intent, Outcome};
+use super::sink::{self, Sink};
+use super::{stamp, worker};
+
+/// When the lines of reads reach the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    /// Appended to the file before the answer is given.
+    #[default]
+    Written,
+    /// Kept in a bounded queue in memory that a thread writes out at least every 50 ms.
+    Queued,
+}
+
+/// How the log is kept.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// When the lines of reads reach the file.
+    pub reads: Reads,
+    /// The most bytes waiting in memory in queued mode; beyond it new intents are refused.
+    pub queue_bytes_max: usize,
+    /// The longest time that a written line is not yet synced to the disk.
+    pub fsync_interval: Duration,
+    /// The name of this replica, for the boot line.
+    pub replica: String,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            reads: Reads::Written,
+            queue_bytes_max: 4 * 1024 * 1024,
+            fsync_interval: Duration::from_secs(1),
+            replica: "local".to_owned(),
+        }
+    }
+}
+
+/// Why a record was not stored. The call that it stands for must be refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuditError {
+    /// The log's file or directory could not be made.
+    #[error("the audit log could not be opened: {0}; check the directory's owner and free space")]
+    Open(#[source] Arc<io::Error>),
+    /// The queue of unwritten lines is full.
+    #[error("the audit queue is full; try again in a moment")]
+    Full,
+    /// One record would be longer than [`LINE_BYTES_MAX`] bytes.
+    #[error("the call touches too much for one audit record; ask for fewer items")]
+    TooLong,
+    /// An earlier line could not be stored, or the log was closed.
+    #[error("the audit log is unavailable, so no call can be served: {0}")]
+    Unavailable(Arc<str>),
+}
+
+/// An append-only, hash-chained audit log of one boot of one replica.
+#[derive(Debug)]
+pub struct AuditLog {
+    shared: Arc<Shared>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
+}
+
+impl AuditLog {
+    /// Makes a new log file below `dir`, which is made if missing, and writes its boot line
+    /// durably.
+    pub fn open(dir: &Path, options: AuditOptions) -> Result<Self, AuditError> {
+        let open_error = |error| AuditError::Open(Arc::new(error));
+        let mut id = [0u8; 16];
+        getrandom::fill(&mut id).map_err(|error| open_error(io::Error::other(error)))?;
+        let boot = String::from_utf8_lossy(&hex::<16, 32>(&id)).into_owned();
+        let boot_us = stamp::now_us();
+        let (file, path) = sink::create(dir, boot_us, &boot).map_err(open_error)?;
+        Self::start(Box::new(file), path, options, &boot)
+    }
+
+    pub(super) fn start(
+        sink: Box<dyn Sink>,
+        path: PathBuf,
+        options: AuditOptions,
+        boot: &str,
+    ) -> Result<Self, AuditError> {
+        let version = env!("CARGO_PKG_VERSION");
+        let replica = options.replica.clone();
+        let shared = Arc::new(Shared::new(sink, options));
+        let entry = Entry::Boot { version, boot, replica: &replica };
+        let seq = shared.append(&entry, Admission::Always)?;
+        shared.write_to(seq)?;
+        shared.sync_to(seq)?;
+        let thread = worker::spawn(Arc::clone(&shared))
+            .map_err(|error| AuditError::Open(Arc::new(error)))?;
+        Ok(Self { shared, worker: Mutex::new(Some(thread)), path })
+    }
+
+    /// A fresh id for the next call.
+    pub fn next_call(&self) -> CallId {
+        self.shared.next_call()
+    }
+
+    /// Records what a call that changes nothing is about to do. The line is on disk at the
+    /// latest with the call's outcome, or after 100 ms if the call runs that long.
+    pub fn intent_read(&self, intent: &Intent<'_>) -> Result<(), AuditError> {
+        self.shared.append(&Entry::Intent(intent), Admission::IfRoom).map(drop)
+    }
+
+    /// Records what a call that changes something is about to do, and returns only when the
+    /// line is synced. This waits for the disk: call it where blocking is allowed.
+    pub fn intent_write(&self, intent: &Intent<'_>) -> Result<(), AuditError> {
+        let seq = self.shared.append(&Entry::Intent(intent), Admission::Always)?;
+        self.shared.write_to(seq)?;
+        self.shared.sync_to(seq)
+    }
+
+    /// Records how a call ended. In written mode the line, and all before it, is appended to
+    /// the file before this returns. In queued mode a full queue is written out, never refused.
+    pub fn outcome(&self, outcome: &Outcome<'_>) -> Result<(), AuditError> {
+        self.finish(&Entry::Outcome(outcome))
+    }
+
+    /// Records a request that was refused because nobody could be made of its credentials.
+    pub fn auth_failure(&self, failure: &AuthFailure<'_>) -> Result<(), AuditError> {
+        self.finish(&Entry::AuthFailure(failure))
+    }
+
+    fn finish(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
+        let seq = self.shared.append(entry, Admission::Always)?;
+        match self.shared.options.reads {
+            Reads::Written => self.shared.write_to(seq),
+            Reads::Queued => Ok(()),
+        }
+    }
+
+    /// Writes and syncs every line so far.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        let seq = self.shared.pending()?.last_seq();
+        self.shared.write_to(seq)?;
+        self.shared.sync_to(seq)
+    }
+
+    /// Writes the stop line, syncs, and ends the log's thread. Later records are refused;
+    /// closing again does nothing.
+    pub fn close(&self) -> Result<(), AuditError> {
+        {
+            let mut pending = self.shared.lock_pending()?;
+            if pending.closing {
+                return Ok(());
+            }
+            pending.closing = true;
+            self.shared.wake.notify_all();
+        }
+        let thread = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            self.shared.latch("the log's thread failed");
+        }
+        if self.shared.is_latched() {
+            return Err(self.shared.unavailable());
+        }
+        let seq = self.shared.append_stop()?;
+        self.shared.write_to(seq)?;
+        self.shared.sync_to(seq)
+    }
+
+    /// Whether records can be stored. Once false, it stays false until a restart.
+    pub fn is_healthy(&self) -> bool {
+        self.shared.pending().is_ok()
+    }
+
+    /// The number and hash of the last line that is safely on the disk, to be kept outside this
+    /// machine's reach. Waits for a sync that is under way; [`AuditLog::flush`] before it makes
+    /// the head the newest.
+    pub fn head(&self) -> Head {
+        self.shared.synced_head()
+    }
+
+    /// The file that this log writes. A host path: for the operator, never for callers.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        // A failure has been latched and reported to callers; there is nobody left to tell.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,35 @@
+//! The audit log: what was asked, what was decided and how it ended, as hash-chained JSON lines.
+//!
+//! One file per replica and boot. The first line is `boot`, the last of an orderly stop is
+//! `stop`, and each line carries the SHA-256 of itself and of the line before it, so that
+//! [`verify`] can name the first line that was changed, removed or added. The chain is not
+//! keyed: whoever can rewrite the whole file can make a new valid chain, so keep the [`Head`]s
+//! somewhere else and hand them to [`verify_against`].
+//!
+//! What it does not do: it decides nothing, rotates nothing, and never sees the content of a
+//! file, only the names of what was touched.
+//!
+//! **Invariant**: a line is on disk (written or synced, as configured) before the answer it
+//! stands for leaves the process; once a line could not be stored, every later call is refused.
+
+mod chain;
+mod commit;
+mod escape;
+mod log;
+mod read;
+mod record;
+mod sink;
+mod stamp;
+mod verify;
+mod worker;
+
+pub use chain::Head;
+pub use log::{AuditError, AuditLog, AuditOptions, Reads};
+pub use read::{Event, ReadAction, ReadError, Record, records};
+pub use record::{
+    Action, AuthFailure, CallId, Decision, Intent, LINE_BYTES_MAX, Outcome, STRING_BYTES_MAX,
+};
+pub use verify::{Broken, BrokenReason, Summary, verify, verify_against};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Where audit lines go: one new file, opened for appending, readable by its owner alone.
+//!
+//! **Invariant**: a file that exists is never opened, so no line is added to another's chain.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::stamp;
+
+/// The few things the log asks of its file; tests put failing ones in its place.
+pub(super) trait Sink: Send + Sync {
+    /// Writes some of `bytes` at the end and returns how many.
+    fn append(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Makes everything that was appended durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts the file back to `len` bytes, to take away half a line.
+    fn cut_back(&self, len: u64) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file: &File = self;
+        file.write(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut_back(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+/// Makes the directory if it is missing, and in it the file of this boot.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the audit directory is the operator's and lies outside every root: the gate does not reach it"
+)]
+pub(super) fn create(dir: &Path, boot_us: u64, boot: &str) -> io::Result<(File, PathBuf)> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let random = boot.get(..8).unwrap_or(boot);
+    let path = dir.join(format!("audit-{}-{random}.jsonl", stamp::compact(boot_us)));
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    // Without this, a power cut could lose the file's name although its lines were synced.
+    File::open(dir)?.sync_all()?;
+    Ok((file, path))
+}

@@ -1,0 +1,86 @@
+//! What one call may use: bytes of answer, entries, time; and the flag that cancels it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::fault::{Fault, FaultKind};
+
+/// The limits of one call.
+///
+/// Blocking work asks [`Budget::check`] once per entry or block, so that a cancelled or overdue
+/// call ends within one of them.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// The largest text answer, in bytes.
+    pub result_bytes_max: usize,
+    /// The most entries that one answer holds.
+    pub entries_max: usize,
+    deadline: Instant,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Budget {
+    /// A budget that starts now.
+    pub fn new(result_bytes_max: usize, entries_max: usize, time: Duration) -> Self {
+        Self {
+            result_bytes_max,
+            entries_max,
+            deadline: Instant::now() + time,
+            cancelled: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// The same call with another limit on its answer; time and cancellation are shared.
+    #[must_use]
+    pub fn with_result_bytes_max(&self, bytes: usize) -> Self {
+        Self { result_bytes_max: bytes, ..self.clone() }
+    }
+
+    /// When the time is up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Tells the work to stop at its next check.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work may go on.
+    ///
+    /// # Errors
+    /// `Cancelled` or `Timeout`.
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Fault::new(FaultKind::Cancelled, "the call was cancelled"));
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Fault::new(
+                FaultKind::Timeout,
+                "the call ran out of time; ask for less, such as a smaller directory or range",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_budget_stops_every_clone() {
+        let budget = Budget::new(1, 1, Duration::from_mins(1));
+        let clone = budget.with_result_bytes_max(7);
+        assert!(clone.check().is_ok());
+        budget.cancel();
+        assert_eq!(clone.check().unwrap_err().kind(), FaultKind::Cancelled);
+    }
+
+    #[test]
+    fn an_overdue_budget_says_so() {
+        let budget = Budget::new(1, 1, Duration::ZERO);
+        assert_eq!(budget.check().unwrap_err().kind(), FaultKind::Timeout);
+    }
+}

@@ -1,0 +1,21 @@
+//! What can be done with files: every function takes a [`Permit`](crate::Permit) and a
+//! [`Budget`](crate::Budget).
+//!
+//! Nothing here formats an answer for a client; the server's tools do. Results are values with
+//! their partial problems, so that ten unreadable folders do not hide the other thousand.
+
+mod info;
+mod list;
+mod read;
+mod text;
+mod walk;
+
+pub use crate::gate::entries::EntryKind;
+pub use info::{FileInfo, Timestamp, info};
+pub use list::{Listed, Listing, SizedEntry, list, list_with_sizes};
+pub use read::{Bytes, read_whole};
+pub use text::{Resume, TextPage, TextRange, json_len, read_text};
+pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The gate: the one way from a [`Permit`] to bytes on disk.
+//!
+//! Every access is one `openat2` below the root's handle with `RESOLVE_BENEATH |
+//! RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV`, never a path string. A path is opened first with
+//! `RESOLVE_NO_SYMLINKS`: when that succeeds, what was opened is what its name says, and the
+//! decision that was made on the name holds. When a link is met, the link is resolved below the
+//! root, the real path is decided on again, and *that* path is opened without links; so a link
+//! named `a.md` to `.env` is `.env`, whoever swaps what meanwhile.
+//!
+//! Only regular files and directories are served: opened `O_NONBLOCK`, then looked at.
+//!
+//! **Invariant**: no handle leaves this module for which policy was not asked about the path
+//! that the kernel resolved.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat};
+use rustix::io::Errno;
+
+use crate::action::Verb;
+use crate::fault::{Fault, FaultKind, Rule};
+use crate::path::shown;
+use crate::policy::{Permit, join, normalised, outside_roots};
+use crate::roots::{Hardlinks, Root, below};
+
+pub(crate) mod entries;
+
+/// How often a resolution that a concurrent rename disturbed (`EAGAIN`) is tried again.
+const RETRIES_MAX: usize = 64;
+
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// An opened file or directory that policy allowed.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) handle: OwnedFd,
+    pub(crate) stat: Stat,
+    /// The real path below the root, without links and without `..`.
+    pub(crate) rel: Vec<u8>,
+}
+
+/// What the caller of [`open`] can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    File,
+    Directory,
+    Either,
+}
+
+/// Opens what a permit allows, for reading.
+///
+/// # Errors
+/// `Denied` where policy says no to what was really opened, or the path leads outside;
+/// `NotFound`; `Unsupported` for what is neither file nor directory, or is not what was wanted.
+pub(crate) fn open(permit: &Permit, want: Want) -> Result<Opened, Fault> {
+    let flags = if want == Want::Either { LOOK } else { READ };
+    open_with(permit, flags, want).map_err(|fault| hide_existence(permit, fault))
+}
+
+fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault> {
+    let (root, _) = permit.root()?;
+    let asked = permit.rel();
+    let exact = normalised(asked).ok_or_else(outside_roots)?;
+    for _ in 0..RETRIES_MAX {
+        let has_dot_dot = exact != asked;
+        // The kernel resolves `..`, after the links before it: text cannot.
+        let first = if has_dot_dot { Err(Errno::LOOP) } else { open_exact(root, &exact, flags) };
+        let (handle, rel) = match first {
+            Ok(handle) => (handle, exact.clone()),
+            Err(Errno::LOOP) => match resolve(root, asked) {
+                Ok(real) => {
+                    // Decided before it is opened: opening a device can have effects of its own.
+                    permit.decide_again(&real, matches!(want, Want::Directory | Want::Either))?;
+                    match open_exact(root, &real, flags) {
+                        Ok(handle) => (handle, real),
+                        Err(Errno::LOOP | Errno::AGAIN) => continue,
+                        Err(errno) => return Err(refusal(errno, permit)),
+                    }
+                }
+                Err(Errno::AGAIN) => continue,
+                Err(errno) => return Err(refusal(errno, permit)),
+            },
+            Err(Errno::AGAIN) => continue,
+            Err(errno) => return Err(refusal(errno, permit)),
+        };
+        let stat = fstat(&handle).map_err(|errno| refusal(errno, permit))?;
+        return check(permit, root, Opened { handle, stat, rel }, want);
+    }
+    Err(Fault::new(FaultKind::Busy, "the path is being renamed all the time; try again"))
+}
+
+/// The checks that need the opened thing: its kind, its names, and policy once more.
+fn check(permit: &Permit, root: &Root, opened: Opened, want: Want) -> Result<Opened, Fault> {
+    let kind = kind_of(&opened.stat);
+    let is_directory = kind == FileType::Directory;
+    permit.decide_again(&opened.rel, is_directory)?;
+    if permit.wants_directory() && !is_directory {
+        return Err(not_found(permit));
+    }
+    match (kind, want) {
+        (FileType::Directory, Want::File) => {
+            return Err(unsupported("it is a directory; use list_directory or directory_tree"));
+        }
+        (FileType::Directory, _) => return Ok(opened),
+        (_, Want::Directory) => return Err(not_found(permit)),
+        (FileType::RegularFile, _) => {}
+        _ => return Err(unsupported("it is neither a regular file nor a directory")),
+    }
+    if opened.stat.st_nlink > 1
+        && root.hardlinks() == Hardlinks::Deny
+        && permit.verb() != Verb::List
+    {
+        let rule = Rule { name: "hardlinks", detail: None };
+        return Err(Fault::denied(
+            rule,
+            "the file has several names, one of which may be excluded; copy it to a file of its own",
+        ));
+    }
+    Ok(opened)
+}
+
+/// Opens one entry of a directory that was opened through the gate, without following a link.
+///
+/// The caller has decided on the entry's path.
+pub(crate) fn open_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    openat2(
+        directory,
+        name,
+        READ | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        Mode::empty(),
+        BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+/// A directory that turned out to be a mount point: opened if the root names it.
+pub(crate) fn open_allowed_mount(
+    permit: &Permit,
+    rel: &[u8],
+) -> Result<Result<OwnedFd, Errno>, Fault> {
+    let (root, _) = permit.root()?;
+    Ok(open_exact(root, rel, READ | OFlags::DIRECTORY))
+}
+
+fn open_exact(root: &Root, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let (base, _, rest) = root.base(rel);
+    openat2(base, or_dot(rest), flags, Mode::empty(), BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
+/// Where a path with links or `..` really leads, below the root: the kernel resolves it, and
+/// says where it came out.
+fn resolve(root: &Root, rel: &[u8]) -> Result<Vec<u8>, Errno> {
+    let (base, prefix, rest) = root.base(rel);
+    let handle = openat2(base, or_dot(rest), LOOK, Mode::empty(), BENEATH)?;
+    let (found, above) = (link_of(&handle)?, link_of(base)?);
+    // Not below: a directory that was moved out of the root while it was resolved.
+    let found = below(&above, &found).ok_or(Errno::XDEV)?;
+    Ok(join(prefix, found))
+}
+
+fn or_dot(rel: &[u8]) -> &[u8] {
+    if rel.is_empty() { b"." } else { rel }
+}
+
+/// Where an open handle is now, as the kernel sees it, without the leading slash.
+fn link_of(handle: impl AsFd) -> Result<Vec<u8>, Errno> {
+    let number = std::os::fd::AsRawFd::as_raw_fd(&handle.as_fd());
+    let link = readlinkat(rustix::fs::CWD, format!("/proc/self/fd/{number}"), Vec::new())?;
+    link.into_bytes().strip_prefix(b"/").map(<[u8]>::to_vec).ok_or(Errno::XDEV)
+}
+
+/// Whether `openat2` and `/proc/self/fd` work here; asked once, at start.
+pub(crate) fn probe(directory: &OwnedFd) -> Result<(), Errno> {
+    let handle = openat2(directory, ".", LOOK, Mode::empty(), BENEATH)?;
+    link_of(&handle).map(drop)
+}
+
+/// Opens a mount point that the configuration names; the only place that crosses one.
+pub(crate) fn open_mount(directory: &OwnedFd, rel: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    openat2(directory, rel, LOOK | OFlags::DIRECTORY, Mode::empty(), resolve)
+}
+
+pub(crate) fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// A file that policy hides must look the same whether it exists or not.
+fn hide_existence(permit: &Permit, fault: Fault) -> Fault {
+    if !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
+        return fault;
+    }
+    let visible = || {
+        let rel = normalised(permit.rel())?;
+        permit.decide_again(&rel, false).err()
+    };
+    visible().unwrap_or(fault)
+}
+
+fn refusal(errno: Errno, permit: &Permit) -> Fault {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => not_found(permit),
+        Errno::XDEV => outside_roots(),
+        Errno::LOOP => Fault::invalid(
+            "the path goes through too many symbolic links, or through a link of the kernel's own",
+        ),
+        Errno::ACCESS | Errno::PERM => Fault::denied(
+            Rule { name: "file_mode", detail: None },
+            "the operating system refuses it to the user that runs the server",
+        ),
+        Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => {
+            unsupported("it is neither a regular file nor a directory")
+        }
+        Errno::NAMETOOLONG => Fault::invalid("the path is too long for the file system"),
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR => {
+            Fault::new(FaultKind::Busy, "too many files are open just now; try again")
+                .with_source(errno)
+        }
+        other => Fault::internal(other),
+    }
+}
+
+fn not_found(permit: &Permit) -> Fault {
+    /// Enough to recognise a path by; a message must not carry a whole one of 4 KiB.
+    const SHOWN_CHARS_MAX: usize = 200;
+    let Ok((root, _)) = permit.root() else { return outside_roots() };
+    let path = shown(&join(root.public(), permit.rel()));
+    let short: String = path.chars().take(SHOWN_CHARS_MAX).collect();
+    let dots = if short.len() < path.len() { "…" } else { "" };
+    let what = if permit.verb() == Verb::List { "directory" } else { "file or directory" };
+    Fault::not_found(format!(
+        "no such {what}: {short}{dots}; list its parent directory to see what is there"
+    ))
+}
+
+fn unsupported(public: &str) -> Fault {
+    Fault::new(FaultKind::Unsupported, public)
+}

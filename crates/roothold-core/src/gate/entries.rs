@@ -1,0 +1,125 @@
+//! The entries of one opened directory, as few system calls as there are buffers to fill.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FileType, RawDir, statat};
+
+use crate::budget::Budget;
+use crate::fault::Fault;
+
+/// About five hundred names a system call; the C library uses as much.
+const BUFFER_BYTES: usize = 32 * 1024;
+
+/// What an entry is, without following a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, whatever it leads to.
+    Symlink,
+    /// A FIFO, socket or device: listed, never opened.
+    Other,
+}
+
+impl EntryKind {
+    /// The stable name, as answers use it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Other => "other",
+        }
+    }
+
+    pub(crate) fn of(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The names of a directory in one buffer, so that a hundred thousand of them are not as many
+/// allocations.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    names: Vec<u8>,
+    index: Vec<(u32, u16, EntryKind)>,
+}
+
+impl Entries {
+    /// Reads all entries that `keep` keeps, sorted by the bytes of their names.
+    ///
+    /// # Errors
+    /// A system error as `Internal`, or the budget's own.
+    pub(crate) fn read(
+        directory: impl AsFd,
+        budget: &Budget,
+        mut keep: impl FnMut(&[u8], EntryKind) -> bool,
+    ) -> Result<Self, Fault> {
+        let mut entries = Self::default();
+        let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
+        let mut raw = RawDir::new(directory.as_fd(), &mut buffer);
+        while let Some(entry) = raw.next() {
+            let entry = entry.map_err(Fault::internal)?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not say; ask, without following.
+                FileType::Unknown => {
+                    match statat(directory.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                        Err(_) => continue,
+                    }
+                }
+                known => known,
+            };
+            let kind = EntryKind::of(kind);
+            if keep(name, kind) {
+                entries.push(name, kind);
+            }
+            if entries.index.len() % 1024 == 1023 {
+                budget.check()?;
+            }
+        }
+        let Self { names, index } = &mut entries;
+        index.sort_unstable_by(|a, b| slice(names, *a).cmp(slice(names, *b)));
+        Ok(entries)
+    }
+
+    fn push(&mut self, name: &[u8], kind: EntryKind) {
+        // NAME_MAX is 255 bytes, and 4 GiB of names in one directory is past every other limit.
+        let (Ok(start), Ok(len)) = (u32::try_from(self.names.len()), u16::try_from(name.len()))
+        else {
+            return;
+        };
+        self.names.extend_from_slice(name);
+        self.index.push((start, len, kind));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<(&[u8], EntryKind)> {
+        let entry = *self.index.get(at)?;
+        Some((slice(&self.names, entry), entry.2))
+    }
+
+    /// The first position whose name is at least `name`.
+    pub(crate) fn position_from(&self, name: &[u8]) -> usize {
+        self.index.partition_point(|entry| slice(&self.names, *entry) < name)
+    }
+}
+
+fn slice(names: &[u8], (start, len, _): (u32, u16, EntryKind)) -> &[u8] {
+    &names[start as usize..start as usize + len as usize]
+}

@@ -1,0 +1,75 @@
+//! The proof that policy said yes, which carries what it said yes to.
+
+use super::{Policy, RootRules, outside_roots};
+use crate::action::Verb;
+use crate::fault::Fault;
+use crate::roots::Root;
+
+/// Proof that [`Policy::decide`] allowed one action; only it can make one.
+///
+/// The functions that touch bytes take the path from the permit, never again from the input, so
+/// what was checked is what is opened.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    policy: Policy,
+    verb: Verb,
+    file: Option<Placed>,
+}
+
+#[derive(Debug, Clone)]
+struct Placed {
+    root: usize,
+    rel: Vec<u8>,
+    wants_directory: bool,
+}
+
+impl Permit {
+    pub(super) fn named(policy: Policy, verb: Verb) -> Self {
+        Self { policy, verb, file: None }
+    }
+
+    pub(super) fn file(
+        policy: Policy,
+        verb: Verb,
+        root: usize,
+        rel: Vec<u8>,
+        wants_directory: bool,
+    ) -> Self {
+        Self { policy, verb, file: Some(Placed { root, rel, wants_directory }) }
+    }
+
+    /// What was allowed.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// The policy that allowed it.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The root and its rules.
+    ///
+    /// # Errors
+    /// A denial, if the permit is for something that is not a file: a file function was handed
+    /// the wrong permit.
+    pub(crate) fn root(&self) -> Result<(&Root, &RootRules), Fault> {
+        let placed = self.file.as_ref().ok_or_else(outside_roots)?;
+        Ok((self.policy.0.roots.at(placed.root), &self.policy.0.rules[placed.root]))
+    }
+
+    /// The path below the root as it was asked for, `..` included; empty for the root itself.
+    pub(crate) fn rel(&self) -> &[u8] {
+        self.file.as_ref().map_or(&[], |placed| &placed.rel)
+    }
+
+    pub(crate) fn wants_directory(&self) -> bool {
+        self.file.as_ref().is_some_and(|placed| placed.wants_directory)
+    }
+
+    /// Decides again, on the path that was really opened and with what it turned out to be.
+    pub(crate) fn decide_again(&self, rel: &[u8], is_directory: bool) -> Result<(), Fault> {
+        let (_, rules) = self.root()?;
+        rules.decide(self.verb, rel, Some(is_directory))
+    }
+}

@@ -1,0 +1,163 @@
+//! The patterns that hold in one root: the policy's, which see the public path, and the root's
+//! own, which see the path below it.
+
+use super::spec::{PolicyError, PolicySpec};
+use super::verb_rule;
+use crate::action::Verb;
+use crate::fault::{Fault, Rule};
+use crate::pattern::{PatternError, PatternSet};
+use crate::roots::{Access, Root};
+
+/// Patterns of the policy and of the root, kept apart because they see different paths.
+#[derive(Debug)]
+struct Pair {
+    public: PatternSet,
+    /// `None`: the root adds nothing to the policy.
+    below: Option<PatternSet>,
+}
+
+/// The compiled rules of one root.
+#[derive(Debug)]
+pub(crate) struct RootRules {
+    public: Vec<u8>,
+    access: Access,
+    read: Pair,
+    write: Pair,
+    exclude: Pair,
+    write_exclude: PatternSet,
+}
+
+type Compile = fn(&[String]) -> Result<PatternSet, PatternError>;
+
+impl RootRules {
+    pub(super) fn compile(spec: &PolicySpec, root: &Root) -> Result<Self, PolicyError> {
+        let own = root.patterns();
+        let build = |compile: Compile, key: &str, patterns: &[String]| {
+            compile(patterns).map_err(|source| PolicyError::Pattern { key: key.to_owned(), source })
+        };
+        let in_root = |key: &str| format!("[[roots]] `{}` {key}", root.name());
+        let pair = |compile: Compile, key: &str, public: &[String], below: Option<&Vec<String>>| {
+            let public = build(compile, &format!("policy.{key}"), public)?;
+            let below = below.map(|below| build(compile, &in_root(key), below)).transpose()?;
+            Ok::<_, PolicyError>(Pair { public, below })
+        };
+        let allowing: Compile = |patterns| PatternSet::allowing(patterns);
+        let excluding: Compile = |patterns| PatternSet::excluding(patterns);
+        Ok(Self {
+            public: root.public().to_vec(),
+            access: root.access(),
+            read: pair(allowing, "read", &spec.read, own.read.as_ref())?,
+            write: pair(allowing, "write", &spec.write, own.write.as_ref())?,
+            exclude: pair(excluding, "exclude", &spec.exclude, Some(&own.exclude))?,
+            write_exclude: build(excluding, &in_root("write_exclude"), &own.write_exclude)?,
+        })
+    }
+
+    /// Decides one verb on a path below the root (normalised, without `..`).
+    ///
+    /// `is_directory` is `None` before anything was opened.
+    pub(crate) fn decide(
+        &self,
+        verb: Verb,
+        rel: &[u8],
+        is_directory: Option<bool>,
+    ) -> Result<(), Fault> {
+        let public = self.public_of(rel);
+        if let Some(pattern) = self.excluded(&public, rel) {
+            let rule = Rule { name: "exclude", detail: Some(pattern.to_owned()) };
+            return Err(Fault::denied(
+                rule,
+                "excluded from every tool; leave it, or ask the operator",
+            ));
+        }
+        match verb {
+            Verb::List | Verb::Use => Ok(()),
+            // Before opening, a path may turn out to be a directory, which anyone may look at.
+            Verb::Stat if is_directory != Some(false) => Ok(()),
+            Verb::Stat => {
+                self.visible(&public, rel).then_some(()).ok_or_else(|| no_pattern(Verb::Read))
+            }
+            Verb::Read => {
+                self.readable(&public, rel).then_some(()).ok_or_else(|| no_pattern(Verb::Read))
+            }
+            Verb::Write => self.decide_write(&public, rel),
+        }
+    }
+
+    fn decide_write(&self, public: &[u8], rel: &[u8]) -> Result<(), Fault> {
+        if self.access == Access::ReadOnly {
+            let rule = Rule { name: "access", detail: Some("ro".to_owned()) };
+            return Err(Fault::denied(
+                rule,
+                "this root is read-only; write to another root, see listRoots",
+            ));
+        }
+        if rel.is_empty() {
+            let rule = Rule { name: "root_itself", detail: None };
+            return Err(Fault::denied(rule, "a root itself is never written, moved or deleted"));
+        }
+        if let Some(pattern) = self.write_exclude.covering(rel) {
+            let rule = Rule { name: "write_exclude", detail: Some(pattern.to_owned()) };
+            return Err(Fault::denied(rule, "it can be read at most; write elsewhere"));
+        }
+        if self.writable_by_pattern(public, rel) { Ok(()) } else { Err(no_pattern(Verb::Write)) }
+    }
+
+    fn excluded(&self, public: &[u8], rel: &[u8]) -> Option<&str> {
+        let below = self.exclude.below.as_ref();
+        self.exclude.public.covering(public).or_else(|| below.and_then(|set| set.covering(rel)))
+    }
+
+    /// Whether an entry below a directory that is not excluded is excluded itself: one check
+    /// per entry of a walk, instead of one per component.
+    pub(crate) fn excludes_entry(&self, public: &[u8], rel: &[u8]) -> bool {
+        self.exclude.public.matches(public)
+            || self.exclude.below.as_ref().is_some_and(|set| set.matches(rel))
+    }
+
+    /// Whether a file that is not excluded shows: it can be read or written.
+    pub(crate) fn visible(&self, public: &[u8], rel: &[u8]) -> bool {
+        self.readable(public, rel)
+            || (self.access == Access::ReadWrite
+                && self.writable_by_pattern(public, rel)
+                && self.write_exclude.covering(rel).is_none())
+    }
+
+    /// Whether a file that is not excluded can be read.
+    pub(crate) fn readable(&self, public: &[u8], rel: &[u8]) -> bool {
+        self.read.allows(public, rel)
+    }
+
+    fn writable_by_pattern(&self, public: &[u8], rel: &[u8]) -> bool {
+        self.write.allows(public, rel)
+    }
+
+    /// The public path, without its leading slash, of a path below the root.
+    pub(crate) fn public_of(&self, rel: &[u8]) -> Vec<u8> {
+        join(&self.public, rel)
+    }
+}
+
+impl Pair {
+    fn allows(&self, public: &[u8], rel: &[u8]) -> bool {
+        self.public.matches(public) && self.below.as_ref().is_none_or(|set| set.matches(rel))
+    }
+}
+
+/// Two path pieces joined by a slash, either of which may be empty.
+pub(crate) fn join(above: &[u8], below: &[u8]) -> Vec<u8> {
+    match (above.is_empty(), below.is_empty()) {
+        (true, _) => below.to_vec(),
+        (_, true) => above.to_vec(),
+        _ => [above, b"/", below].concat(),
+    }
+}
+
+fn no_pattern(verb: Verb) -> Fault {
+    let name = verb_rule(verb);
+    let hint = match verb {
+        Verb::Write => "no write pattern covers this path; listRoots shows the access policy",
+        _ => "no read pattern covers this path; listRoots shows the access policy",
+    };
+    Fault::denied(Rule { name, detail: None }, hint)
+}

@@ -1,0 +1,190 @@
+use super::*;
+use crate::testing::{Workspace, decide, policy};
+use crate::{Access, RootSpec, Scopes};
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// The example that the design is told by.
+fn demo(workspace: &Workspace) -> Policy {
+    let spec = PolicySpec {
+        read: strings(&["*.md", "*.json", "*.yaml"]),
+        write: strings(&["workspace/**/*"]),
+        exclude: strings(&[".env", "credentials.*", "*.key"]),
+    };
+    let project = RootSpec {
+        uri: "file:///workspace/mcp-demo".to_owned(),
+        access: Access::ReadWrite,
+        ..workspace.root("project")
+    };
+    let templates =
+        RootSpec { uri: "file:///shared/templates".to_owned(), ..workspace.root("templates") };
+    policy(&[project, templates], spec)
+}
+
+fn denying_rule(policy: &Policy, verb: Verb, path: &str) -> Option<&'static str> {
+    decide(policy, verb, path).err().map(|fault| fault.rule().map_or("", |rule| rule.name))
+}
+
+#[test]
+fn the_demo_is_decided_as_it_is_told() {
+    let workspace = Workspace::new();
+    let policy = demo(&workspace);
+    let cases = [
+        ("/workspace/mcp-demo/README.md", None, None),
+        ("/workspace/mcp-demo/src/main.rs", Some("read"), None),
+        ("/workspace/mcp-demo/README.MD", Some("read"), None),
+        ("/workspace/mcp-demo/notes.md/secret.bin", Some("read"), None),
+        ("/workspace/mcp-demo/.env.json", None, None),
+        ("/workspace/mcp-demo/.env", Some("exclude"), Some("exclude")),
+        ("/workspace/mcp-demo/prod.key/a.md", Some("exclude"), Some("exclude")),
+        ("/workspace/mcp-demo/CREDENTIALS.json", Some("exclude"), Some("exclude")),
+        ("/shared/templates/base.yaml", None, Some("access")),
+        ("/shared/other/base.yaml", Some("roots"), Some("roots")),
+        ("/workspace/mcp-demo-evil/README.md", Some("roots"), Some("roots")),
+        ("/etc/passwd", Some("roots"), Some("roots")),
+        ("/workspace/mcp-demo", Some("read"), Some("root_itself")),
+    ];
+    for (path, read, write) in cases {
+        assert_eq!(denying_rule(&policy, Verb::Read, path), read, "read {path}");
+        assert_eq!(denying_rule(&policy, Verb::Write, path), write, "write {path}");
+    }
+    assert_eq!(denying_rule(&policy, Verb::List, "/workspace/mcp-demo"), None);
+    assert_eq!(denying_rule(&policy, Verb::List, "/workspace/mcp-demo/prod.key"), Some("exclude"));
+}
+
+#[test]
+fn dot_dot_is_decided_on_where_it_leads() {
+    let workspace = Workspace::new();
+    let policy = demo(&workspace);
+    let escape = "/workspace/mcp-demo/../../etc/passwd.md";
+    assert_eq!(denying_rule(&policy, Verb::Read, escape), Some("roots"));
+    let excluded = "/workspace/mcp-demo/sub/../.env";
+    assert_eq!(denying_rule(&policy, Verb::Read, excluded), Some("exclude"));
+    assert_eq!(denying_rule(&policy, Verb::Read, "/workspace/mcp-demo/a/../b.md"), None);
+    assert_eq!(
+        denying_rule(&policy, Verb::Read, "/workspace/../workspace/mcp-demo/b.md"),
+        Some("roots")
+    );
+}
+
+#[test]
+fn a_relative_path_needs_a_single_root() {
+    let workspace = Workspace::new();
+    let fault = decide(&demo(&workspace), Verb::Read, "README.md").unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Invalid);
+    assert!(fault.public().contains("/workspace/mcp-demo, /shared/templates"));
+    assert!(decide(&workspace.policy(), Verb::Read, "README.md").is_ok());
+}
+
+#[test]
+fn a_root_narrows_the_policy_and_never_widens_it() {
+    let workspace = Workspace::new();
+    let mut root = RootSpec { access: Access::ReadWrite, ..workspace.root("work") };
+    root.patterns.read = Some(strings(&["*.txt"]));
+    root.patterns.exclude = strings(&["/vault/**", "**/.git"]);
+    root.patterns.write_exclude = strings(&["protected/**"]);
+    let spec = PolicySpec { read: strings(&["work/pub/**", "*.md"]), ..PolicySpec::default() };
+    let policy = policy(&[root], spec);
+    let read = |path| denying_rule(&policy, Verb::Read, path);
+    assert_eq!(read("/work/pub/a.txt"), None);
+    assert_eq!(read("/work/a.txt"), Some("read"));
+    assert_eq!(read("/work/a.md"), Some("read"));
+    assert_eq!(read("/work/vault/a.txt"), Some("exclude"));
+    assert_eq!(read("/work/a/.GIT/b.txt"), Some("exclude"));
+    assert_eq!(denying_rule(&policy, Verb::Write, "/work/protected/p.txt"), Some("write_exclude"));
+    assert_eq!(
+        denying_rule(&policy, Verb::Write, "/work/x/../PROTECTED/p.txt"),
+        Some("write_exclude")
+    );
+}
+
+fn principals(policy_of: &Workspace, list: &[PrincipalSpec]) -> Policy {
+    let roots = Roots::open(&[policy_of.root("work"), policy_of.root("other")]).unwrap();
+    Policy::new(roots, PolicySpec::default(), list).unwrap()
+}
+
+#[test]
+fn a_principal_has_what_its_entry_grants() {
+    let workspace = Workspace::new();
+    let alice = PrincipalSpec {
+        name: "alice".to_owned(),
+        scopes: Some(strings(&["files:read"])),
+        roots: Some(strings(&["work"])),
+        tools: Some(strings(&["read_text_file"])),
+    };
+    let policy = principals(&workspace, &[alice]);
+    let ask = |name: &str, scopes, tool, verb, path| {
+        let actions = Actions::one(Action::file(verb, FilePath::parse(path).unwrap()));
+        let answer = policy.decide(&Principal::new(name, scopes), tool, &actions);
+        answer.err().map(|fault| fault.rule().unwrap().name)
+    };
+    let all = || Scopes::parse("files:read files:write");
+    assert_eq!(ask("alice", all(), "read_text_file", Verb::Read, "/work/a"), None);
+    assert_eq!(ask("alice", all(), "read_text_file", Verb::Read, "/other/a"), Some("roots"));
+    assert_eq!(ask("alice", all(), "list_directory", Verb::Read, "/work/a"), Some("tools"));
+    assert_eq!(
+        ask("alice", all(), "read_text_file", Verb::Write, "/work/a"),
+        Some("principal_scopes")
+    );
+    assert_eq!(
+        ask("alice", Scopes::parse("jobs:manage"), "read_text_file", Verb::Read, "/work/a"),
+        Some("scopes")
+    );
+    assert_eq!(ask("bob", all(), "read_text_file", Verb::Read, "/work/a"), Some("principals"));
+    assert_eq!(policy.roots_of(&Principal::new("alice", all())).count(), 1);
+    assert_eq!(policy.roots_of(&Principal::new("bob", all())).count(), 0);
+    assert!(!policy.grants_tool(&Principal::new("bob", all()), "read_text_file"));
+}
+
+#[test]
+fn all_missing_scopes_are_named_at_once() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy();
+    let file = |verb| Action::file(verb, FilePath::parse("/work/a").unwrap());
+    let actions = Actions::many(
+        file(Verb::Read),
+        [file(Verb::Write), Action::named("x", Some("jobs:manage"))],
+    );
+    let fault = policy.decide(&Principal::new("a", Scopes::parse("")), "t", &actions).unwrap_err();
+    assert_eq!(fault.missing_scopes(), Some("files:read files:write jobs:manage"));
+}
+
+#[test]
+fn a_bad_configuration_names_its_key() {
+    let workspace = Workspace::new();
+    let roots = Roots::open(&[workspace.root("work")]).unwrap();
+    let bad = PolicySpec { read: strings(&["!*.md"]), ..PolicySpec::default() };
+    let error = Policy::new(roots.clone(), bad, &[]).unwrap_err().to_string();
+    assert!(error.starts_with("policy.read: the pattern `!*.md`"), "{error}");
+    let lost = PrincipalSpec {
+        name: "a".to_owned(),
+        roots: Some(strings(&["nowhere"])),
+        ..PrincipalSpec::default()
+    };
+    let error = Policy::new(roots, PolicySpec::default(), &[lost]).unwrap_err().to_string();
+    assert!(error.contains("there is no root `nowhere`"), "{error}");
+}
+
+#[test]
+fn overlapping_or_missing_roots_are_refused() {
+    let workspace = Workspace::new();
+    workspace.file("work/sub/a", "").link("alias", "work/sub");
+    let outer = workspace.root("work");
+    let inner = RootSpec {
+        uri: "file:///elsewhere".to_owned(),
+        path: workspace.disk("alias"),
+        ..workspace.root("x")
+    };
+    let error = Roots::open(&[outer.clone(), inner]).unwrap_err().to_string();
+    assert!(error.contains("overlap by directory"), "{error}");
+    let same_uri = RootSpec { uri: "file:///work/sub".to_owned(), ..workspace.root("y") };
+    let error = Roots::open(&[outer.clone(), same_uri]).unwrap_err().to_string();
+    assert!(error.contains("overlap by uri"), "{error}");
+    let missing = RootSpec { path: workspace.disk("nowhere"), ..workspace.root("z") };
+    let error = Roots::open(&[missing]).unwrap_err().to_string();
+    assert!(error.contains("does not exist"), "{error}");
+    assert!(Roots::open(&[RootSpec { path: "/proc".into(), ..outer }]).is_err());
+    assert!(Roots::open(&[]).is_err());
+}

@@ -1,0 +1,385 @@
+//! The granted directories: a public URI for callers, a private directory that only the kernel
+//! handle refers to.
+//!
+//! **Invariant**: after [`Roots::open`] a root is its open handle. Nothing looks its path up
+//! again, so a directory that is renamed, or a link that is retargeted, changes nothing.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat};
+use rustix::io::Errno;
+
+use crate::path::FilePath;
+
+/// What the callers of a root can do there at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Nothing can be changed, whatever the patterns say.
+    #[default]
+    ReadOnly,
+    /// What the write patterns cover can be changed.
+    ReadWrite,
+}
+
+/// What to do with a file that has more than one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hardlinks {
+    /// Refuse it: its other name may be excluded, or outside.
+    Deny,
+    /// Serve it: a laptop's package stores are full of them.
+    Allow,
+}
+
+/// A root as the configuration writes it.
+#[derive(Debug, Clone)]
+pub struct RootSpec {
+    /// The public `file:///…` URI.
+    pub uri: String,
+    /// A name for people.
+    pub name: String,
+    /// What it holds, for agents.
+    pub description: String,
+    /// The directory on disk; never shown to callers.
+    pub path: PathBuf,
+    /// Read-only unless said otherwise.
+    pub access: Access,
+    /// Patterns of the root itself.
+    pub patterns: RootPatterns,
+    /// What to do with files that have several names.
+    pub hardlinks: Hardlinks,
+    /// Directories below the root that may be mount points, relative to it.
+    pub mounts: Vec<String>,
+}
+
+/// Patterns relative to a root, which narrow the policy there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RootPatterns {
+    /// What may be read, of what the policy allows.
+    pub read: Option<Vec<String>>,
+    /// What may be written, of what the policy allows.
+    pub write: Option<Vec<String>>,
+    /// What is excluded here too.
+    pub exclude: Vec<String>,
+    /// What is never written.
+    pub write_exclude: Vec<String>,
+}
+
+/// Why the roots are refused; each names the key and the mend, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// There is no root.
+    #[error(
+        "no root is configured; add a [[roots]] entry with a path, or name a directory on the command line"
+    )]
+    None,
+    /// The URI is not usable.
+    #[error("[[roots]] `{root}` uri: {reason}; write file:///name")]
+    Uri {
+        /// Which root.
+        root: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The directory cannot be opened.
+    #[error("[[roots]] `{root}` path: {path} {reason}")]
+    Path {
+        /// Which root.
+        root: String,
+        /// The directory, as configured. This text is for the operator.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// Two roots overlap.
+    #[error(
+        "[[roots]] `{first}` and `{second}` overlap by {by}; make one of them an exclude or a narrower root"
+    )]
+    Overlap {
+        /// One root.
+        first: String,
+        /// The other.
+        second: String,
+        /// `uri` or `directory`.
+        by: &'static str,
+    },
+    /// A mount that was named cannot be used.
+    #[error("[[roots]] `{root}` mounts: `{mount}` {reason}")]
+    Mount {
+        /// Which root.
+        root: String,
+        /// The mount, as configured.
+        mount: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The kernel cannot confine.
+    #[error(
+        "this kernel or its seccomp profile refuses openat2 ({0}); Linux 5.6 or later is needed"
+    )]
+    Openat2(Errno),
+}
+
+/// An opened root.
+#[derive(Debug)]
+pub struct Root {
+    uri: String,
+    name: String,
+    description: String,
+    public: Vec<u8>,
+    access: Access,
+    patterns: RootPatterns,
+    hardlinks: Hardlinks,
+    directory: OwnedFd,
+    /// Allowed mounts, deepest first.
+    mounts: Vec<(Vec<u8>, OwnedFd)>,
+}
+
+impl Root {
+    /// Opens the directory of a specification.
+    ///
+    /// # Errors
+    /// A [`RootError`] that names the root.
+    pub fn open(spec: &RootSpec) -> Result<Self, RootError> {
+        let public = parse_uri(spec)?;
+        let directory = open_directory(spec)?;
+        let mut mounts = spec
+            .mounts
+            .iter()
+            .map(|mount| open_mount(spec, &directory, mount))
+            .collect::<Result<Vec<_>, _>>()?;
+        mounts.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
+        Ok(Self {
+            uri: crate::path::uri(&public),
+            name: spec.name.clone(),
+            description: spec.description.clone(),
+            public,
+            access: spec.access,
+            patterns: spec.patterns.clone(),
+            hardlinks: spec.hardlinks,
+            directory,
+            mounts,
+        })
+    }
+
+    /// The public URI.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The name for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it holds, for agents.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The path of the URI, without its leading slash.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// What can be done here at most.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The root's own patterns.
+    pub fn patterns(&self) -> &RootPatterns {
+        &self.patterns
+    }
+
+    pub(crate) fn hardlinks(&self) -> Hardlinks {
+        self.hardlinks
+    }
+
+    /// The handle below which `rel` lies (the root's own, or an allowed mount's), where that
+    /// handle is below the root, and the rest of `rel` below it.
+    pub(crate) fn base<'a>(&self, rel: &'a [u8]) -> (BorrowedFd<'_>, &[u8], &'a [u8]) {
+        for (at, mount) in &self.mounts {
+            if let Some(rest) = below(at, rel) {
+                return (mount.as_fd(), at, rest);
+            }
+        }
+        (self.directory.as_fd(), &[], rel)
+    }
+
+    /// The part of a public path (without leading slash) below this root, if it lies in it.
+    pub(crate) fn below<'a>(&self, public: &'a [u8]) -> Option<&'a [u8]> {
+        below(&self.public, public)
+    }
+}
+
+/// The rest of `path` below `above`, by whole components.
+pub(crate) fn below<'a>(above: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    if above.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(above)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
+
+/// All roots, in the order of the configuration.
+#[derive(Debug, Clone)]
+pub struct Roots(Arc<[Arc<Root>]>);
+
+impl Roots {
+    /// Opens every root.
+    ///
+    /// # Errors
+    /// A [`RootError`]: no root, one that cannot be opened, two that overlap by URI or by
+    /// directory, or a kernel that cannot confine.
+    pub fn open(specs: &[RootSpec]) -> Result<Self, RootError> {
+        if specs.is_empty() {
+            return Err(RootError::None);
+        }
+        let roots = specs
+            .iter()
+            .map(|spec| Root::open(spec).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        crate::gate::probe(&roots[0].directory).map_err(RootError::Openat2)?;
+        refuse_overlap(&roots)?;
+        Ok(Self(roots.into()))
+    }
+
+    /// The roots in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Root>> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is always at least one root")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn at(&self, at: usize) -> &Arc<Root> {
+        &self.0[at]
+    }
+
+    /// The position of a root by name or URI.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|root| root.name == name || root.uri == name)
+    }
+}
+
+fn parse_uri(spec: &RootSpec) -> Result<Vec<u8>, RootError> {
+    let refuse = |reason: String| RootError::Uri { root: spec.name.clone(), reason };
+    let path = FilePath::parse_uri(&spec.uri).map_err(|fault| refuse(fault.public().to_owned()))?;
+    if path.as_bytes().split(|byte| *byte == b'/').any(|component| component == b"..") {
+        return Err(refuse("it holds `..`".to_owned()));
+    }
+    Ok(path.as_bytes().to_vec())
+}
+
+fn open_directory(spec: &RootSpec) -> Result<OwnedFd, RootError> {
+    let refuse = |reason: String| RootError::Path {
+        root: spec.name.clone(),
+        path: spec.path.clone(),
+        reason,
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, &spec.path, flags, Mode::empty()).map_err(|errno| {
+        refuse(match errno {
+            Errno::NOENT => "does not exist; create it or correct the key".to_owned(),
+            Errno::NOTDIR => "is not a directory; name the directory that holds it".to_owned(),
+            Errno::ACCESS => {
+                "cannot be opened by the user that runs this process; grant it access".to_owned()
+            }
+            other => format!("cannot be opened: {other}"),
+        })
+    })?;
+    if is_kernel_file_system(&spec.path) {
+        return Err(refuse("is a file system of the kernel; files there are not data".to_owned()));
+    }
+    Ok(directory)
+}
+
+/// procfs, sysfs, devtmpfs and their like hold switches and secrets, not files
+/// (magic numbers from `linux/magic.h`). `O_PATH` handles cannot be asked, so it is opened again.
+fn is_kernel_file_system(path: &Path) -> bool {
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    const DEBUGFS: u64 = 0x6462_6720;
+    const TRACEFS: u64 = 0x7472_6163;
+    const SECURITYFS: u64 = 0x7363_6673;
+    const CGROUP: u64 = 0x0027_e0eb;
+    const CGROUP2: u64 = 0x6367_7270;
+    const DEVPTS: u64 = 0x1cd1;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let kind = openat(CWD, path, flags, Mode::empty())
+        .and_then(|handle| fstatfs(&handle))
+        .map(|stat| stat.f_type);
+    let is_dev = path == Path::new("/dev");
+    is_dev
+        || kind.is_ok_and(|kind| {
+            let kind = u64::try_from(kind).unwrap_or_default();
+            [PROC, SYSFS, DEBUGFS, TRACEFS, SECURITYFS, CGROUP, CGROUP2, DEVPTS].contains(&kind)
+        })
+}
+
+fn open_mount(
+    spec: &RootSpec,
+    directory: &OwnedFd,
+    mount: &str,
+) -> Result<(Vec<u8>, OwnedFd), RootError> {
+    let refuse = |reason: String| RootError::Mount {
+        root: spec.name.clone(),
+        mount: mount.to_owned(),
+        reason,
+    };
+    let path = FilePath::from_bytes(mount.as_bytes())
+        .map_err(|fault| refuse(fault.public().to_owned()))?;
+    let climbs = path.as_bytes().split(|byte| *byte == b'/').any(|component| component == b"..");
+    if path.is_absolute() || climbs || path.as_bytes().is_empty() {
+        return Err(refuse("must be a path below the root, without `..`".to_owned()));
+    }
+    let handle = crate::gate::open_mount(directory, path.as_bytes())
+        .map_err(|errno| refuse(format!("cannot be opened: {errno}")))?;
+    Ok((path.as_bytes().to_vec(), handle))
+}
+
+fn refuse_overlap(roots: &[Arc<Root>]) -> Result<(), RootError> {
+    let overlap = |first: &Root, second: &Root, by| RootError::Overlap {
+        first: first.name.clone(),
+        second: second.name.clone(),
+        by,
+    };
+    let chains = roots.iter().map(|root| ancestors(root)).collect::<Vec<_>>();
+    for (at, first) in roots.iter().enumerate() {
+        for (other, second) in roots.iter().enumerate().filter(|(other, _)| *other != at) {
+            if other > at
+                && (first.below(&second.public).is_some() || second.below(&first.public).is_some())
+            {
+                return Err(overlap(first, second, "uri"));
+            }
+            // `first` lies in `second` if the directory of `second` is among those above `first`.
+            if chains[other].first().is_some_and(|own| chains[at].contains(own)) {
+                return Err(overlap(first, second, "directory"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Device and inode of the root and of each directory above it.
+fn ancestors(root: &Root) -> Vec<(u64, u64)> {
+    let identity = |stat: &Stat| (stat.st_dev, stat.st_ino);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(stat) = fstat(&root.directory) else { return Vec::new() };
+    let mut chain = vec![identity(&stat)];
+    let mut handle = openat(&root.directory, "..", flags, Mode::empty()).ok();
+    while let Some(current) = handle {
+        let Ok(stat) = fstat(&current) else { break };
+        if chain.last() == Some(&identity(&stat)) {
+            break;
+        }
+        chain.push(identity(&stat));
+        handle = openat(&current, "..", flags, Mode::empty()).ok();
+    }
+    chain
+}
