@@ -107,7 +107,7 @@ impl Fault {
 
     /// A denial by a rule. The text must not tell whether the target exists.
     pub fn denied(rule: Rule, hint: &str) -> Self {
-        let public = format!("denied by rule {rule}: {hint}");
+        let public = format!("rule {rule}: {hint}");
         Self { kind: FaultKind::Denied, public, rule: Some(rule), source: None }
     }
 

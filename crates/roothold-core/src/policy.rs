@@ -109,6 +109,20 @@ impl Policy {
         tool: &str,
         actions: &Actions,
     ) -> Result<Vec<Permit>, Fault> {
+        self.decide_each(principal, tool, actions)?.into_iter().collect()
+    }
+
+    /// Decides every action of a call whose parts do not depend on each other: a denial of one
+    /// is that one's.
+    ///
+    /// # Errors
+    /// What concerns the whole call: an unknown principal, a tool that is not granted, scopes.
+    pub fn decide_each(
+        &self,
+        principal: &Principal,
+        tool: &str,
+        actions: &Actions,
+    ) -> Result<Vec<Result<Permit, Fault>>, Fault> {
         let grant = self.grant(principal)?;
         if grant.is_some_and(|grant| !grant.allows_tool(tool)) {
             let rule = Rule { name: "tools", detail: None };
@@ -118,7 +132,7 @@ impl Policy {
             ));
         }
         check_scopes(principal, grant, actions)?;
-        actions.as_slice().iter().map(|action| self.decide_one(grant, action)).collect()
+        Ok(actions.as_slice().iter().map(|action| self.decide_one(grant, action)).collect())
     }
 
     fn grant(&self, principal: &Principal) -> Result<Option<&Grant>, Fault> {

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::chain::Head;
+use super::checkpoint::{self, CheckpointKey};
 use super::commit::{Admission, Shared};
 use super::escape::hex;
 use super::record::{AuthFailure, CallId, Entry, Intent, Outcome};
@@ -73,6 +74,7 @@ pub struct AuditLog {
     shared: Arc<Shared>,
     worker: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
+    boot: String,
 }
 
 impl AuditLog {
@@ -103,7 +105,7 @@ impl AuditLog {
         shared.sync_to(seq)?;
         let thread = worker::spawn(Arc::clone(&shared))
             .map_err(|error| AuditError::Open(Arc::new(error)))?;
-        Ok(Self { shared, worker: Mutex::new(Some(thread)), path })
+        Ok(Self { shared, worker: Mutex::new(Some(thread)), path, boot: boot.to_owned() })
     }
 
     /// A fresh id for the next call.
@@ -184,6 +186,15 @@ impl AuditLog {
     /// the head the newest.
     pub fn head(&self) -> Head {
         self.shared.synced_head()
+    }
+
+    /// Syncs every line so far and returns a signed statement of the head, one line of JSON
+    /// without its end, to be sent where whoever owns this machine cannot change it. This waits
+    /// for the disk: call it where blocking is allowed.
+    pub fn checkpoint(&self, key: &CheckpointKey) -> Result<String, AuditError> {
+        self.flush()?;
+        let log = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(checkpoint::sign(key, &self.boot, &log, stamp::now_us(), &self.head()))
     }
 
     /// The file that this log writes. A host path: for the operator, never for callers.

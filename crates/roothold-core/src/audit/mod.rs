@@ -3,8 +3,8 @@
 //! One file per replica and boot. The first line is `boot`, the last of an orderly stop is
 //! `stop`, and each line carries the SHA-256 of itself and of the line before it, so that
 //! [`verify`] can name the first line that was changed, removed or added. The chain is not
-//! keyed: whoever can rewrite the whole file can make a new valid chain, so keep the [`Head`]s
-//! somewhere else and hand them to [`verify_against`].
+//! keyed: whoever can rewrite the whole file can make a new valid chain, so keep signed
+//! [`Checkpoint`]s somewhere else and hand their [`Head`]s to [`verify_against`].
 //!
 //! What it does not do: it decides nothing, rotates nothing, and never sees the content of a
 //! file, only the names of what was touched.
@@ -13,6 +13,7 @@
 //! stands for leaves the process; once a line could not be stored, every later call is refused.
 
 mod chain;
+mod checkpoint;
 mod commit;
 mod escape;
 mod log;
@@ -24,6 +25,7 @@ mod verify;
 mod worker;
 
 pub use chain::Head;
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, CheckpointPublicKey};
 pub use log::{AuditError, AuditLog, AuditOptions, Reads};
 pub use read::{Event, ReadAction, ReadError, Record, records};
 pub use record::{

@@ -93,6 +93,9 @@ pub struct ReadAction {
     pub verb: String,
     /// What it would be done to.
     pub target: String,
+    /// The rule that denied it, where the call went on without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
 }
 
 /// Why a line could not be read.
@@ -111,27 +114,38 @@ pub enum ReadError {
     },
 }
 
-/// Iterates over the records of a log, in order. After an error it goes on with the next line.
+/// Iterates over the records of a log, in order. After a line that is no record it goes on with
+/// the next; after a failure of the input it ends.
 pub fn records(mut input: impl BufRead) -> impl Iterator<Item = Result<Record, ReadError>> {
     let mut buffer = Vec::new();
     let mut line = 0;
-    std::iter::from_fn(move || match next_line(&mut input, &mut buffer) {
-        Ok(Line::End) => None,
-        Err(error) => Some(Err(error.into())),
-        Ok(found) => {
-            line += 1;
-            let reason = match found {
-                Line::Whole => match serde_json::from_slice(&buffer) {
-                    Ok(record) => return Some(Ok(record)),
-                    Err(error) => error.to_string(),
-                },
-                Line::Partial => "it is cut off".to_owned(),
-                Line::TooLong => "it is too long".to_owned(),
-                Line::End => return None,
-            };
-            Some(Err(ReadError::Line { line, reason }))
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        line += 1;
+        match next_line(&mut input, &mut buffer) {
+            Ok(Line::End) => None,
+            Ok(found) => Some(record(found, &buffer, line)),
+            Err(error) => {
+                failed = true;
+                Some(Err(error.into()))
+            }
         }
     })
+}
+
+fn record(found: Line, buffer: &[u8], line: u64) -> Result<Record, ReadError> {
+    let reason = match found {
+        Line::Whole => match serde_json::from_slice(buffer) {
+            Ok(record) => return Ok(record),
+            Err(error) => error.to_string(),
+        },
+        Line::Partial | Line::End => "it is cut off".to_owned(),
+        Line::TooLong => "it is too long".to_owned(),
+    };
+    Err(ReadError::Line { line, reason })
 }
 
 /// What [`next_line`] found.

@@ -39,6 +39,8 @@ pub struct Action<'a> {
     pub verb: &'a str,
     /// What it would be done to, by its public name.
     pub target: &'a str,
+    /// The rule that denied it, where the call goes on without it.
+    pub denied: Option<&'a str>,
 }
 
 /// What the policy said.
@@ -143,6 +145,9 @@ fn push_intent(out: &mut Vec<u8>, intent: &Intent<'_>) {
         }
         push_field(out, b"{\"verb\":", action.verb);
         push_field(out, b",\"target\":", action.target);
+        if let Some(rule) = action.denied {
+            push_field(out, b",\"denied\":", rule);
+        }
         out.push(b'}');
     }
     out.extend_from_slice(match intent.decision {

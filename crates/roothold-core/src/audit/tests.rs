@@ -17,10 +17,10 @@ use super::record::{
 };
 use super::sink::Sink;
 use super::verify::{Broken, BrokenReason, Summary, verify, verify_against};
-use super::{Event, records};
+use super::{Checkpoint, CheckpointKey, Event, records};
 
 const ACTIONS: &[Action<'_>] =
-    &[Action { verb: "read", target: "file:///workspace/mcp-demo/README.md" }];
+    &[Action { verb: "read", target: "file:///workspace/mcp-demo/README.md", denied: None }];
 
 fn intent(call: CallId) -> Intent<'static> {
     Intent {
@@ -100,11 +100,11 @@ fn log_in_memory(options: AuditOptions) -> (AuditLog, Arc<Memory>) {
     (log, memory)
 }
 
-/// Waits until `done`, for at most two seconds.
+/// Waits until `done`, for at most ten seconds.
 fn eventually(done: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(2), "it did not happen in two seconds");
+        assert!(start.elapsed() < Duration::from_secs(10), "it did not happen in ten seconds");
         std::thread::sleep(Duration::from_millis(2));
     }
     start.elapsed()

@@ -13,6 +13,8 @@ use super::read::{Event, Line, Record, next_line};
 /// What an intact log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
+    /// The random id of the boot, as checkpoints of this log repeat it.
+    pub boot: String,
     /// All lines.
     pub lines: u64,
     /// Calls that were decided.
@@ -120,6 +122,7 @@ pub fn verify_against(mut input: impl BufRead, heads: &[Head]) -> Result<Summary
 /// What is known after the lines so far.
 struct Check {
     lines: u64,
+    boot: String,
     heads: BTreeMap<u64, String>,
     open_calls: HashSet<u64>,
     counts: [u64; 4],
@@ -137,6 +140,7 @@ impl Check {
     fn new(heads: &[Head]) -> Self {
         Self {
             lines: 0,
+            boot: String::new(),
             heads: heads.iter().map(|head| (head.seq, head.hash.clone())).collect(),
             open_calls: HashSet::new(),
             counts: [0; 4],
@@ -184,7 +188,7 @@ impl Check {
 
     fn count(&mut self, event: &Event) {
         match event {
-            Event::Boot { .. } => {}
+            Event::Boot { boot, .. } => self.boot.clone_from(boot),
             Event::Intent { call, decision, .. } => {
                 self.counts[INTENTS] += 1;
                 if decision == "allow" {
@@ -211,6 +215,7 @@ impl Check {
             return Err(BrokenReason::HeadMissing(seq));
         }
         Ok(Summary {
+            boot: self.boot,
             lines: self.lines,
             intents: self.counts[INTENTS],
             outcomes: self.counts[OUTCOMES],

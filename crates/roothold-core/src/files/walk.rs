@@ -14,7 +14,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::gate::entries::{Entries, EntryKind};
 use crate::gate::{self, Want};
 use crate::path::shown;
-use crate::policy::Permit;
+use crate::policy::{Permit, RootRules};
 
 /// How many directories deep a walk goes below its start: one handle is open per level.
 pub const WALK_DEPTH_MAX: usize = 128;
@@ -43,6 +43,15 @@ pub struct WalkEntry<'a> {
     pub kind: EntryKind,
     /// 0 for the entries of the directory where the walk began.
     pub depth: usize,
+    rel: &'a [u8],
+    rules: &'a RootRules,
+}
+
+impl WalkEntry<'_> {
+    /// Whether the entry could be read; an entry that can only be written shows, too.
+    pub fn is_readable(&self) -> bool {
+        self.rules.readable(self.public, self.rel)
+    }
 }
 
 /// What to do with an entry of a walk.
@@ -119,6 +128,7 @@ impl<'a> Walk<'a> {
         &mut self,
         mut visit: impl FnMut(&WalkEntry<'_>) -> Result<Visit, Fault>,
     ) -> Result<bool, Fault> {
+        let (_, rules) = self.permit.root()?;
         loop {
             let depth = self.frames.len();
             let Some(frame) = self.frames.last_mut() else { return Ok(true) };
@@ -140,6 +150,8 @@ impl<'a> Walk<'a> {
                 name,
                 kind,
                 depth: depth - 1,
+                rel: &self.rel,
+                rules,
             };
             match visit(&entry)? {
                 Visit::Stop => return Ok(false),

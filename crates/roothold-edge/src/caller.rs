@@ -1,0 +1,139 @@
+//! Who sent the request that a handler is serving, and what the handler may tell the front about it.
+//!
+//! It decides nothing: a handler's policy decides, and says through [`Caller::require_scopes`] that
+//! a wider credential would have been allowed.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use roothold_core::Principal;
+
+/// The authenticated sender of one request.
+#[derive(Debug)]
+pub struct Caller {
+    principal: Principal,
+    request_id: Box<str>,
+    remote: IpAddr,
+    traceparent: Option<Box<str>>,
+    received: Instant,
+    missing_scopes: OnceLock<Box<[String]>>,
+}
+
+impl Caller {
+    pub(crate) fn new(
+        principal: Principal,
+        request_id: Box<str>,
+        remote: IpAddr,
+        traceparent: Option<Box<str>>,
+        received: Instant,
+    ) -> Self {
+        let missing_scopes = OnceLock::new();
+        Self { principal, request_id, remote, traceparent, received, missing_scopes }
+    }
+
+    /// Who was authenticated.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The id of the HTTP request: `X-Request-Id` where the balancer sent a sound one, else made
+    /// here. It is echoed in the answer, and is not the JSON-RPC id.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The remote address of the connection: the balancer's, where there is one.
+    pub fn remote(&self) -> IpAddr {
+        self.remote
+    }
+
+    /// The `traceparent` header of the HTTP request, where it is well formed (W3C Trace Context).
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
+    }
+
+    /// When the head of the request had arrived.
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+
+    /// Says that the request was denied for want of these scopes, all of which it needs. The front
+    /// then answers HTTP 403 with an `insufficient_scope` challenge, unless a stream has begun. The
+    /// first call counts.
+    pub fn require_scopes(&self, scopes: &[&str]) {
+        let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        self.missing_scopes.get_or_init(|| scopes);
+    }
+
+    pub(crate) fn missing_scopes(&self) -> Option<&[String]> {
+        self.missing_scopes.get().map(|scopes| &**scopes)
+    }
+}
+
+/// Finds the caller of a request in the extensions of its `RequestContext`.
+///
+/// It is there for every request that came through the front, on both ways.
+pub fn caller(extensions: &rmcp::model::Extensions) -> Option<Arc<Caller>> {
+    if let Some(caller) = extensions.get::<Arc<Caller>>() {
+        return Some(Arc::clone(caller));
+    }
+    extensions.get::<http::request::Parts>()?.extensions.get::<Arc<Caller>>().cloned()
+}
+
+/// Reads a `traceparent` of version 00, or nothing: a malformed one starts a new trace.
+pub(crate) fn parse_traceparent(value: &[u8]) -> Option<Box<str>> {
+    let sound = value.len() == 55
+        && value.starts_with(b"00-")
+        && value[35] == b'-'
+        && value[52] == b'-'
+        && hex(&value[3..35])
+        && hex(&value[36..52])
+        && hex(&value[53..55])
+        && value[3..35].iter().any(|&byte| byte != b'0')
+        && value[36..52].iter().any(|&byte| byte != b'0');
+    if !sound {
+        return None;
+    }
+    std::str::from_utf8(value).ok().map(Box::from)
+}
+
+fn hex(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_taken_only_when_well_formed() {
+        let sound = b"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        assert_eq!(parse_traceparent(sound).as_deref(), std::str::from_utf8(sound).ok());
+        for bad in [
+            &b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"[..],
+            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            b"ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            b"00-0AF7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            b"00-ff..",
+            b"",
+        ] {
+            assert!(parse_traceparent(bad).is_none());
+        }
+    }
+
+    #[test]
+    fn the_first_missing_scopes_count() {
+        let caller = Caller::new(
+            Principal::local(),
+            "1".into(),
+            IpAddr::from([127, 0, 0, 1]),
+            None,
+            Instant::now(),
+        );
+        assert!(caller.missing_scopes().is_none());
+        caller.require_scopes(&["files:write"]);
+        caller.require_scopes(&["jobs:manage"]);
+        assert_eq!(caller.missing_scopes().unwrap(), ["files:write"]);
+    }
+}

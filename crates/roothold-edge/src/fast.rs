@@ -1,0 +1,184 @@
+//! The fast path: a request that wants one answer goes straight to the handler, without a
+//! transport, a task or a channel of its own.
+//!
+//! It serves no notifications and no requests to the client: what needs those takes rmcp's way.
+//! Invariant: a handler whose client has gone is told so and runs on to its end; it is never
+//! dropped halfway.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::StatusCode;
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    ClientCapabilities, ClientRequest, ErrorCode, ErrorData, Extensions, Implementation,
+    InitializeRequestParams, ProtocolVersion, RequestId, RequestMetaObject, ServerJsonRpcMessage,
+    ServerResult,
+};
+use rmcp::service::{
+    Peer, RequestContext, RoleServer, RunningService, RxJsonRpcMessage, Service, TxJsonRpcMessage,
+    serve_directly,
+};
+use rmcp::transport::Transport;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::era::{Era, OLDER};
+use crate::stamp::Stamped;
+
+/// The handler with one peer for each revision.
+pub(crate) struct FastPath<H: ServerHandler> {
+    handler: Arc<Stamped<H>>,
+    modern: Running<H>,
+    older: Vec<Running<H>>,
+    detached: TaskTracker,
+}
+
+type Running<H> = RunningService<RoleServer, Arc<Stamped<H>>>;
+
+/// One call on its way to the handler.
+pub(crate) struct Call {
+    pub(crate) id: RequestId,
+    pub(crate) request: ClientRequest,
+    pub(crate) meta: RequestMetaObject,
+    pub(crate) extensions: Extensions,
+}
+
+impl<H: ServerHandler> FastPath<H> {
+    /// Makes the peers. `detached` counts the handlers whose client has gone.
+    pub(crate) fn new(handler: Arc<Stamped<H>>, detached: TaskTracker) -> Self {
+        let start = |version: ProtocolVersion| {
+            let capabilities = ClientCapabilities::default();
+            let mut init = InitializeRequestParams::new(capabilities, Implementation::default());
+            init.protocol_version = version;
+            serve_directly(Arc::clone(&handler), NoTransport, Some(init))
+        };
+        let modern = start(ProtocolVersion::V_2026_07_28);
+        let older = OLDER.into_iter().map(start).collect();
+        Self { handler, modern, older, detached }
+    }
+
+    /// Runs one call and returns its answer with the HTTP status of its revision.
+    pub(crate) async fn run(&self, era: Era, call: Call) -> (StatusCode, Bytes) {
+        let peer: &Peer<RoleServer> = match era {
+            Era::Older(at) => self.older[at].peer(),
+            Era::Modern | Era::Inline => self.modern.peer(),
+        };
+        let mut context = RequestContext::new(call.id.clone(), peer.clone());
+        context.meta = call.meta;
+        context.extensions = call.extensions;
+        let ct = context.ct.clone();
+        let handler = Arc::clone(&self.handler);
+        let handling = async move { handler.handle_request(call.request, context).await };
+        let handling = Handling {
+            future: Some(AssertUnwindSafe(handling).catch_unwind().boxed()),
+            ct,
+            detached: &self.detached,
+        };
+        match handling.await {
+            Ok(Ok(result)) => {
+                (StatusCode::OK, encode(&ServerJsonRpcMessage::response(result, call.id)))
+            }
+            Ok(Err(error)) => {
+                let status = if era == Era::Modern { status_of(&error) } else { StatusCode::OK };
+                (status, encode(&ServerJsonRpcMessage::error(error, Some(call.id))))
+            }
+            Err(_panic) => {
+                tracing::error!("a handler panicked");
+                let error = ErrorData::internal_error("the server failed on this request", None);
+                (StatusCode::OK, encode(&ServerJsonRpcMessage::error(error, Some(call.id))))
+            }
+        }
+    }
+}
+
+fn encode(message: &ServerJsonRpcMessage) -> Bytes {
+    let encoded = serde_json::to_vec(message);
+    Bytes::from(encoded.unwrap_or_else(|error| {
+        tracing::error!(%error, "a result cannot be written as JSON");
+        br#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"the result cannot be written as JSON"}}"#
+            .to_vec()
+    }))
+}
+
+/// The HTTP status of an error in revision 2026-07-28. `-32602` is a 400 only for the envelope's
+/// `_meta`, which the front has checked before.
+fn status_of(error: &ErrorData) -> StatusCode {
+    match error.code {
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
+        | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
+        | ErrorCode::HEADER_MISMATCH => StatusCode::BAD_REQUEST,
+        ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    }
+}
+
+type Handled = std::thread::Result<Result<ServerResult, ErrorData>>;
+
+/// A running handler; dropped before its end, it is cancelled and finishes on a task of its own.
+struct Handling<'a> {
+    future: Option<BoxFuture<'static, Handled>>,
+    ct: CancellationToken,
+    detached: &'a TaskTracker,
+}
+
+impl Future for Handling<'_> {
+    type Output = Handled;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
+        let this = self.get_mut();
+        let Some(future) = &mut this.future else { return Poll::Pending };
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            this.future = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Handling<'_> {
+    fn drop(&mut self) {
+        // as in rmcp, the token is cancelled at the end in any case: clones of it may be waited on
+        self.ct.cancel();
+        if let Some(future) = self.future.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            self.detached.spawn_on(future.map(|_| ()), &runtime);
+        }
+    }
+}
+
+/// The transport of the shared peers: nothing ever comes in, and nothing can go out.
+struct NoTransport;
+
+/// A handler asked something of the client on a request that cannot carry it.
+#[derive(Debug, thiserror::Error)]
+#[error("this request has no stream to the client; requests to it need a session")]
+struct NoStream;
+
+impl Transport<RoleServer> for NoTransport {
+    type Error = NoStream;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), NoStream>> + Send + 'static {
+        let asks = matches!(item, TxJsonRpcMessage::<RoleServer>::Request(_));
+        std::future::ready(if asks { Err(NoStream) } else { Ok(()) })
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let never: Infallible = std::future::pending().await;
+        match never {}
+    }
+
+    async fn close(&mut self) -> Result<(), NoStream> {
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The end of an answer: told once, when its last byte was handed over or its client had gone.
+//!
+//! It measures; it changes nothing of the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::conn::ConnState;
+use crate::observer::{MethodClass, Observer, RequestFinished};
+
+/// Tells the observer and the connection, when dropped, that a request is over.
+pub(crate) struct Finish {
+    observer: Arc<dyn Observer>,
+    conn: Arc<ConnState>,
+    started: Instant,
+    pub(crate) method: MethodClass,
+    pub(crate) fast: bool,
+    pub(crate) status: u16,
+    bytes: u64,
+}
+
+/// The status that is told for a client that hung up before there was an answer (nginx's code).
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Finish {
+    pub(crate) fn begin(observer: Arc<dyn Observer>, conn: Arc<ConnState>) -> Self {
+        conn.request_began();
+        let (method, status) = (MethodClass::Other, CLIENT_CLOSED_REQUEST);
+        Self { observer, conn, started: Instant::now(), method, fast: false, status, bytes: 0 }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.conn.request_ended();
+        self.observer.request_finished(&RequestFinished {
+            status: self.status,
+            method: self.method,
+            duration: self.started.elapsed(),
+            fast: self.fast,
+            bytes: self.bytes,
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! What happened at the front, told to whoever keeps the metrics and the log.
+//!
+//! Nothing here holds a token, a path, a tool's name or an argument: every field is a number, a
+//! closed enum or the principal's name, so that it can become a metric label. The methods run on
+//! the request's way: they must not block.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use roothold_core::Principal;
+
+use crate::auth::FailureClass;
+use crate::shutdown::Phase;
+
+/// Receives the front's events. Every method does nothing by default.
+pub trait Observer: Send + Sync + 'static {
+    /// A connection was accepted.
+    fn connection_opened(&self, _remote: IpAddr) {}
+    /// A connection ended.
+    fn connection_closed(&self, _remote: IpAddr) {}
+    /// A connection was closed at once because a cap was reached.
+    fn connection_refused(&self, _remote: IpAddr, _reason: Refusal) {}
+    /// A request was answered: for a stream, to its end.
+    fn request_finished(&self, _request: &RequestFinished) {}
+    /// A request carried no valid credential.
+    fn authentication_failed(&self, _remote: IpAddr, _class: FailureClass) {}
+    /// A request was refused by the rate limit.
+    fn rate_limited(&self, _principal: &Principal) {}
+    /// The front entered a phase of its shutdown.
+    fn phase_changed(&self, _phase: Phase) {}
+}
+
+/// The observer that is used where none is given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// Why a connection was closed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `connections_max` was reached.
+    Total,
+    /// `connections_per_ip_max` was reached.
+    PerAddress,
+}
+
+/// One answered request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestFinished {
+    /// The HTTP status that was sent.
+    pub status: u16,
+    /// What kind of request it was.
+    pub method: MethodClass,
+    /// From the head's arrival to the end of the answer.
+    pub duration: Duration,
+    /// Whether it took the fast path.
+    pub fast: bool,
+    /// Bytes of the answer's body, before any compression.
+    pub bytes: u64,
+}
+
+/// The kinds of request, a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MethodClass {
+    /// `initialize`
+    Initialize,
+    /// `ping`
+    Ping,
+    /// `server/discover`
+    Discover,
+    /// `tools/call`
+    ToolsCall,
+    /// `tools/list`
+    ToolsList,
+    /// `resources/read`
+    ResourcesRead,
+    /// `resources/list` and `resources/templates/list`
+    ResourcesList,
+    /// `resources/subscribe`, `resources/unsubscribe` and `subscriptions/listen`
+    Subscribe,
+    /// `prompts/get`
+    PromptsGet,
+    /// `prompts/list`
+    PromptsList,
+    /// `completion/complete`
+    Complete,
+    /// `logging/setLevel`
+    SetLevel,
+    /// `tasks/get`, `tasks/update` and `tasks/cancel`
+    Tasks,
+    /// A notification or a response from the client.
+    Notification,
+    /// `GET` or `DELETE` of a session.
+    Session,
+    /// `/health` and `/ready`.
+    Health,
+    /// Protected resource metadata.
+    Metadata,
+    /// Any other method, and requests that were refused before it was known.
+    Other,
+}
+
+impl MethodClass {
+    /// The label of metrics: the MCP method's name where the class is one method.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Ping => "ping",
+            Self::Discover => "server/discover",
+            Self::ToolsCall => "tools/call",
+            Self::ToolsList => "tools/list",
+            Self::ResourcesRead => "resources/read",
+            Self::ResourcesList => "resources/list",
+            Self::Subscribe => "subscriptions",
+            Self::PromptsGet => "prompts/get",
+            Self::PromptsList => "prompts/list",
+            Self::Complete => "completion/complete",
+            Self::SetLevel => "logging/setLevel",
+            Self::Tasks => "tasks",
+            Self::Notification => "notification",
+            Self::Session => "session",
+            Self::Health => "health",
+            Self::Metadata => "metadata",
+            Self::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use rmcp::model::{ErrorCode, RequestId};
+
+use super::{Kind, parse};
+
+fn refused(body: impl AsRef<[u8]>) -> (ErrorCode, Option<RequestId>) {
+    let malformed = parse(body.as_ref()).map(|_| ()).unwrap_err();
+    (malformed.code, malformed.id)
+}
+
+#[test]
+fn a_request_a_notification_and_a_response_are_told_apart() {
+    let body = br#"{"jsonrpc":"2.0","id":"a","method":"tools\/call","params":{}}"#;
+    let Kind::Request { id, method } = parse(body).unwrap().kind else { panic!("a request") };
+    assert_eq!((id, &*method), (RequestId::String("a".into()), "tools/call"));
+    let body = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert!(matches!(parse(body).unwrap().kind, Kind::Notification { .. }));
+    let body = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    assert!(matches!(parse(body).unwrap().kind, Kind::Response));
+}
+
+#[test]
+fn what_is_not_json_is_a_parse_error() {
+    for body in [
+        &b"{"[..],
+        b"",
+        b"NaN",
+        b"[NaN]",
+        b"\xef\xbb\xbf{}",
+        b"{\"a\":\"\xff\"}",
+        b"{\"a\":\"\xc0\xaf\"}",
+        br#"{"jsonrpc":"2.0","id":NaN,"method":"x"}"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":"\ud800"}}"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":"\udc00\ud800"}}"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"x"} {}"#,
+    ] {
+        assert_eq!(refused(body), (ErrorCode::PARSE_ERROR, None), "{body:?}");
+    }
+    assert!(
+        parse(br#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":"\ud83d\ude00 \\ud800"}}"#)
+            .is_ok()
+    );
+}
+
+#[test]
+fn what_is_json_and_no_message_is_an_invalid_request() {
+    let id = Some(RequestId::Number(7));
+    for (body, id) in [
+        (r#"[{"jsonrpc":"2.0","id":7,"method":"x"}]"#, None),
+        ("[]", None),
+        ("7", None),
+        ("{}", None),
+        (r#"{"id":7,"method":"x"}"#, id.clone()),
+        (r#"{"jsonrpc":2.0,"id":7,"method":"x"}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":1}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"x","params":[]}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"x","result":{}}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"Method":"x"}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"x","PARAMS":{}}"#, id.clone()),
+        ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"x\",\"param\u{17f}\":{}}", id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"x","method":"y"}"#, id.clone()),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"x","meth\u006fd":"y"}"#, id),
+    ] {
+        assert_eq!(refused(body), (ErrorCode::INVALID_REQUEST, id), "{body}");
+    }
+}
+
+#[test]
+fn only_ids_that_every_client_can_hold_pass() {
+    let with_id = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x"}}"#);
+    for id in ["0", "-1", "9007199254740991", "\"\"", "\"a\""] {
+        assert!(parse(with_id(id).as_bytes()).is_ok(), "{id}");
+    }
+    let long = format!("\"{}\"", "x".repeat(super::ID_BYTES_MAX + 1));
+    for id in ["null", "1.5", "1.0", "1e400", "-0", "9007199254740992", "true", "{}", "[]", &long] {
+        assert_eq!(refused(with_id(id)).0, ErrorCode::INVALID_REQUEST, "{id}");
+    }
+}

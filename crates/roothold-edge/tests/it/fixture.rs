@@ -1,0 +1,223 @@
+//! A small handler, and a front around it on a free port.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig,
+    SubscriptionFilter, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use roothold_edge::auth::{Authenticator, KeyRing, KeysFile, ProtectedResource, RateLimit};
+use roothold_edge::{Drained, Edge, EdgeConfig, Observer, RequestFinished, Shutdown};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Conn, Request};
+
+/// What the handlers of one server have seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) started: AtomicUsize,
+    pub(crate) ended: AtomicUsize,
+    pub(crate) cancelled: AtomicUsize,
+    pub(crate) requests: Mutex<Vec<RequestFinished>>,
+}
+
+impl Observer for Seen {
+    fn request_finished(&self, request: &RequestFinished) {
+        self.requests.lock().unwrap().push(*request);
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Tools(Arc<Seen>);
+
+impl Tools {
+    fn tool(name: &'static str) -> Tool {
+        let mut schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+        if name == "deploy" {
+            let region = json!({"type": "string", "x-mcp-header": "Region"});
+            schema["properties"] = json!({"region": region});
+        }
+        Tool::new(name, "a tool of the fixture", schema.as_object().unwrap().clone())
+    }
+}
+
+const NAMES: [&str; 8] =
+    ["read_file", "write_file", "slow", "echo", "progress", "big", "deploy", "panics"];
+
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build(),
+        )
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        NAMES.iter().find(|known| **known == name).map(|name| Self::tool(name))
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(NAMES.iter().map(|name| Self::tool(name)).collect()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let caller = roothold_edge::caller(&context.extensions).expect("a caller on both ways");
+        assert!(context.extensions.get::<http::request::Parts>().is_some());
+        let text = match &*request.name {
+            "read_file" => "hello".to_owned(),
+            "deploy" => format!("deployed to {}", arguments["region"]),
+            "echo" => format!("{} says {}", caller.principal().name(), arguments["text"]),
+            "big" => "x".repeat(arguments["bytes"].as_u64().unwrap().try_into().unwrap()),
+            "panics" => panic!("as asked"),
+            "write_file" if !caller.principal().scopes().contains("files:write") => {
+                caller.require_scopes(&["files:read", "files:write"]);
+                let denied = CallToolResult::error(vec![ContentBlock::text("denied")]);
+                return Ok(CallToolResponse::Complete(denied));
+            }
+            "write_file" => "written".to_owned(),
+            "slow" => self.slow(&arguments, &context).await,
+            "progress" => progress(&context).await,
+            other => return Err(ErrorData::invalid_params(format!("no tool {other}"), None)),
+        };
+        let result = CallToolResult::success(vec![ContentBlock::text(text)]);
+        Ok(CallToolResponse::Complete(result))
+    }
+}
+
+impl Tools {
+    async fn slow(&self, arguments: &Value, context: &RequestContext<RoleServer>) -> String {
+        self.0.started.fetch_add(1, Ordering::SeqCst);
+        let time = Duration::from_millis(arguments["ms"].as_u64().unwrap());
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = context.ct.cancelled() => {
+                self.0.cancelled.fetch_add(1, Ordering::SeqCst);
+                // what a real handler does to reach a safe state
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
+        "slept".to_owned()
+    }
+}
+
+async fn progress(context: &RequestContext<RoleServer>) -> String {
+    let Some(token) = context.meta.get_progress_token() else { return "no token".to_owned() };
+    for done in [1.0, 2.0] {
+        let step = ProgressNotificationParam::new(token.clone(), done);
+        context.peer.notify_progress(step).await.unwrap();
+    }
+    "done".to_owned()
+}
+
+/// A running front.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) seen: Arc<Seen>,
+    /// Credentials of `anna` (every scope of the fixture) and `ben` (reads only).
+    pub(crate) anna: String,
+    pub(crate) ben: String,
+    running: tokio::task::JoinHandle<Drained>,
+    _keys: tempfile::TempDir,
+}
+
+/// How a server differs from the default.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) config: EdgeConfig,
+    pub(crate) keys: bool,
+    pub(crate) rate: Option<RateLimit>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn configured(config: EdgeConfig) -> Self {
+        Self::with(Setup { config, ..Setup::default() }).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let file = KeysFile::open(&path).unwrap();
+        let key = |name: &str, scopes: &[&str]| {
+            let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
+            file.new_key(name, &scopes, None).unwrap().1.reveal().to_owned()
+        };
+        let anna = key("anna", &["files:read", "files:write"]);
+        let ben = key("ben", &["files:read"]);
+        let auth = if setup.keys {
+            let resource = ProtectedResource {
+                url: "https://mcp.example.com/mcp".to_owned(),
+                authorization_servers: vec!["https://login.example.com".to_owned()],
+                scopes_supported: vec!["files:read".to_owned()],
+                initial_scopes: vec!["files:read".to_owned()],
+                name: "fixture".to_owned(),
+            };
+            let ring = KeyRing::load(&path).unwrap();
+            Authenticator::builder().keys(ring).resource(resource).build().unwrap()
+        } else {
+            Authenticator::none()
+        };
+        let seen = Arc::new(Seen::default());
+        let mut builder = Edge::builder(Tools(Arc::clone(&seen)))
+            .config(setup.config)
+            .auth(auth)
+            .observer(Arc::clone(&seen) as Arc<dyn Observer>);
+        if let Some(rate) = setup.rate {
+            builder = builder.rate_limit(rate);
+        }
+        let edge = builder.build().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::new();
+        let serving = edge.serve(listener, shutdown.clone(), async {});
+        let running = tokio::spawn(async { serving.await.unwrap() });
+        Self { address, shutdown, seen, anna, ben, running, _keys: dir }
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Answer {
+        Conn::open(self.address).await.send(request).await
+    }
+
+    /// Waits until the handlers have come so far.
+    pub(crate) async fn until(&self, reached: impl Fn(&Seen) -> bool) {
+        for _ in 0..1_000 {
+            if reached(&self.seen) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the handlers did not come so far");
+    }
+
+    pub(crate) async fn stop(self) -> Drained {
+        self.shutdown.begin();
+        self.running.await.unwrap()
+    }
+}

@@ -1,0 +1,499 @@
+//! The choke point: every call of every tool, from every transport, goes through
+//! [`Engine::call`], step by step, and nothing else runs a tool.
+//!
+//! Find the tool → parse its input into actions → ask policy → admit → write the audit intent →
+//! run under cancellation and deadline → one [`CallFinished`] event, which is the audit
+//! outcome, the metric and the log line.
+//!
+//! **Invariant**: as many intents as calls, and as many outcomes as intents, whatever happens.
+
+mod admit;
+mod progress;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roothold_core::audit::{self, AuditLog, CallId, Decision, Intent};
+use roothold_core::handle::Sealer;
+use roothold_core::{Action, Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, Entry};
+use crate::config::Limits;
+use crate::telemetry::{CallFinished, Metrics};
+use crate::tool::{Answer, Permits};
+
+pub(crate) use admit::Admission;
+use admit::Ticket;
+pub use progress::Progress;
+pub(crate) use progress::ProgressSink;
+
+/// How long a cursor can be used: an agent that pauses longer begins again.
+const CURSOR_TTL: Duration = Duration::from_hours(1);
+/// The smallest answer that may be asked for: a page must hold the longest name and its cursor.
+const RESULT_BYTES_MIN: u64 = 1024;
+
+type Decided = Result<Permit, Fault>;
+
+/// Everything that a call needs and that outlives it.
+pub(crate) struct Engine {
+    pub(crate) catalog: Catalog,
+    pub(crate) policy: Policy,
+    pub(crate) audit: AuditLog,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) sealer: Sealer,
+    pub(crate) admission: Admission,
+    /// Cancelled when the server no longer waits for what is running.
+    pub(crate) stop: CancellationToken,
+}
+
+/// One call as it comes from a transport.
+pub(crate) struct CallRequest<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) request_id: &'a str,
+    pub(crate) method: &'static str,
+    pub(crate) tool: &'a str,
+    pub(crate) arguments: Map<String, Value>,
+    /// Cancelled when the client gives up or hangs up.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) progress: Option<ProgressSink>,
+    /// The call that this one is part of.
+    pub(crate) within: Option<&'a Call>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// There is no tool of that name: an error of the protocol.
+    UnknownTool,
+    /// An error of the call, which the agent reads.
+    Fault(Fault),
+}
+
+/// What a running tool has of its call.
+#[derive(Clone)]
+pub struct Call {
+    engine: Arc<Engine>,
+    principal: Principal,
+    request_id: Arc<str>,
+    tool: &'static str,
+    budget: Budget,
+    cancel: CancellationToken,
+    progress: Option<ProgressSink>,
+    cursor: Option<Arc<str>>,
+    arguments_digest: [u8; 8],
+    nested: bool,
+    ticket: Arc<Ticket>,
+}
+
+impl Engine {
+    /// Runs one call from beginning to end.
+    ///
+    /// # Cancellation
+    /// Dropping the future cancels the call; its outcome is recorded all the same.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        request: CallRequest<'_>,
+    ) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let id = self.audit.next_call();
+        // The internal tools are reached by their own methods only.
+        let is_reachable = |entry: &&Entry| {
+            request.method == entry.tool.name() || !crate::resources::is_internal(request.tool)
+        };
+        let entry = self.catalog.get(request.tool).filter(is_reachable);
+        let mut record = Record {
+            engine: self,
+            id,
+            started,
+            finished: CallFinished::new(&request, entry),
+            open: false,
+        };
+        let Some(entry) = entry else {
+            record.intent(&request, None, Err(("unknown_tool", None)))?;
+            record.finish(Err(&Fault::not_found("there is no tool of that name")));
+            return Err(CallError::UnknownTool);
+        };
+        let result = self.decide_and_run(&mut record, entry, request).await;
+        match result {
+            Ok(answer) => {
+                // An answer that could not be recorded is not given.
+                record
+                    .finish(Ok(answer.len()))
+                    .map_or(Ok(answer), |fault| Err(CallError::Fault(fault)))
+            }
+            Err(fault) => {
+                record.finish(Err(&fault));
+                Err(CallError::Fault(fault))
+            }
+        }
+    }
+
+    async fn decide_and_run(
+        self: &Arc<Self>,
+        record: &mut Record<'_>,
+        entry: &Entry,
+        mut request: CallRequest<'_>,
+    ) -> Result<Answer, Fault> {
+        let (cursor, bytes_max) = match page_arguments(entry, &mut request.arguments) {
+            Ok(page) => page,
+            Err(fault) => return record.refuse(&request, None, fault),
+        };
+        let arguments_digest = digest(&request.arguments);
+        let parsed = match entry.tool.parse(Value::Object(std::mem::take(&mut request.arguments))) {
+            Ok(parsed) => parsed,
+            Err(fault) => return record.refuse(&request, None, fault),
+        };
+        let permits = match self.decide(&request, entry, &parsed.actions) {
+            Ok(permits) => permits,
+            Err(fault) => return record.refuse(&request, Some(&parsed.actions), fault),
+        };
+        record.intent(&request, Some((&parsed.actions, &permits)), Ok(()))?;
+        let ticket = match request.within {
+            Some(call) => Arc::clone(&call.ticket),
+            None => Arc::new(self.admission.admit(request.principal, &request.cancel).await?),
+        };
+        let call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
+        run(call, Permits::new(permits), parsed.run).await
+    }
+
+    fn decide(
+        &self,
+        request: &CallRequest<'_>,
+        entry: &Entry,
+        actions: &Actions,
+    ) -> Result<Vec<Decided>, Fault> {
+        let tool = entry.tool.name();
+        if entry.tool.independent() {
+            return self.policy.decide_each(request.principal, tool, actions);
+        }
+        Ok(self.policy.decide(request.principal, tool, actions)?.into_iter().map(Ok).collect())
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        request: &CallRequest<'_>,
+        entry: &Entry,
+        cursor: Option<Arc<str>>,
+        bytes_max: Option<u64>,
+        arguments_digest: [u8; 8],
+        ticket: Arc<Ticket>,
+    ) -> Call {
+        let limits = &self.limits;
+        let ceiling = request
+            .within
+            .map_or(limits.result_bytes_ceiling, |call| call.budget.result_bytes_max as u64);
+        let wanted = bytes_max
+            .unwrap_or(limits.result_bytes_default)
+            .clamp(RESULT_BYTES_MIN, ceiling.max(RESULT_BYTES_MIN));
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        Call {
+            engine: Arc::clone(self),
+            principal: request.principal.clone(),
+            request_id: Arc::from(request.request_id),
+            tool: entry.tool.name(),
+            budget: Budget::new(wanted, limits.result_entries_max, limits.call_timeout()),
+            cancel: request.cancel.clone(),
+            progress: request.progress.clone(),
+            cursor,
+            arguments_digest,
+            nested: request.within.is_some(),
+            ticket,
+        }
+    }
+}
+
+/// Runs the tool until it ends, the client gives up, time is up, or the server stops.
+async fn run<F>(
+    call: Call,
+    permits: Permits,
+    work: impl FnOnce(Call, Permits) -> F,
+) -> Result<Answer, Fault>
+where
+    F: Future<Output = Result<Answer, Fault>>,
+{
+    let budget = call.budget.clone();
+    let (cancel, stop) = (call.cancel.clone(), call.engine.stop.clone());
+    // Whatever ends the wait, blocking work must notice: also when this future is dropped.
+    let _stop_work = OnDrop(budget.clone());
+    let deadline = tokio::time::Instant::from_std(budget.deadline());
+    tokio::select! {
+        biased;
+        result = work(call, permits) => result,
+        () = cancel.cancelled() => Err(Fault::new(FaultKind::Cancelled, "the call was cancelled")),
+        () = tokio::time::sleep_until(deadline) => Err(Fault::new(
+            FaultKind::Timeout,
+            "the call ran out of time; ask for less, such as a smaller directory or range",
+        )),
+        () = stop.cancelled() => Err(Fault::new(FaultKind::Unavailable, "the server is stopping; try again, another replica will answer")),
+    }
+}
+
+struct OnDrop(Budget);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Call {
+    /// The caller.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The limits of this call.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The policy that the call was decided by.
+    pub fn policy(&self) -> &Policy {
+        &self.engine.policy
+    }
+
+    /// Cancelled when the client gives up or hangs up.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.cancel.cancelled()
+    }
+
+    /// Runs blocking work off the async threads.
+    ///
+    /// # Errors
+    /// The work's own, or `Internal` if it panicked.
+    ///
+    /// # Cancellation
+    /// The work gets a budget that it must ask once per entry or block; a dropped call fails
+    /// that check. Its place among the admitted calls is held until the work has ended.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Budget) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
+        let work = tokio::task::spawn_blocking(move || {
+            let _ticket = ticket;
+            work(&budget)
+        });
+        work.await.map_err(Fault::internal)?
+    }
+
+    /// Tells the client how far the call is, if it asked to be told.
+    ///
+    /// # Cancellation
+    /// Safe to drop; the message may then be lost.
+    pub async fn progress(&self, progress: Progress) {
+        if let Some(sink) = &self.progress {
+            sink.send(progress).await;
+        }
+    }
+
+    /// Where the page before this one ended, if the call carries a cursor.
+    ///
+    /// # Errors
+    /// `Invalid`, if the cursor is not one of this principal for this tool with these arguments.
+    pub fn resume<T: DeserializeOwned>(&self) -> Result<Option<T>, Fault> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let opened = self.engine.sealer.open::<([u8; 8], T)>(
+            &self.cursor_purpose(),
+            self.principal.name(),
+            cursor,
+        );
+        match opened {
+            Ok((digest, position)) if digest == self.arguments_digest => Ok(Some(position)),
+            Ok(_) => Err(Fault::invalid(
+                "the cursor belongs to other arguments; repeat those of the first page, or begin again without it",
+            )),
+            Err(error) => Err(Fault::invalid(error.to_string()).with_source(error)),
+        }
+    }
+
+    /// Seals where this page ends, for `next_cursor`.
+    ///
+    /// # Errors
+    /// `Internal`, if it cannot be sealed.
+    pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
+        let sealed = (self.arguments_digest, position);
+        self.engine
+            .sealer
+            .seal(&self.cursor_purpose(), self.principal.name(), CURSOR_TTL, &sealed)
+            .map_err(Fault::internal)
+    }
+
+    fn cursor_purpose(&self) -> String {
+        format!("cursor/{}", self.tool)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.engine.limits
+    }
+
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// Runs another tool as a part of this call: decided and recorded by itself.
+    pub(crate) async fn nested(
+        &self,
+        tool: &str,
+        arguments: Map<String, Value>,
+        bytes_max: usize,
+    ) -> Result<Answer, CallError> {
+        let mut within = self.clone();
+        within.budget = self.budget.with_result_bytes_max(bytes_max);
+        let request = CallRequest {
+            principal: &self.principal,
+            request_id: &self.request_id,
+            method: "tools/call",
+            tool,
+            arguments,
+            cancel: self.cancel.child_token(),
+            progress: None,
+            within: Some(&within),
+        };
+        // A future that contains its own type must stand behind a pointer.
+        Box::pin(self.engine.call(request)).await
+    }
+}
+
+/// Keeps the promise of one outcome per intent, also when the call's future is dropped.
+struct Record<'a> {
+    engine: &'a Engine,
+    id: CallId,
+    started: Instant,
+    finished: CallFinished,
+    open: bool,
+}
+
+impl Record<'_> {
+    fn intent(
+        &mut self,
+        request: &CallRequest<'_>,
+        decided: Option<(&Actions, &[Decided])>,
+        decision: Result<(), (&str, Option<&str>)>,
+    ) -> Result<(), Fault> {
+        let (actions, decided) =
+            decided.map_or((&[][..], &[][..]), |(actions, decided)| (actions.as_slice(), decided));
+        let targets: Vec<String> = actions.iter().map(Action::target_shown).collect();
+        let rule_of = |at: usize| decided.get(at)?.as_ref().err()?.rule().map(|rule| rule.name);
+        let actions: Vec<audit::Action<'_>> = actions
+            .iter()
+            .zip(&targets)
+            .enumerate()
+            .map(|(at, (action, target))| audit::Action {
+                verb: action.verb.name(),
+                target,
+                denied: rule_of(at),
+            })
+            .collect();
+        let rule = match decision {
+            Ok(()) => "policy".to_owned(),
+            Err((rule, Some(detail))) => format!("{rule} {detail}"),
+            Err((rule, None)) => rule.to_owned(),
+        };
+        let intent = Intent {
+            call: self.id,
+            principal: request.principal.name(),
+            tool: request.tool,
+            actions: &actions,
+            decision: if decision.is_ok() { Decision::Allow } else { Decision::Deny },
+            rule: &rule,
+            request_id: request.request_id,
+        };
+        self.engine.audit.intent_read(&intent).map_err(unrecorded)?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Records a call that never ran.
+    fn refuse(
+        &mut self,
+        request: &CallRequest<'_>,
+        actions: Option<&Actions>,
+        fault: Fault,
+    ) -> Result<Answer, Fault> {
+        let rule = match fault.rule() {
+            Some(rule) => (rule.name, rule.detail.as_deref()),
+            None => ("arguments", None),
+        };
+        self.intent(request, actions.map(|actions| (actions, &[][..])), Err(rule))?;
+        Err(fault)
+    }
+
+    /// Records the end. Returns a fault if that was not possible.
+    fn finish(&mut self, result: Result<usize, &Fault>) -> Option<Fault> {
+        self.finished.end(self.started.elapsed(), result);
+        let open = std::mem::replace(&mut self.open, false);
+        let recorded =
+            if open { self.engine.audit.outcome(&self.finished.outcome(self.id)) } else { Ok(()) };
+        self.finished.emit(&self.engine.metrics, result.err());
+        recorded.err().map(unrecorded)
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.finish(Err(&Fault::new(FaultKind::Cancelled, "the client hung up")));
+        }
+    }
+}
+
+fn unrecorded(error: audit::AuditError) -> Fault {
+    Fault::new(
+        FaultKind::Unavailable,
+        "the audit log cannot be written, so no call is served; tell the operator",
+    )
+    .with_source(error)
+}
+
+impl From<Fault> for CallError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Takes the arguments that belong to paging, not to the tool.
+fn page_arguments(
+    entry: &Entry,
+    arguments: &mut Map<String, Value>,
+) -> Result<(Option<Arc<str>>, Option<u64>), Fault> {
+    if !entry.tool.paged() {
+        return Ok((None, None));
+    }
+    let cursor = match arguments.remove("cursor") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(cursor)) => Some(Arc::from(cursor)),
+        Some(_) => {
+            return Err(Fault::invalid(
+                "cursor must be a string, the next_cursor of the page before",
+            ));
+        }
+    };
+    let bytes_max = match arguments.remove("max_bytes") {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            Some(value.as_u64().filter(|bytes| *bytes >= RESULT_BYTES_MIN).ok_or_else(|| {
+                Fault::invalid(format!("max_bytes must be a whole number from {RESULT_BYTES_MIN}"))
+            })?)
+        }
+    };
+    Ok((cursor, bytes_max))
+}
+
+/// Ties a cursor to the arguments of its first page.
+fn digest(arguments: &Map<String, Value>) -> [u8; 8] {
+    if arguments.is_empty() {
+        return [0; 8];
+    }
+    let text = serde_json::to_vec(arguments).unwrap_or_default();
+    let hash = Sha256::digest(&text);
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&hash[..8]);
+    digest
+}

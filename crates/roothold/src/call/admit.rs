@@ -1,0 +1,83 @@
+//! Who may run now: a limit over all calls and one per principal, so that one caller's flood
+//! leaves room for the others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use roothold_core::{Fault, FaultKind, Principal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Limits;
+
+/// How many principals are remembered at once; idle ones are forgotten beyond it.
+const PRINCIPALS_MAX: usize = 4096;
+
+/// The places among the running calls.
+pub(crate) struct Admission {
+    all: Arc<Semaphore>,
+    per_principal: usize,
+    principals: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+    wait: Duration,
+}
+
+/// A place among the running calls; free again when the last clone of its `Arc` is dropped.
+pub(crate) struct Ticket {
+    _all: OwnedSemaphorePermit,
+    _own: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limits.calls_max)),
+            per_principal: limits.calls_per_principal_max,
+            principals: Mutex::default(),
+            wait: limits.admission_timeout(),
+        }
+    }
+
+    /// Waits for a place.
+    ///
+    /// # Errors
+    /// `Busy` after the admission timeout, `Cancelled` if the client gives up meanwhile.
+    pub(crate) async fn admit(
+        &self,
+        principal: &Principal,
+        cancel: &CancellationToken,
+    ) -> Result<Ticket, Fault> {
+        let own = self.of(principal);
+        // The way that nearly every call takes needs no timer.
+        if let Ok(own) = Arc::clone(&own).try_acquire_owned()
+            && let Ok(all) = Arc::clone(&self.all).try_acquire_owned()
+        {
+            return Ok(Ticket { _all: all, _own: own });
+        }
+        let both = async {
+            let own = own.acquire_owned().await;
+            let all = Arc::clone(&self.all).acquire_owned().await;
+            Ok::<_, tokio::sync::AcquireError>(Ticket { _own: own?, _all: all? })
+        };
+        tokio::select! {
+            ticket = both => ticket.map_err(Fault::internal),
+            () = cancel.cancelled() => Err(Fault::new(FaultKind::Cancelled, "the call was cancelled")),
+            () = tokio::time::sleep(self.wait) => {
+                Err(Fault::new(FaultKind::Busy, "too many calls are running; try again in a moment"))
+            }
+        }
+    }
+
+    fn of(&self, principal: &Principal) -> Arc<Semaphore> {
+        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = principals.get(principal.name()) {
+            return Arc::clone(known);
+        }
+        if principals.len() >= PRINCIPALS_MAX {
+            principals.retain(|_, semaphore| semaphore.available_permits() < self.per_principal);
+        }
+        let new = Arc::new(Semaphore::new(self.per_principal));
+        principals.insert(principal.shared_name(), Arc::clone(&new));
+        new
+    }
+}

@@ -1,0 +1,122 @@
+//! The tools of a server, by name; and their schemas.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rmcp::model::{JsonObject, Tool as ToolModel};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde_json::{Value, json};
+
+use crate::tool::{AnyTool, Tool};
+
+/// The tools of a server. Listed in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Catalog {
+    tools: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+pub(crate) struct Entry {
+    pub(crate) tool: Box<dyn AnyTool>,
+    pub(crate) model: ToolModel,
+}
+
+impl Catalog {
+    /// Adds a tool; one of the same name is replaced, so that users can refine ours.
+    pub(crate) fn add(&mut self, tool: impl Tool) {
+        let tool: Box<dyn AnyTool> = Box::new(tool);
+        let name = tool.name();
+        let entry = Entry { model: model_of(&*tool), tool };
+        if let Some(at) = self.by_name.get(name) {
+            self.tools[*at] = entry;
+        } else {
+            self.by_name.insert(name, self.tools.len());
+            self.tools.push(entry);
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        self.by_name.get(name).map(|at| &self.tools[*at])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.tools.iter()
+    }
+}
+
+fn model_of(tool: &dyn AnyTool) -> ToolModel {
+    let about = tool.about();
+    let mut input = tool.input_schema();
+    if tool.paged() {
+        add_page_arguments(&mut input);
+    }
+    let mut model = ToolModel::new(tool.name(), about.description, Arc::new(input))
+        .with_title(about.title)
+        .with_annotations(about.effect.annotations(about.title));
+    if let Some(output) = tool.output_schema() {
+        model = model.with_raw_output_schema(Arc::new(output));
+    }
+    model
+}
+
+/// The two arguments of every tool that answers in pages.
+fn add_page_arguments(schema: &mut JsonObject) {
+    let properties = schema.entry("properties").or_insert_with(|| json!({}));
+    if let Value::Object(properties) = properties {
+        properties.insert(
+            "cursor".to_owned(),
+            json!({"type": "string", "description": "next_cursor of the previous page; repeat the other arguments"}),
+        );
+        properties.insert(
+            "max_bytes".to_owned(),
+            json!({"type": "integer", "minimum": 1024, "description": "Largest answer in bytes (default 65536)"}),
+        );
+    }
+}
+
+/// The schema of a tool's arguments.
+pub(crate) fn schema_of_input<T: JsonSchema>() -> JsonObject {
+    let generator =
+        SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
+    object(generator.into_root_schema_for::<T>())
+}
+
+/// The schema of a tool's structured answer.
+pub(crate) fn schema_of_output<T: JsonSchema>() -> JsonObject {
+    let generator = SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .for_serialize()
+        .into_generator();
+    object(generator.into_root_schema_for::<T>())
+}
+
+fn object(mut schema: schemars::Schema) -> JsonObject {
+    RecursiveTransform(strip).transform(&mut schema);
+    let mut object = match schema.to_value() {
+        Value::Object(object) => object,
+        _ => JsonObject::new(),
+    };
+    for noise in ["$schema", "title"] {
+        object.remove(noise);
+    }
+    object.entry("type").or_insert_with(|| json!("object"));
+    object.entry("properties").or_insert_with(|| json!({}));
+    object
+}
+
+/// What the schema says of Rust and agents have no use for: `uint64` and its bounds, and `null`
+/// beside a type for what may simply be left out.
+fn strip(schema: &mut schemars::Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("format");
+    object.remove("default");
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+}

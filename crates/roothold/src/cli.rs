@@ -1,0 +1,160 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done; 1 the command ran and the answer is no (a check that failed, a log that
+//! is broken, a call that was refused); 2 the command line or the configuration is wrong.
+
+mod check;
+mod serve;
+mod stdio;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use toml::Value;
+
+use crate::builder::{Builder, Roothold};
+use crate::config::{self, Config, Source};
+use crate::telemetry::{self, LogFormat};
+
+/// A scoped, audited and measured MCP server for your files.
+#[derive(Debug, Parser)]
+#[command(name = "roothold", version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  roothold demo --listen 127.0.0.1:8000     make a small workspace and serve it
+  roothold stdio ~/projects                 serve a directory to one local client, read-only
+  roothold serve --config roothold.toml     serve over HTTP, as configured";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves over HTTP until SIGTERM.
+    Serve(serve::Serve),
+    /// Serves one local client over stdin and stdout.
+    Stdio(stdio::Stdio),
+    /// Says what is wrong with a configuration, or prints what is in force.
+    Check(check::Check),
+}
+
+/// Which configuration, and what stands over it.
+#[derive(Debug, Clone, Default, Args)]
+struct ConfigArgs {
+    /// The TOML configuration file.
+    #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG")]
+    config: Option<PathBuf>,
+    /// The directory of the audit log.
+    #[arg(long, value_name = "DIR")]
+    audit_dir: Option<PathBuf>,
+    /// The log filter, such as `info` or `roothold=debug`.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// The form of the log lines.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl ConfigArgs {
+    /// The configuration of file, environment and flags, with `directories` as roots if there are any.
+    fn load(
+        &self,
+        directories: &[PathBuf],
+        write: bool,
+        more: Vec<(&str, Value)>,
+    ) -> anyhow::Result<Config> {
+        let mut overrides: Vec<(String, Value)> =
+            more.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut flag = |key: &str, value: Option<Value>| {
+            overrides.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        let text = |path: &PathBuf| Value::String(path.to_string_lossy().into_owned());
+        // Flags name paths relative to where the command runs, not to the file.
+        let here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        flag("audit.dir", self.audit_dir.as_ref().map(|dir| text(&here(dir))));
+        flag("telemetry.log", self.log.clone().map(Value::String));
+        flag(
+            "telemetry.log_format",
+            self.log_format.map(|format| Value::String(format!("{format:?}").to_lowercase())),
+        );
+        let mut config = config::load(&Source { file: self.config.clone(), overrides })?;
+        if !directories.is_empty() {
+            config.set_directories(directories, write);
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the command line of this process with the built-in tools, and returns its exit code.
+pub fn run() -> u8 {
+    run_with(Roothold::builder)
+}
+
+/// Runs the same command line over a server with tools of your own.
+///
+/// `builder` is called for each server that a command makes.
+pub fn run_with(builder: fn() -> Builder) -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream is theirs.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(command) => command.run(builder),
+        Command::Stdio(command) => command.run(builder),
+        Command::Check(command) => command.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("roothold: {}", sentence(&error)));
+            2
+        }
+    }
+}
+
+/// An error and its causes as one sentence.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// A line for the person at the terminal.
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line talks to a person here, and nowhere else"
+)]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A command's result.
+#[expect(
+    clippy::print_stdout,
+    reason = "the command line's results go to stdout here, and nowhere else"
+)]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// A runtime for a server.
+fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(config.limits.blocking_threads_max.max(1));
+    Ok(builder.build()?)
+}
+
+fn start_logs(config: &Config) -> anyhow::Result<()> {
+    telemetry::init_logs(config.telemetry.log_format, &config.telemetry.log)
+}

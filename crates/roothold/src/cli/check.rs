@@ -1,0 +1,85 @@
+//! `roothold check`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use roothold_core::Access;
+
+use super::{ConfigArgs, print, say};
+use crate::builder::open_policy;
+use crate::config::Config;
+use crate::serve::authenticator;
+
+/// Says what is wrong with a configuration, or prints what is in force.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print the whole configuration with its defaults, as TOML.
+    #[arg(long)]
+    full: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let config = self.config.load(&[], false, Vec::new())?;
+        match effective(&config) {
+            Ok(text) if self.full => print(&format!("{text}\n{}", toml::to_string(&config)?)),
+            Ok(text) => print(&text),
+            Err(error) => {
+                say(&format!("roothold: {}", super::sentence(&error)));
+                return Ok(1);
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// The effective policy in words.
+fn effective(config: &Config) -> anyhow::Result<String> {
+    let policy = open_policy(config)?;
+    authenticator(config)?;
+    config.sealer()?;
+    let mut text = String::from("The configuration is good.\n\nroots\n");
+    for root in policy.roots().iter() {
+        let access = if root.access() == Access::ReadWrite { "rw" } else { "ro" };
+        let _ = writeln!(text, "  {access} {} ({})", root.uri(), root.name());
+    }
+    let spec = policy.spec();
+    for (name, patterns) in
+        [("read", &spec.read), ("write", &spec.write), ("exclude", &spec.exclude)]
+    {
+        let _ = writeln!(
+            text,
+            "{name}\n  {}",
+            if patterns.is_empty() { "nothing".to_owned() } else { patterns.join("  ") }
+        );
+    }
+    let who = match (config.auth.keys_file.is_some(), config.auth.jwt.is_some()) {
+        (true, true) => "API keys and JWT bearer tokens",
+        (true, false) => "API keys",
+        (false, true) => "JWT bearer tokens",
+        (false, false) => "nothing: whoever reaches the address has all of the above",
+    };
+    let _ = writeln!(text, "authentication\n  {who}");
+    for principal in &config.principals {
+        let list = |what: &Option<Vec<String>>| {
+            what.as_ref().map_or("all".to_owned(), |list| list.join(", "))
+        };
+        let _ = writeln!(
+            text,
+            "principal {}\n  scopes: {}; roots: {}; tools: {}",
+            principal.name,
+            list(&principal.scopes),
+            list(&principal.roots),
+            list(&principal.tools)
+        );
+    }
+    let _ = write!(
+        text,
+        "listen\n  {}\naudit\n  {}",
+        config.server.listen,
+        config.audit_dir()?.display()
+    );
+    Ok(text)
+}

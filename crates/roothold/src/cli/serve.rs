@@ -1,0 +1,70 @@
+//! `roothold serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use roothold_edge::Shutdown;
+use tokio::net::TcpListener;
+use toml::Value;
+
+use super::{ConfigArgs, runtime, start_logs};
+use crate::builder::Builder;
+use crate::config::Config;
+use crate::serve::on_signals;
+
+/// Serves over HTTP until SIGTERM.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Directories to serve instead of the configured roots; each is a root whose URI is its path.
+    #[arg(value_name = "DIR")]
+    directories: Vec<PathBuf>,
+    /// Let callers change files in those directories.
+    #[arg(long)]
+    write: bool,
+    /// The address to listen on.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
+        let listen = self.listen.map(|listen| ("server.listen", Value::String(listen.to_string())));
+        let config =
+            self.config.load(&self.directories, self.write, listen.into_iter().collect())?;
+        start_logs(&config)?;
+        serve(config, builder, |_| {})
+    }
+}
+
+/// Serves a configuration until a signal; `started` is told the address that is listened on.
+pub(super) fn serve(
+    config: Config,
+    builder: fn() -> Builder,
+    started: impl FnOnce(SocketAddr),
+) -> anyhow::Result<u8> {
+    crate::process::raise_file_limit();
+    let runtime = runtime(&config)?;
+    let listen = config.server.listen;
+    let server = builder().config(config).build()?;
+    let ended = runtime.block_on(async {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("server.listen: {listen} cannot be used"))?;
+        let address = listener.local_addr()?;
+        let shutdown = Shutdown::new();
+        let signals = tokio::spawn(on_signals(shutdown.clone())?);
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
+        started(address);
+        let ended = server.serve(listener, shutdown).await?;
+        signals.abort();
+        anyhow::Ok(ended)
+    })?;
+    // Blocking work that ignores its budget must not keep the process.
+    runtime.shutdown_background();
+    tracing::info!(clean = ended.clean, "stopped");
+    Ok(u8::from(!ended.clean))
+}

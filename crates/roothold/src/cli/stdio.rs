@@ -1,0 +1,49 @@
+//! `roothold stdio`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use roothold_edge::Shutdown;
+
+use super::{ConfigArgs, runtime, start_logs};
+use crate::builder::Builder;
+use crate::serve::on_signals;
+
+/// Serves one local client over stdin and stdout, as the reference server does.
+#[derive(Debug, Args)]
+pub(super) struct Stdio {
+    /// Directories to serve, read-only; each is a root whose URI is its path.
+    #[arg(value_name = "DIR")]
+    directories: Vec<PathBuf>,
+    /// Let the client change files in them.
+    #[arg(long)]
+    write: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Stdio {
+    pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
+        let config = self.config.load(&self.directories, self.write, Vec::new())?;
+        if config.roots.is_empty() {
+            bail!(
+                "no directory to serve; write `roothold stdio DIR`, or give a --config with [[roots]]"
+            );
+        }
+        start_logs(&config)?;
+        crate::process::raise_file_limit();
+        let runtime = runtime(&config)?;
+        let server = builder().config(config).build()?;
+        let ended = runtime.block_on(async {
+            let shutdown = Shutdown::new();
+            let signals = tokio::spawn(on_signals(shutdown.clone())?);
+            let ended = server.stdio(shutdown).await?;
+            signals.abort();
+            anyhow::Ok(ended)
+        })?;
+        // A thread that still waits for stdin must not keep the process.
+        runtime.shutdown_background();
+        Ok(u8::from(!ended.clean))
+    }
+}

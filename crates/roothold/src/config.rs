@@ -1,0 +1,15 @@
+//! The configuration: one TOML file, the environment over it, flags over both.
+//!
+//! `ROOTHOLD_SERVER__LISTEN` and the like override `[server] listen`. A key that does not exist
+//! is refused, wherever it comes from. Paths are relative to the file that names them.
+
+mod load;
+mod reference;
+mod sections;
+
+pub use load::{ConfigError, Source, load};
+pub use reference::reference;
+pub use sections::{
+    AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LegacySessions,
+    Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry, Unauthenticated,
+};

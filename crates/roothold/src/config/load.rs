@@ -1,0 +1,285 @@
+//! From a file, the environment and flags to a checked [`Config`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the configuration is read here, and the environment nowhere else"
+)]
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use roothold_core::handle::{HandleKey, Sealer};
+use roothold_core::{Access, Hardlinks, PolicySpec, RootPatterns, RootSpec};
+use toml::{Table, Value};
+
+use super::sections::{AccessWord, Config, HardlinksWord, RootSection};
+
+const ENV_PREFIX: &str = "ROOTHOLD_";
+
+/// Why a configuration is refused: one sentence with the key and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key does not exist or has the wrong type.
+    #[error("{place}: {reason}")]
+    Content {
+        /// The file, or the variables.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key's value cannot be used.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong and what to write.
+        reason: String,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The TOML file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Overrides by flags, as `("server.listen", value)`; they win over everything.
+    pub overrides: Vec<(String, Value)>,
+}
+
+/// Reads the configuration: the file, the environment over it, the overrides over both.
+///
+/// # Errors
+/// A [`ConfigError`] that names the key and the mend.
+pub fn load(source: &Source) -> Result<Config, ConfigError> {
+    let mut table = match &source.file {
+        Some(path) => read_table(path)?,
+        None => Table::new(),
+    };
+    let mut variables: Vec<(String, String)> =
+        env::vars().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+    variables.sort();
+    for (name, text) in variables {
+        let key = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+        if key.contains('.') {
+            set(&mut table, &key, parse_value(&text), &name)?;
+        }
+    }
+    for (key, value) in &source.overrides {
+        set(&mut table, key, value.clone(), key)?;
+    }
+    let place = source
+        .file
+        .as_ref()
+        .map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
+    let mut config: Config = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+        ConfigError::Content { place, reason: one_line(error.message()) }
+    })?;
+    let base = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
+    anchor(&mut config, &base);
+    Ok(config)
+}
+
+fn read_table(path: &Path) -> Result<Table, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::File { path: path.to_path_buf(), source })?;
+    // Parsed twice: with types for errors that have a line, as a table to be overridden.
+    let content = |error: toml::de::Error| {
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        ConfigError::Content {
+            place: format!("{}, line {line}", path.display()),
+            reason: one_line(error.message()),
+        }
+    };
+    toml::from_str::<Config>(&text).map_err(content)?;
+    text.parse::<Table>().map_err(content)
+}
+
+fn one_line(message: &str) -> String {
+    message
+        .split('\n')
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// A variable's text as TOML where it is that, and as a string where it is not.
+fn parse_value(text: &str) -> Value {
+    let parsed =
+        format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn set(table: &mut Table, key: &str, value: Value, named: &str) -> Result<(), ConfigError> {
+    let (parents, last) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut at = table;
+    for part in parents.split('.').filter(|part| !part.is_empty()) {
+        let entry = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        at = entry.as_table_mut().ok_or_else(|| ConfigError::Value {
+            key: named.to_owned(),
+            reason: format!("`{part}` is a list or a value, which cannot be overridden by parts; set it in the file"),
+        })?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// Makes relative paths relative to the file that names them.
+fn anchor(config: &mut Config, base: &Path) {
+    let fix = |path: &mut PathBuf| *path = base.join(&*path);
+    config.roots.iter_mut().for_each(|root| fix(&mut root.path));
+    config.auth.keys_file.iter_mut().for_each(fix);
+    config.auth.jwt.iter_mut().for_each(|jwt| fix(&mut jwt.jwks_file));
+    config.audit.dir.iter_mut().for_each(fix);
+}
+
+impl Config {
+    /// Whether callers prove who they are.
+    pub fn authenticates(&self) -> bool {
+        self.auth.keys_file.is_some() || self.auth.jwt.is_some()
+    }
+
+    /// Serves directories instead of the configured roots: each is a root whose URI is its
+    /// absolute path, readable throughout, and writable only if `write` says so.
+    pub fn set_directories(&mut self, directories: &[PathBuf], write: bool) {
+        let access = if write { AccessWord::Rw } else { AccessWord::Ro };
+        self.roots = directories.iter().map(|path| RootSection::of(path.clone(), access)).collect();
+        if !write {
+            self.policy.write = Some(Vec::new());
+        }
+    }
+
+    /// The patterns over all roots.
+    pub fn policy_spec(&self) -> PolicySpec {
+        let default = PolicySpec::default();
+        PolicySpec {
+            read: self.policy.read.clone().unwrap_or(default.read),
+            write: self.policy.write.clone().unwrap_or(default.write),
+            exclude: self.policy.exclude.clone().unwrap_or(default.exclude),
+        }
+    }
+
+    /// The roots as the core opens them.
+    ///
+    /// # Errors
+    /// For a path that is not absolute and has no working directory to be relative to.
+    pub fn root_specs(&self) -> Result<Vec<RootSpec>, ConfigError> {
+        let several_users = self.authenticates() || !self.principals.is_empty();
+        self.roots.iter().map(|root| root_spec(root, several_users)).collect()
+    }
+
+    /// The directory of the audit log.
+    ///
+    /// # Errors
+    /// When none is configured and the user has no home.
+    pub fn audit_dir(&self) -> Result<PathBuf, ConfigError> {
+        if let Some(dir) = &self.audit.dir {
+            return Ok(dir.clone());
+        }
+        let state =
+            env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let state =
+            state.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".local/state")));
+        state.map(|state| state.join("roothold/audit")).ok_or_else(|| ConfigError::Value {
+            key: "audit.dir".to_owned(),
+            reason: "is not set and the user has no home; name a directory on persistent storage"
+                .to_owned(),
+        })
+    }
+
+    /// The sealer of cursors.
+    ///
+    /// # Errors
+    /// For a key that is not `kid:secret` with 32 bytes, or names a variable that is not set.
+    pub fn sealer(&self) -> Result<Sealer, ConfigError> {
+        let refuse = |reason: String| ConfigError::Value { key: "handles.keys".to_owned(), reason };
+        if self.handles.keys.is_empty() {
+            return Sealer::ephemeral().map_err(|error| refuse(error.to_string()));
+        }
+        let keys = self
+            .handles
+            .keys
+            .iter()
+            .map(|text| handle_key(text).map_err(refuse))
+            .collect::<Result<Vec<_>, _>>()?;
+        Sealer::new(keys).map_err(|error| refuse(error.to_string()))
+    }
+}
+
+fn handle_key(text: &str) -> Result<HandleKey, String> {
+    let (kid, secret) = text.split_once(':').ok_or("each key is written kid:secret")?;
+    let secret = expand(secret)?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(secret.trim().trim_end_matches('='))
+        .map_err(|_| format!("the secret of `{kid}` is not base64url"))?;
+    let secret =
+        bytes.try_into().map_err(|_| format!("the secret of `{kid}` does not have 32 bytes"))?;
+    Ok(HandleKey { kid: kid.to_owned(), secret })
+}
+
+/// `${NAME}` from the environment; other text is itself.
+fn expand(text: &str) -> Result<String, String> {
+    match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        None => Ok(text.to_owned()),
+        Some(name) => env::var(name).map_err(|_| format!("the variable {name} is not set")),
+    }
+}
+
+fn root_spec(root: &RootSection, several_users: bool) -> Result<RootSpec, ConfigError> {
+    let absolute = std::path::absolute(&root.path).map_err(|error| ConfigError::Value {
+        key: "roots.path".to_owned(),
+        reason: format!("{} is not usable: {error}", root.path.display()),
+    })?;
+    let uri = root.uri.clone().unwrap_or_else(|| directory_uri(&absolute));
+    let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let hardlinks = match root.hardlinks {
+        Some(HardlinksWord::Deny) => Hardlinks::Deny,
+        None if several_users => Hardlinks::Deny,
+        Some(HardlinksWord::Allow) | None => Hardlinks::Allow,
+    };
+    Ok(RootSpec {
+        name: root.name.clone().unwrap_or_else(|| last.to_owned()),
+        uri,
+        description: root.description.clone(),
+        path: absolute,
+        access: match root.access {
+            AccessWord::Ro => Access::ReadOnly,
+            AccessWord::Rw => Access::ReadWrite,
+        },
+        patterns: RootPatterns {
+            read: root.read.clone(),
+            write: root.write.clone(),
+            exclude: root.exclude.clone(),
+            write_exclude: root.write_exclude.clone(),
+        },
+        hardlinks,
+        mounts: root.mounts.clone(),
+    })
+}
+
+/// The URI of a directory whose public path is its own, without `.` and `..`.
+fn directory_uri(absolute: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut clean = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    let bytes = clean.as_os_str().as_bytes();
+    roothold_core::uri(bytes.strip_prefix(b"/").unwrap_or(bytes))
+}

@@ -1,0 +1,388 @@
+//! The sections and keys, with their defaults; the reference page is made from this file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use roothold_core::PrincipalSpec;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::LogFormat;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the server listens and how it ends.
+    pub server: Server,
+    /// The directories that callers can reach, in the order in which they are listed.
+    pub roots: Vec<RootSection>,
+    /// Patterns over all roots; they see the path of the URI without its leading slash.
+    pub policy: PolicySection,
+    /// What each principal is granted. Without any entry everyone who authenticates has the whole policy; with one, principals without an entry have nothing.
+    pub principals: Vec<PrincipalSection>,
+    /// How callers prove who they are.
+    pub auth: Auth,
+    /// Limits of calls and connections.
+    pub limits: Limits,
+    /// The audit log.
+    pub audit: Audit,
+    /// The keys that seal cursors.
+    pub handles: Handles,
+    /// Logs and metrics.
+    pub telemetry: Telemetry,
+}
+
+/// Where the server listens and how it ends.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address of `/mcp`, `/health` and `/ready`.
+    pub listen: SocketAddr,
+    /// The URL by which clients reach `/mcp`, such as `https://mcp.example.com/mcp`; the audience of tokens and the resource of the OAuth metadata.
+    pub public_url: Option<String>,
+    /// Host names that requests may name besides loopback and the host of `public_url`.
+    pub allowed_hosts: Vec<String>,
+    /// Browser origins that may call; requests without an Origin header pass.
+    pub allowed_origins: Vec<String>,
+    /// How long the server still accepts connections after it has said on `/ready` that it stops, in seconds.
+    pub pre_stop_delay_seconds: u64,
+    /// How long running requests may take to end, in seconds.
+    pub drain_timeout_seconds: u64,
+    /// Sessions for clients of older revisions that need requests from the server; off by default.
+    pub legacy_sessions: Option<LegacySessions>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            pre_stop_delay_seconds: 0,
+            drain_timeout_seconds: 30,
+            legacy_sessions: None,
+        }
+    }
+}
+
+/// Sticky sessions of the older revisions.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LegacySessions {
+    /// The most sessions at once.
+    pub sessions_max: usize,
+    /// How long a session may be idle, in seconds.
+    pub idle_timeout_seconds: u64,
+}
+
+impl Default for LegacySessions {
+    fn default() -> Self {
+        Self { sessions_max: 1000, idle_timeout_seconds: 300 }
+    }
+}
+
+/// A directory that callers can reach.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootSection {
+    /// The directory on disk, relative to this file; callers never see it.
+    pub path: PathBuf,
+    /// The public `file:///…` URI. Default: the absolute path of the directory.
+    #[serde(default)]
+    pub uri: Option<String>,
+    /// A name for people. Default: the last part of the URI.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What it holds, for agents.
+    #[serde(default)]
+    pub description: String,
+    /// `ro`: nothing can be changed; `rw`: what the write patterns cover can.
+    #[serde(default)]
+    pub access: AccessWord,
+    /// Narrows what may be read, by patterns relative to the root.
+    #[serde(default)]
+    pub read: Option<Vec<String>>,
+    /// Narrows what may be written, by patterns relative to the root.
+    #[serde(default)]
+    pub write: Option<Vec<String>>,
+    /// Excluded here too, by patterns relative to the root.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Never written, by patterns relative to the root.
+    #[serde(default)]
+    pub write_exclude: Vec<String>,
+    /// What to do with files that have several names. Default: `deny` once principals are configured or callers authenticate, else `allow`.
+    #[serde(default)]
+    pub hardlinks: Option<HardlinksWord>,
+    /// Directories below the root that may be mount points, relative to it.
+    #[serde(default)]
+    pub mounts: Vec<String>,
+}
+
+impl RootSection {
+    /// A root with nothing but a directory.
+    pub fn of(path: PathBuf, access: AccessWord) -> Self {
+        Self {
+            path,
+            uri: None,
+            name: None,
+            description: String::new(),
+            access,
+            read: None,
+            write: None,
+            exclude: Vec::new(),
+            write_exclude: Vec::new(),
+            hardlinks: None,
+            mounts: Vec::new(),
+        }
+    }
+}
+
+/// `ro` or `rw`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessWord {
+    /// Nothing can be changed.
+    #[default]
+    Ro,
+    /// What the write patterns cover can be changed.
+    Rw,
+}
+
+/// What to do with files that have several names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HardlinksWord {
+    /// Refuse them.
+    Deny,
+    /// Serve them.
+    Allow,
+}
+
+/// Patterns over all roots.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicySection {
+    /// What may be read. Default: everything.
+    pub read: Option<Vec<String>>,
+    /// What may be written, in roots whose access is `rw`. Default: everything.
+    pub write: Option<Vec<String>>,
+    /// What does not exist for any caller. Default: files that hold secrets by custom, such as `.env` and `*.key`; see the policy page.
+    pub exclude: Option<Vec<String>>,
+}
+
+/// What one principal is granted; a key that is left out grants everything that the policy allows.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalSection {
+    /// The name that authentication yields, or `*` for everyone without an entry.
+    pub name: String,
+    /// The scopes that the principal can use at most.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// The roots, by name or URI.
+    #[serde(default)]
+    pub roots: Option<Vec<String>>,
+    /// The tools, by name.
+    #[serde(default)]
+    pub tools: Option<Vec<String>>,
+}
+
+impl PrincipalSection {
+    pub(crate) fn spec(&self) -> PrincipalSpec {
+        PrincipalSpec {
+            name: self.name.clone(),
+            scopes: self.scopes.clone(),
+            roots: self.roots.clone(),
+            tools: self.tools.clone(),
+        }
+    }
+}
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The file of API keys, made by `roothold keys new`.
+    pub keys_file: Option<PathBuf>,
+    /// JWT bearer tokens of an authorization server.
+    pub jwt: Option<Jwt>,
+    /// Must say `on-the-network` to serve callers who prove nothing on an address that is not loopback.
+    pub unauthenticated: Option<Unauthenticated>,
+}
+
+/// The words that must be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unauthenticated {
+    /// Whoever reaches the address has everything that the policy allows.
+    OnTheNetwork,
+}
+
+/// JWT bearer tokens (RFC 9068).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    /// The issuer, exactly as the `iss` claim has it.
+    pub issuer: String,
+    /// The audience, exactly as the `aud` claim has it. Default: `server.public_url`.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The file of the issuer's keys, a JWKS.
+    pub jwks_file: PathBuf,
+    /// The signature algorithms that are accepted.
+    #[serde(default = "default_algorithms")]
+    pub algorithms: Vec<String>,
+    /// How far clocks may differ, in seconds; at most 60.
+    #[serde(default = "default_leeway")]
+    pub leeway_seconds: u64,
+    /// Accept tokens whose `typ` is not `at+jwt`, which RFC 9068 forbids, but some issuers do not set.
+    #[serde(default)]
+    pub accept_untyped: bool,
+    /// The claim that names the principal.
+    #[serde(default = "default_claim")]
+    pub principal_claim: String,
+}
+
+fn default_algorithms() -> Vec<String> {
+    ["RS256", "PS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
+}
+
+fn default_leeway() -> u64 {
+    30
+}
+
+fn default_claim() -> String {
+    "sub".to_owned()
+}
+
+/// Limits of calls and connections.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The size of a text answer when the caller does not say, in bytes.
+    pub result_bytes_default: u64,
+    /// The largest text answer that a caller can ask for, in bytes.
+    pub result_bytes_ceiling: u64,
+    /// The most entries in one page of a listing.
+    pub result_entries_max: usize,
+    /// The largest file that `read_media_file` gives, in bytes.
+    pub media_bytes_max: u64,
+    /// The largest file that `resources/read` gives, in bytes.
+    pub resource_bytes_max: u64,
+    /// The most calls in one `batch`.
+    pub batch_calls_max: usize,
+    /// How long a call may run, in seconds.
+    pub call_timeout_seconds: u64,
+    /// The most calls that run at once.
+    pub calls_max: usize,
+    /// The most calls of one principal that run at once.
+    pub calls_per_principal_max: usize,
+    /// How long a call may wait for its turn, in seconds.
+    pub admission_timeout_seconds: u64,
+    /// Requests per second of one principal; 0 for no limit.
+    pub requests_per_second: f64,
+    /// How many requests a principal may save up for a burst.
+    pub requests_burst: u32,
+    /// The largest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// The most open connections.
+    pub connections_max: usize,
+    /// How long a client may take for the headers of a request, in seconds.
+    pub header_timeout_seconds: u64,
+    /// How long a client may take for the body of a request, in seconds.
+    pub body_timeout_seconds: u64,
+    /// How long an idle connection is kept, in seconds; must outlive the balancer's 60.
+    pub keep_alive_timeout_seconds: u64,
+    /// Threads for blocking file work.
+    pub blocking_threads_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            result_bytes_default: 64 * 1024,
+            result_bytes_ceiling: 1024 * 1024,
+            result_entries_max: 10_000,
+            media_bytes_max: 5 * 1024 * 1024,
+            resource_bytes_max: 1024 * 1024,
+            batch_calls_max: 100,
+            call_timeout_seconds: 30,
+            calls_max: 256,
+            calls_per_principal_max: 128,
+            admission_timeout_seconds: 10,
+            requests_per_second: 0.0,
+            requests_burst: 100,
+            body_bytes_max: 4 * 1024 * 1024,
+            connections_max: 10_000,
+            header_timeout_seconds: 10,
+            body_timeout_seconds: 30,
+            keep_alive_timeout_seconds: 75,
+            blocking_threads_max: 32,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn call_timeout(&self) -> Duration {
+        Duration::from_secs(self.call_timeout_seconds)
+    }
+
+    pub(crate) fn admission_timeout(&self) -> Duration {
+        Duration::from_secs(self.admission_timeout_seconds)
+    }
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// The directory of the log, one file per start. Default: `roothold/audit` in the user's state directory.
+    pub dir: Option<PathBuf>,
+    /// When the lines of reads are stored: `written` before the answer, or `queued` within 50 ms.
+    pub reads: AuditReads,
+}
+
+/// When the lines of reads are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditReads {
+    /// Before the answer; on disk within a second.
+    #[default]
+    Written,
+    /// In a bounded queue that refuses calls when it is full.
+    Queued,
+}
+
+/// The keys that seal cursors.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handles {
+    /// `kid:secret` each, where the secret is 32 bytes as base64url and may be `${VARIABLE}`; the first seals, all open. Unset: a key per process, good for one replica.
+    pub keys: Vec<String>,
+}
+
+/// Logs and metrics.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// The address of `/metrics`; empty for none.
+    pub listen: String,
+    /// The log filter, such as `info` or `roothold=debug,info`.
+    pub log: String,
+    /// The form of the log lines.
+    pub log_format: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9464".to_owned(),
+            log: "info".to_owned(),
+            log_format: LogFormat::Auto,
+        }
+    }
+}

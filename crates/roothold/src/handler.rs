@@ -1,0 +1,187 @@
+//! The server as the SDK sees it: requests in, results out, and every one that touches anything
+//! through [`crate::call`].
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+    Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use roothold_core::Principal;
+
+use crate::call::{CallRequest, Engine, ProgressSink};
+use crate::{resources, wire};
+
+/// How long a client may keep a list of tools or templates: they change with the configuration.
+const LIST_TTL_MS: u64 = 60_000;
+
+/// The handler of a server; clones share it.
+#[derive(Clone)]
+pub struct Handler {
+    pub(crate) engine: Arc<Engine>,
+}
+
+/// Who calls, and how the request is called in logs.
+pub(crate) struct Origin {
+    pub(crate) principal: Principal,
+    pub(crate) request_id: String,
+    caller: Option<Arc<roothold_edge::Caller>>,
+}
+
+impl Origin {
+    /// What the edge knows of the request; over stdio, the local user.
+    pub(crate) fn of(context: &RequestContext<RoleServer>) -> Self {
+        match roothold_edge::caller(&context.extensions) {
+            Some(caller) => Self {
+                principal: caller.principal().clone(),
+                request_id: caller.request_id().to_string(),
+                caller: Some(caller),
+            },
+            None => Self {
+                principal: Principal::local(),
+                request_id: context.id.to_string(),
+                caller: None,
+            },
+        }
+    }
+
+    /// Lets the edge answer a call for which the credential lacks scopes with 403 and a challenge.
+    pub(crate) fn report_scopes(&self, fault: &roothold_core::Fault) {
+        if let (Some(caller), Some(scopes)) = (&self.caller, fault.missing_scopes()) {
+            caller.require_scopes(&scopes.split(' ').collect::<Vec<_>>());
+        }
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_completions()
+            .build();
+        let mut info = ServerConfig::new(capabilities).with_instructions(INSTRUCTIONS);
+        info.server_info =
+            Implementation::new("roothold", env!("CARGO_PKG_VERSION")).with_title("Roothold");
+        info
+    }
+
+    fn supported_protocol_versions(&self) -> std::borrow::Cow<'static, [ProtocolVersion]> {
+        std::borrow::Cow::Borrowed(&VERSIONS)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let origin = Origin::of(&context);
+        let progress = context
+            .meta
+            .get_progress_token()
+            .map(|token| ProgressSink::new(context.peer.clone(), token));
+        let call = CallRequest {
+            principal: &origin.principal,
+            request_id: &origin.request_id,
+            method: "tools/call",
+            tool: &request.name,
+            arguments: request.arguments.unwrap_or_default(),
+            cancel: context.ct.clone(),
+            progress,
+            within: None,
+        };
+        match self.engine.call(call).await {
+            Ok(answer) => Ok(wire::tool_result(answer).into()),
+            Err(error) => {
+                if let crate::call::CallError::Fault(fault) = &error {
+                    origin.report_scopes(fault);
+                }
+                wire::tool_error(error, &request.name).map(CallToolResponse::from)
+            }
+        }
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let started = Instant::now();
+        let origin = Origin::of(&context);
+        let tools = self.engine.listed_tools(&origin.principal);
+        self.engine.metrics.operation("tools/list", None, started);
+        Ok(ListToolsResult::with_all_items(tools)
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.engine.catalog.get(name).map(|entry| entry.model.clone())
+    }
+
+    fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ListResourcesResult, ErrorData>> + Send + '_ {
+        resources::list(self, request, context)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates().with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ReadResourceResponse, ErrorData>> + Send + '_ {
+        resources::read(self, request, context)
+    }
+
+    fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<CompleteResult, ErrorData>> + Send + '_ {
+        resources::complete(self, request, context)
+    }
+
+    async fn on_initialized(&self, _context: rmcp::service::NotificationContext<RoleServer>) {}
+}
+
+impl Engine {
+    /// The tools that a principal may call.
+    pub(crate) fn listed_tools(&self, principal: &Principal) -> Vec<Tool> {
+        let granted =
+            |entry: &&crate::catalog::Entry| self.policy.grants_tool(principal, entry.tool.name());
+        let public = |entry: &&crate::catalog::Entry| !resources::is_internal(entry.tool.name());
+        self.catalog
+            .iter()
+            .filter(public)
+            .filter(granted)
+            .map(|entry| entry.model.clone())
+            .collect()
+    }
+}
+
+const VERSIONS: [ProtocolVersion; 4] = [
+    ProtocolVersion::V_2025_03_26,
+    ProtocolVersion::V_2025_06_18,
+    ProtocolVersion::V_2025_11_25,
+    ProtocolVersion::V_2026_07_28,
+];
+
+const INSTRUCTIONS: &str = "Files inside configured roots, under one access policy. Call listRoots first: it shows the \
+roots and what may be read and written. Paths are absolute paths inside a root, or file:// URIs. Long answers come in \
+pages: repeat the call with cursor = next_cursor. An error says what was wrong and what to do next.";

@@ -1,0 +1,28 @@
+//! Roothold: a scoped, audited and measured MCP server for files.
+//!
+//! [`Roothold::builder`] makes a server out of a configuration and, if you like, tools of your
+//! own: whatever [`Tool`] you add is decided by the same policy, bounded by the same budget and
+//! recorded in the same audit log as the built-in ones.
+
+mod builder;
+mod call;
+mod catalog;
+pub mod cli;
+pub mod config;
+mod handler;
+mod process;
+mod resources;
+mod serve;
+mod telemetry;
+mod tool;
+mod tools;
+mod wire;
+
+pub use builder::{Builder, Roothold, StartError};
+pub use call::{Call, Progress};
+pub use handler::Handler;
+pub use roothold_core as core;
+pub use schemars;
+pub use serve::{Ended, on_signals};
+pub use telemetry::LogFormat;
+pub use tool::{About, Answer, Blocks, Effect, Permits, Reply, Structured, Text, Tool};

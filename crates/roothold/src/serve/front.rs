@@ -1,0 +1,113 @@
+//! The front of a server, from its configuration.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roothold_edge::auth::{
+    Authenticator, JwtAlgorithm, JwtConfig, JwtVerifier, KeyRing, ProtectedResource, RateLimit,
+    TokenType,
+};
+use roothold_edge::{Edge, EdgeConfig, SessionLimits};
+
+use super::observer::FrontObserver;
+use crate::builder::{Roothold, StartError};
+use crate::config::{Config, Jwt};
+use crate::handler::Handler;
+
+/// The scopes of the built-in tools, for the OAuth metadata.
+const SCOPES: [&str; 6] = [
+    "files:read",
+    "files:write",
+    "datasets:read",
+    "databases:read",
+    "databases:write",
+    "jobs:manage",
+];
+
+pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
+    let config = &server.config;
+    let observer = Arc::new(FrontObserver::new(Arc::clone(&server.engine)));
+    let mut builder = Edge::builder(server.handler())
+        .config(edge_config(config))
+        .auth(authenticator(config)?)
+        .observer(observer);
+    let limits = &config.limits;
+    if limits.requests_per_second > 0.0 {
+        builder = builder
+            .rate_limit(RateLimit::per_second(limits.requests_per_second, limits.requests_burst));
+    }
+    builder.build().map_err(|error| StartError::Front(error.to_string()))
+}
+
+fn edge_config(config: &Config) -> EdgeConfig {
+    let (server, limits) = (&config.server, &config.limits);
+    let seconds = Duration::from_secs;
+    EdgeConfig {
+        allowed_hosts: server.allowed_hosts.clone(),
+        allowed_origins: server.allowed_origins.clone(),
+        public_url: server.public_url.clone(),
+        body_bytes_max: limits.body_bytes_max,
+        header_timeout: seconds(limits.header_timeout_seconds),
+        body_timeout: seconds(limits.body_timeout_seconds),
+        keep_alive_timeout: seconds(limits.keep_alive_timeout_seconds),
+        connections_max: limits.connections_max,
+        pre_stop_delay: seconds(server.pre_stop_delay_seconds),
+        drain_timeout: seconds(server.drain_timeout_seconds),
+        legacy_sessions: server.legacy_sessions.as_ref().map(|sessions| SessionLimits {
+            sessions_max: sessions.sessions_max,
+            idle_timeout: seconds(sessions.idle_timeout_seconds),
+        }),
+        allow_unauthenticated_network: config.auth.unauthenticated.is_some(),
+        ..EdgeConfig::default()
+    }
+}
+
+pub(crate) fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+    if !config.authenticates() {
+        return Ok(Authenticator::none());
+    }
+    let refuse =
+        |key: &str, error: &dyn std::fmt::Display| StartError::Front(format!("{key}: {error}"));
+    let mut builder = Authenticator::builder();
+    if let Some(path) = &config.auth.keys_file {
+        builder =
+            builder.keys(KeyRing::load(path).map_err(|error| refuse("auth.keys_file", &error))?);
+    }
+    let mut issuers = Vec::new();
+    if let Some(jwt) = &config.auth.jwt {
+        issuers.push(jwt.issuer.clone());
+        builder = builder.jwt(verifier(config, jwt, &jwt.jwks_file)?);
+    }
+    if let Some(url) = &config.server.public_url {
+        let scopes = SCOPES.map(str::to_owned).to_vec();
+        builder = builder.resource(ProtectedResource {
+            url: url.clone(),
+            authorization_servers: issuers,
+            scopes_supported: scopes,
+            initial_scopes: vec!["files:read".to_owned()],
+            name: "Roothold".to_owned(),
+        });
+    }
+    builder.build().map_err(|error| refuse("server.public_url", &error))
+}
+
+fn verifier(config: &Config, jwt: &Jwt, jwks: &Path) -> Result<JwtVerifier, StartError> {
+    let refuse = |reason: String| StartError::Front(format!("auth.jwt: {reason}"));
+    let audience = jwt.audience.clone().or_else(|| config.server.public_url.clone());
+    let audience = audience.ok_or_else(|| {
+        refuse("set audience, or server.public_url, which is its default".to_owned())
+    })?;
+    let mut rules = JwtConfig::new(jwt.issuer.clone(), audience);
+    let algorithms = jwt.algorithms.iter().map(|name| {
+        JwtAlgorithm::parse(name)
+            .map_err(|_| refuse(format!("the algorithm `{name}` is not one that can be accepted")))
+    });
+    rules.algorithms = algorithms.collect::<Result<_, _>>()?;
+    rules.leeway = Duration::from_secs(jwt.leeway_seconds);
+    rules.principal_claim.clone_from(&jwt.principal_claim);
+    if jwt.accept_untyped {
+        rules.token_type = TokenType::AcceptUntyped;
+    }
+    JwtVerifier::from_file(rules, jwks).map_err(|error| refuse(error.to_string()))
+}

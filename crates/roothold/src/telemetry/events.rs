@@ -1,0 +1,104 @@
+//! What happens to calls, as structs.
+
+use std::time::Duration;
+
+use roothold_core::audit::{CallId, Outcome};
+use roothold_core::{Fault, FaultKind};
+
+use super::metrics::Metrics;
+use crate::call::CallRequest;
+use crate::catalog::Entry;
+
+/// A call ended, one way or another.
+pub(crate) struct CallFinished {
+    method: &'static str,
+    /// From the closed set of the catalog; `other` for what is not in it.
+    tool: &'static str,
+    principal: std::sync::Arc<str>,
+    request_id: std::sync::Arc<str>,
+    fault: Option<FaultKind>,
+    rule: Option<&'static str>,
+    bytes_out: u64,
+    duration: Duration,
+}
+
+impl CallFinished {
+    pub(crate) fn new(request: &CallRequest<'_>, entry: Option<&Entry>) -> Self {
+        Self {
+            method: request.method,
+            tool: entry.map_or("other", |entry| entry.tool.name()),
+            principal: request.principal.shared_name(),
+            request_id: std::sync::Arc::from(request.request_id),
+            fault: None,
+            rule: None,
+            bytes_out: 0,
+            duration: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn end(&mut self, duration: Duration, result: Result<usize, &Fault>) {
+        self.duration = duration;
+        match result {
+            Ok(bytes) => self.bytes_out = bytes as u64,
+            Err(fault) => {
+                self.fault = Some(fault.kind());
+                self.rule = fault.rule().map(|rule| rule.name);
+            }
+        }
+    }
+
+    /// The audit record of the same event.
+    pub(crate) fn outcome(&self, call: CallId) -> Outcome<'_> {
+        Outcome {
+            call,
+            fault: self.fault.map(FaultKind::code),
+            rule: self.rule,
+            bytes_out: self.bytes_out,
+            duration: self.duration,
+        }
+    }
+
+    /// Writes the metric and the log line. Success is a line at `debug` only: the audit log has
+    /// every call.
+    pub(crate) fn emit(&self, metrics: &Metrics, fault: Option<&Fault>) {
+        metrics.call_finished(
+            self.method,
+            self.tool,
+            self.fault,
+            self.rule,
+            self.bytes_out,
+            self.duration,
+        );
+        let duration_ms = self.duration.as_secs_f64() * 1e3;
+        let (tool, principal, request) = (self.tool, &*self.principal, &*self.request_id);
+        match fault {
+            None => tracing::debug!(
+                tool,
+                principal,
+                request,
+                duration_ms,
+                bytes = self.bytes_out,
+                "call finished"
+            ),
+            Some(fault)
+                if fault.kind() == FaultKind::Internal
+                    || fault.kind() == FaultKind::Unavailable =>
+            {
+                let cause = std::error::Error::source(fault).map(ToString::to_string);
+                tracing::error!(
+                    tool,
+                    principal,
+                    request,
+                    duration_ms,
+                    kind = fault.kind().code(),
+                    cause,
+                    "call failed"
+                );
+            }
+            Some(fault) => {
+                let (kind, rule) = (fault.kind().code(), self.rule);
+                tracing::info!(tool, principal, request, duration_ms, kind, rule, "call refused");
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Log lines on stderr, one event a line.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// The form of the log lines.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// JSON, unless stderr is a terminal.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Starts logging. `level` is a filter such as `info` or `roothold=debug,info`.
+///
+/// # Errors
+/// When the filter cannot be parsed, or logging has been started before.
+pub(crate) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
+    // rmcp writes three lines per request at info.
+    let filter = EnvFilter::try_new(format!("rmcp=warn,{level}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let started = if json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        builder.with_target(false).try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("{error}"))
+}

@@ -1,0 +1,192 @@
+//! The metrics of a process, and their Prometheus text.
+//!
+//! **Invariant**: every label comes from a closed set. Paths, names of callers and ids are never
+//! labels, so the number of series is bounded whatever clients send.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use roothold_core::FaultKind;
+
+/// Bounds in seconds that OpenTelemetry's MCP conventions recommend for operation durations.
+const BUCKETS: [f64; 14] =
+    [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    mcp_method_name: &'static str,
+    gen_ai_tool_name: &'static str,
+    error_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabel {
+    gen_ai_tool_name: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    status: &'static str,
+    path: &'static str,
+}
+
+type NewHistogram = fn() -> Histogram;
+
+/// The metrics of calls, and the registry of all.
+pub(crate) struct Metrics {
+    registry: Registry,
+    operations: Family<Operation, Histogram, NewHistogram>,
+    bytes_out: Family<ToolLabel, Counter>,
+    denials: Family<RuleLabel, Counter>,
+    edge: EdgeMetrics,
+    resident: Gauge,
+    cpu: Gauge<f64, AtomicU64>,
+    open_files: Gauge,
+}
+
+/// The metrics of the HTTP front; cloning shares them.
+#[derive(Clone, Default)]
+pub(crate) struct EdgeMetrics {
+    requests: Family<RequestLabel, Counter>,
+    pub(crate) in_flight: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) rate_limited: Counter,
+    auth_failures: Family<ClassLabel, Counter>,
+}
+
+impl EdgeMetrics {
+    /// One request ended; `fast` tells which way it took.
+    pub(crate) fn request(&self, status: u16, fast: bool) {
+        let status = match status {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        let path = if fast { "fast" } else { "full" };
+        self.requests.get_or_create(&RequestLabel { status, path }).inc();
+    }
+
+    /// A credential was refused.
+    pub(crate) fn auth_failure(&self, class: &'static str) {
+        self.auth_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let operations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
+        let (bytes_out, denials, edge) =
+            (Family::default(), Family::default(), EdgeMetrics::default());
+        let (resident, cpu, open_files) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let mcp = "Duration of MCP operations";
+        registry.register_with_unit(
+            "mcp_server_operation_duration",
+            mcp,
+            Unit::Seconds,
+            operations.clone(),
+        );
+        registry.register("roothold_answer_bytes", "Bytes of answers", bytes_out.clone());
+        registry.register(
+            "roothold_denials",
+            "Calls that a rule of the policy denied",
+            denials.clone(),
+        );
+        registry.register("roothold_http_requests", "HTTP requests", edge.requests.clone());
+        registry.register(
+            "roothold_http_requests_in_flight",
+            "HTTP requests being answered",
+            edge.in_flight.clone(),
+        );
+        registry.register(
+            "roothold_http_connections",
+            "Open connections",
+            edge.connections.clone(),
+        );
+        registry.register(
+            "roothold_rate_limited",
+            "Requests beyond a principal's rate",
+            edge.rate_limited.clone(),
+        );
+        let refused = "Requests without a usable credential";
+        registry.register("roothold_auth_failures", refused, edge.auth_failures.clone());
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Resident memory",
+            Unit::Bytes,
+            resident.clone(),
+        );
+        registry.register_with_unit("process_cpu", "CPU time used", Unit::Seconds, cpu.clone());
+        registry.register("process_open_fds", "Open file descriptors", open_files.clone());
+        Self { registry, operations, bytes_out, denials, edge, resident, cpu, open_files }
+    }
+
+    pub(crate) fn edge(&self) -> EdgeMetrics {
+        self.edge.clone()
+    }
+
+    pub(super) fn call_finished(
+        &self,
+        mcp_method_name: &'static str,
+        tool: &'static str,
+        fault: Option<FaultKind>,
+        rule: Option<&'static str>,
+        bytes: u64,
+        duration: Duration,
+    ) {
+        // A resource is read by an internal tool, which is not one for clients.
+        let gen_ai_tool_name = if mcp_method_name == "tools/call" { tool } else { "" };
+        let error_type = fault.map_or("", FaultKind::code);
+        let operation = Operation { mcp_method_name, gen_ai_tool_name, error_type };
+        self.operations.get_or_create(&operation).observe(duration.as_secs_f64());
+        if bytes > 0 {
+            self.bytes_out.get_or_create(&ToolLabel { gen_ai_tool_name }).inc_by(bytes);
+        }
+        if let Some(rule) = rule {
+            self.denials.get_or_create(&RuleLabel { rule }).inc();
+        }
+    }
+
+    /// Records an operation that is no tool call, such as `tools/list`.
+    pub(crate) fn operation(
+        &self,
+        method: &'static str,
+        fault: Option<FaultKind>,
+        started: Instant,
+    ) {
+        self.call_finished(method, "", fault, None, 0, started.elapsed());
+    }
+
+    /// The metrics as Prometheus text.
+    pub(crate) fn text(&self) -> String {
+        self.observe_process();
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn observe_process(&self) {
+        let usage = crate::process::usage();
+        self.resident.set(i64::try_from(usage.resident_bytes).unwrap_or(i64::MAX));
+        self.cpu.set(usage.cpu_seconds);
+        self.open_files.set(i64::try_from(usage.open_files).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,272 @@
+//! What a tool is: a name, typed input, the actions that a call would take, and the work.
+//!
+//! A tool decides nothing and formats no protocol: [`crate::call`] asks policy with the tool's
+//! [`Tool::actions`], and hands the permits to [`Tool::run`].
+
+use std::future::Future;
+use std::pin::Pin;
+
+use rmcp::model::{ContentBlock, JsonObject, ToolAnnotations};
+use roothold_core::{Actions, Fault, Permit};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::call::Call;
+
+/// A tool. One file, one `impl Tool`, and one line in the list of tools.
+pub trait Tool: Send + Sync + 'static {
+    /// The name by which clients call it, policy grants it and metrics label it.
+    const NAME: &'static str;
+    /// Whether answers come in pages. Such a tool takes `cursor` and `max_bytes` besides its
+    /// input, and uses [`Call::resume`] and [`Call::next_cursor`].
+    const PAGED: bool = false;
+    /// Whether the actions of a call do not depend on each other: then one that is denied is an
+    /// error in its place of [`Permits::each`], and the call goes on with the others.
+    const INDEPENDENT: bool = false;
+    /// The arguments. Its schema is the tool's `inputSchema`; unknown arguments are refused when
+    /// it says `deny_unknown_fields`.
+    type Input: DeserializeOwned + JsonSchema + Send + 'static;
+    /// The answer.
+    type Output: Reply;
+
+    /// What clients are told of it.
+    fn about(&self) -> About;
+
+    /// What a call with this input would touch. Pure: policy sees it before anything happens.
+    ///
+    /// # Errors
+    /// `Invalid`, for arguments that make no sense.
+    fn actions(&self, input: &Self::Input) -> Result<Actions, Fault>;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// A [`Fault`]; its public text is what the agent reads.
+    ///
+    /// # Cancellation
+    /// The future is dropped when the client hangs up, the deadline passes or the server stops;
+    /// work inside [`Call::blocking`] ends at its next look at the budget.
+    fn run(
+        &self,
+        call: Call,
+        permits: Permits,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
+}
+
+/// The permits of a call, in the order of its actions.
+#[derive(Debug)]
+pub struct Permits(Vec<Result<Permit, Fault>>);
+
+impl Permits {
+    pub(crate) fn new(permits: Vec<Result<Permit, Fault>>) -> Self {
+        Self(permits)
+    }
+
+    /// The permit of a call with one action.
+    ///
+    /// # Errors
+    /// The denial of an independent action.
+    pub fn one(self) -> Result<Permit, Fault> {
+        self.0.into_iter().next().unwrap_or_else(|| Err(Fault::internal("a call without actions")))
+    }
+
+    /// Every permit, or for independent actions its denial.
+    pub fn each(self) -> impl Iterator<Item = Result<Permit, Fault>> + Send {
+        self.0.into_iter()
+    }
+}
+
+/// What clients are told of a tool.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// A title for people.
+    pub title: &'static str,
+    /// What it does and when to use it, for agents.
+    pub description: &'static str,
+    /// What it does to the world.
+    pub effect: Effect,
+}
+
+/// What a tool does to the world; all four hints of the protocol follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It changes nothing.
+    Reads,
+    /// It changes things; the first call may lose something, `idempotent` says that a second
+    /// identical one changes nothing more.
+    Writes {
+        /// Whether something can be lost.
+        destructive: bool,
+        /// Whether repeating it changes nothing more.
+        idempotent: bool,
+    },
+}
+
+impl Effect {
+    pub(crate) fn annotations(self, title: &str) -> ToolAnnotations {
+        let (read_only, destructive, idempotent) = match self {
+            Self::Reads => (true, false, true),
+            Self::Writes { destructive, idempotent } => (false, destructive, idempotent),
+        };
+        ToolAnnotations::from_raw(
+            Some(title.to_owned()),
+            Some(read_only),
+            Some(destructive),
+            Some(idempotent),
+            Some(false),
+        )
+    }
+}
+
+/// The answer of a tool, before it meets the protocol.
+#[derive(Debug)]
+pub struct Answer {
+    pub(crate) content: Vec<ContentBlock>,
+    pub(crate) structured: Option<Value>,
+}
+
+impl Answer {
+    /// The size of the answer's texts and data in bytes.
+    pub(crate) fn len(&self) -> usize {
+        let text = |block: &ContentBlock| match block {
+            ContentBlock::Text(text) => text.text.len(),
+            ContentBlock::Image(image) => image.data.len(),
+            ContentBlock::Audio(audio) => audio.data.len(),
+            _ => 0,
+        };
+        self.content.iter().map(text).sum()
+    }
+}
+
+/// Something that a tool can answer with.
+pub trait Reply: Send + 'static {
+    /// The schema of the structured form, if it has one.
+    fn schema() -> Option<JsonObject>;
+
+    /// The answer.
+    fn into_answer(self) -> Answer;
+}
+
+/// Text that stands for itself, and perhaps a line about it. It has no structured form: a text
+/// sent twice costs the agent double.
+#[derive(Debug)]
+pub struct Text {
+    /// The text.
+    pub text: String,
+    /// One line about it, sent as a second block.
+    pub note: Option<String>,
+}
+
+impl Reply for Text {
+    fn schema() -> Option<JsonObject> {
+        None
+    }
+
+    fn into_answer(self) -> Answer {
+        Answer { content: text_blocks(self.text, self.note), structured: None }
+    }
+}
+
+/// A value in both forms: structured, and a compact text that says the same.
+#[derive(Debug)]
+pub struct Structured<T> {
+    /// The value; its schema is the tool's `outputSchema`.
+    pub value: T,
+    /// The same as text.
+    pub text: String,
+    /// What the text leaves open, such as a cursor, as a second block.
+    pub note: Option<String>,
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Reply for Structured<T> {
+    fn schema() -> Option<JsonObject> {
+        Some(crate::catalog::schema_of_output::<T>())
+    }
+
+    fn into_answer(self) -> Answer {
+        let structured = serde_json::to_value(&self.value).unwrap_or_default();
+        Answer { content: text_blocks(self.text, self.note), structured: Some(structured) }
+    }
+}
+
+/// Blocks of the protocol as they are: images, audio, embedded resources.
+#[derive(Debug)]
+pub struct Blocks(pub Vec<ContentBlock>);
+
+impl Reply for Blocks {
+    fn schema() -> Option<JsonObject> {
+        None
+    }
+
+    fn into_answer(self) -> Answer {
+        Answer { content: self.0, structured: None }
+    }
+}
+
+fn text_blocks(text: String, note: Option<String>) -> Vec<ContentBlock> {
+    let mut content = Vec::with_capacity(2);
+    content.push(ContentBlock::text(text));
+    content.extend(note.map(ContentBlock::text));
+    content
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A call whose input was parsed: what it would touch, and how to run it.
+pub(crate) struct Parsed<'a> {
+    pub(crate) actions: Actions,
+    #[expect(clippy::type_complexity, reason = "it is written once, here")]
+    pub(crate) run:
+        Box<dyn FnOnce(Call, Permits) -> BoxFuture<'a, Result<Answer, Fault>> + Send + 'a>,
+}
+
+/// A tool without its types, as the catalog holds it.
+pub(crate) trait AnyTool: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn paged(&self) -> bool;
+    fn independent(&self) -> bool;
+    fn about(&self) -> About;
+    fn input_schema(&self) -> JsonObject;
+    fn output_schema(&self) -> Option<JsonObject>;
+    fn parse(&self, arguments: Value) -> Result<Parsed<'_>, Fault>;
+}
+
+impl<T: Tool> AnyTool for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn paged(&self) -> bool {
+        T::PAGED
+    }
+
+    fn independent(&self) -> bool {
+        T::INDEPENDENT
+    }
+
+    fn about(&self) -> About {
+        Tool::about(self)
+    }
+
+    fn input_schema(&self) -> JsonObject {
+        crate::catalog::schema_of_input::<T::Input>()
+    }
+
+    fn output_schema(&self) -> Option<JsonObject> {
+        T::Output::schema()
+    }
+
+    fn parse(&self, arguments: Value) -> Result<Parsed<'_>, Fault> {
+        let input: T::Input = serde_json::from_value(arguments).map_err(|error| {
+            Fault::invalid(format!("the arguments do not fit the tool's inputSchema: {error}"))
+        })?;
+        let actions = Tool::actions(self, &input)?;
+        let run = move |call: Call, permits: Permits| -> BoxFuture<'_, Result<Answer, Fault>> {
+            Box::pin(async move { self.run(call, permits, input).await.map(Reply::into_answer) })
+        };
+        Ok(Parsed { actions, run: Box::new(run) })
+    }
+}

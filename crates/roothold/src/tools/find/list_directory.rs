@@ -1,0 +1,102 @@
+//! `list_directory`: names and kinds, sorted, in pages.
+
+use roothold_core::files::{EntryKind, json_len, list};
+use roothold_core::{Action, Actions, Fault, FilePath, Verb};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+use crate::tool::{About, Effect, Permits, Structured, Tool};
+use crate::tools::page::{Room, note};
+
+pub(in crate::tools) struct ListDirectory;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct Input {
+    /// The directory.
+    path: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(in crate::tools) struct Page {
+    entries: Vec<Entry>,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Entry {
+    /// The name, or a whole file:// URI where the name holds unusual characters; both can be given back.
+    name: String,
+    /// file, directory, symlink or other.
+    r#type: &'static str,
+}
+
+impl Tool for ListDirectory {
+    const NAME: &'static str = "list_directory";
+    const PAGED: bool = true;
+    type Input = Input;
+    type Output = Structured<Page>;
+
+    fn about(&self) -> About {
+        About {
+            title: "List Directory",
+            description: "Lists the files and directories directly in a directory, sorted by name, with [FILE] and \
+                          [DIR] prefixes. For what lies deeper use directory_tree or search_files.",
+            effect: Effect::Reads,
+        }
+    }
+
+    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
+        Ok(Actions::one(Action::file(Verb::List, FilePath::parse(&input.path)?)))
+    }
+
+    async fn run(
+        &self,
+        call: Call,
+        permits: Permits,
+        _input: Input,
+    ) -> Result<Self::Output, Fault> {
+        let permit = permits.one()?;
+        let after: Option<Vec<u8>> = call.resume()?;
+        let sealing = call.clone();
+        call.blocking(move |budget| {
+            let listing = list(&permit, budget)?;
+            let mut room = Room::of(budget);
+            let (mut entries, mut text, mut last) = (Vec::new(), String::new(), None);
+            for listed in listing.after(after.as_deref()) {
+                // {"name":"…","type":"directory"},
+                if !room.take(json_len(&listed.name) + 32) {
+                    let next_cursor =
+                        last.map(|last: Vec<u8>| sealing.next_cursor(&last)).transpose()?;
+                    return Ok(finish(entries, text, next_cursor));
+                }
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(prefix(listed.kind));
+                text.push_str(&listed.name);
+                entries.push(Entry { name: listed.name, r#type: listed.kind.name() });
+                last = Some(listed.raw);
+            }
+            Ok(finish(entries, text, None))
+        })
+        .await
+    }
+}
+
+/// The reference server knows directories and the rest.
+pub(super) fn prefix(kind: EntryKind) -> &'static str {
+    if kind == EntryKind::Directory { "[DIR] " } else { "[FILE] " }
+}
+
+fn finish(entries: Vec<Entry>, text: String, next_cursor: Option<String>) -> Structured<Page> {
+    let note = note(next_cursor.as_deref(), &[], 0);
+    Structured {
+        value: Page { entries, truncated: next_cursor.is_some(), next_cursor },
+        text,
+        note,
+    }
+}

@@ -1,0 +1,100 @@
+//! `search_files`: paths that match a glob.
+
+use roothold_core::files::{Visit, Walk, json_len};
+use roothold_core::{Action, Actions, Fault, FilePath, PathGlobs, Verb, shown};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+use crate::tool::{About, Effect, Permits, Structured, Tool};
+use crate::tools::page::{Room, Unreadable, note, unreadable};
+
+pub(in crate::tools) struct SearchFiles;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct Input {
+    /// The directory to search below.
+    path: String,
+    /// A glob over paths below the directory: `*.md` finds what lies directly in it, `**/*.md` what lies anywhere below.
+    pattern: String,
+    /// Globs of what to leave out, with all below it.
+    #[serde(default, rename = "excludePatterns")]
+    exclude_patterns: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(in crate::tools) struct Page {
+    /// Absolute paths, or file:// URIs where a name holds unusual characters.
+    matches: Vec<String>,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Unreadable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems_omitted: Option<usize>,
+}
+
+impl Tool for SearchFiles {
+    const NAME: &'static str = "search_files";
+    const PAGED: bool = true;
+    type Input = Input;
+    type Output = Structured<Page>;
+
+    fn about(&self) -> About {
+        About {
+            title: "Search Files",
+            description: "Finds files and directories below a directory whose path matches a glob, such as `**/*.ts`, \
+                          and gives their full paths. Case-sensitive. `*` stays within one directory, `**` crosses them.",
+            effect: Effect::Reads,
+        }
+    }
+
+    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
+        Ok(Actions::one(Action::file(Verb::List, FilePath::parse(&input.path)?)))
+    }
+
+    async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
+        let permit = permits.one()?;
+        let after: Option<Vec<u8>> = call.resume()?;
+        let invalid = |error: roothold_core::PatternError| Fault::invalid(error.to_string());
+        let wanted = PathGlobs::new(&[input.pattern]).map_err(invalid)?;
+        let exclude = PathGlobs::new(&input.exclude_patterns).map_err(invalid)?;
+        let sealing = call.clone();
+        call.blocking(move |budget| {
+            let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
+            let (mut room, mut matches, mut last) = (Room::of(budget), Vec::new(), Vec::new());
+            let done = walk.run(|entry| {
+                if exclude.matches(entry.below) {
+                    return Ok(Visit::Past);
+                }
+                if wanted.matches(entry.below) {
+                    let path = shown(entry.public);
+                    if !room.take(json_len(&path) + 3) {
+                        return Ok(Visit::Stop);
+                    }
+                    matches.push(path);
+                    last.clear();
+                    last.extend_from_slice(entry.below);
+                }
+                Ok(Visit::Into)
+            })?;
+            let next_cursor = if done { None } else { Some(sealing.next_cursor(&last)?) };
+            let (problems, omitted) = walk.problems();
+            let problems = unreadable(problems);
+            let note = note(next_cursor.as_deref(), &problems, omitted);
+            let text =
+                if matches.is_empty() { "No matches found".to_owned() } else { matches.join("\n") };
+            let value = Page {
+                matches,
+                truncated: next_cursor.is_some(),
+                next_cursor,
+                problems,
+                problems_omitted: (omitted > 0).then_some(omitted),
+            };
+            Ok(Structured { value, text, note })
+        })
+        .await
+    }
+}

@@ -1,0 +1,143 @@
+//! `batch`: many calls at once, each decided and recorded by itself. One that fails is that
+//! call's error and fails no other.
+
+use futures::stream::{self, StreamExt as _};
+use rmcp::model::ContentBlock;
+use roothold_core::{Action, Actions, Fault};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, CallError};
+use crate::tool::{About, Answer, Effect, Permits, Structured, Tool};
+use crate::wire::text_of;
+
+pub(in crate::tools) struct Batch;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct Input {
+    /// The calls; they run at once and in no order.
+    #[schemars(length(min = 1))]
+    calls: Vec<Item>,
+    /// Largest answer of all calls together in bytes (default 65536).
+    max_bytes: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    /// The tool's name; not batch.
+    tool: String,
+    /// Its arguments.
+    #[serde(default)]
+    arguments: Map<String, Value>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(in crate::tools) struct Results {
+    /// One for each call, in their order.
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Outcome {
+    tool: String,
+    ok: bool,
+    /// The tool's structured answer, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured: Option<Value>,
+    /// The tool's content blocks, where it has no structured answer, or its error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Value>,
+}
+
+/// How many calls of one batch run at once.
+const CONCURRENT_MAX: usize = 8;
+
+impl Tool for Batch {
+    const NAME: &'static str = "batch";
+    type Input = Input;
+    type Output = Structured<Results>;
+
+    fn about(&self) -> About {
+        About {
+            title: "Batch",
+            description: "Runs several tool calls at once and gives their results in order. A call that fails is \
+                          reported as that call's error and does not fail the others. Batches do not nest.",
+            effect: Effect::Writes { destructive: true, idempotent: false },
+        }
+    }
+
+    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
+        if input.calls.is_empty() {
+            return Err(Fault::invalid("calls is empty; give at least one {tool, arguments}"));
+        }
+        if input.calls.iter().any(|item| item.tool == Self::NAME) {
+            return Err(Fault::invalid("batches do not nest; put the inner calls into this one"));
+        }
+        Ok(Actions::one(Action::named(format!("{} calls", input.calls.len()), None)))
+    }
+
+    async fn run(
+        &self,
+        call: Call,
+        _permits: Permits,
+        input: Input,
+    ) -> Result<Self::Output, Fault> {
+        let max = call.limits().batch_calls_max;
+        if input.calls.len() > max {
+            return Err(Fault::invalid(format!(
+                "{} calls are too many; the limit is {max}",
+                input.calls.len()
+            )));
+        }
+        if call.is_nested() {
+            return Err(Fault::invalid("batches do not nest"));
+        }
+        let total = input
+            .max_bytes
+            .unwrap_or(call.limits().result_bytes_default)
+            .min(call.limits().result_bytes_ceiling);
+        let share = usize::try_from(total).unwrap_or(usize::MAX) / input.calls.len();
+        let call = &call;
+        let running = stream::iter(input.calls).map(|item| async move {
+            let result = call.nested(&item.tool, item.arguments, share).await;
+            outcome(item.tool, result)
+        });
+        let results: Vec<Outcome> = running.buffered(CONCURRENT_MAX).collect().await;
+        let value = Results { results };
+        let text = serde_json::to_string(&value).map_err(Fault::internal)?;
+        Ok(Structured { value, text, note: None })
+    }
+}
+
+fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
+    match result {
+        Ok(Answer { structured: Some(structured), .. }) => {
+            Outcome { tool, ok: true, structured: Some(structured), content: None }
+        }
+        Ok(answer) => {
+            Outcome { tool, ok: true, structured: None, content: Some(blocks(&answer.content)) }
+        }
+        Err(error) => {
+            let text = match &error {
+                CallError::UnknownTool => {
+                    "not_found: there is no tool of that name; tools/list has those that exist"
+                        .to_owned()
+                }
+                CallError::Fault(fault) => text_of(fault),
+            };
+            Outcome {
+                tool,
+                ok: false,
+                structured: None,
+                content: Some(json!([{"type": "text", "text": text}])),
+            }
+        }
+    }
+}
+
+fn blocks(content: &[ContentBlock]) -> Value {
+    serde_json::to_value(content).unwrap_or_default()
+}

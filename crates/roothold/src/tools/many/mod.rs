@@ -1,0 +1,5 @@
+//! Many calls in one.
+
+mod batch;
+
+pub(super) use batch::Batch;

@@ -1,0 +1,28 @@
+//! The built-in tools: one file each, one line each below.
+
+mod find;
+mod many;
+mod media;
+mod page;
+mod read;
+mod scope;
+
+use crate::catalog::Catalog;
+
+pub(crate) use media::media_type;
+
+/// Adds every built-in tool, in the order in which clients list them.
+pub(crate) fn add(catalog: &mut Catalog) {
+    catalog.add(scope::ListRoots);
+    catalog.add(scope::ListAllowedDirectories);
+    catalog.add(find::ListDirectory);
+    catalog.add(find::ListDirectoryWithSizes);
+    catalog.add(find::DirectoryTree);
+    catalog.add(find::SearchFiles);
+    catalog.add(find::GetFileInfo);
+    catalog.add(read::ReadTextFile);
+    catalog.add(read::ReadFile);
+    catalog.add(read::ReadMediaFile);
+    catalog.add(read::ReadMultipleFiles);
+    catalog.add(many::Batch);
+}

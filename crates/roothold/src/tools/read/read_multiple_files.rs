@@ -1,0 +1,126 @@
+//! `read_multiple_files`: the texts of many files in one answer; one that fails is said in its
+//! place and fails no other.
+
+use roothold_core::files::{Resume, TextPage, TextRange, json_len, read_text};
+use roothold_core::{Action, Actions, Budget, Fault, FaultKind, FilePath, Permit, Verb};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+use crate::tool::{About, Effect, Permits, Text, Tool};
+use crate::wire::text_of;
+
+pub(in crate::tools) struct ReadMultipleFiles;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct Input {
+    /// The files.
+    #[schemars(length(min = 1, max = 1000))]
+    paths: Vec<String>,
+}
+
+/// The most files in one call.
+const PATHS_MAX: usize = 1000;
+const SEPARATOR: &str = "\n---\n";
+
+/// The file that the page before ended in, and where in it.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    file: usize,
+    within: Option<Resume>,
+}
+
+impl Tool for ReadMultipleFiles {
+    const NAME: &'static str = "read_multiple_files";
+    const PAGED: bool = true;
+    const INDEPENDENT: bool = true;
+    type Input = Input;
+    type Output = Text;
+
+    fn about(&self) -> About {
+        About {
+            title: "Read Multiple Files",
+            description: "Reads the texts of several files at once, each under its path. A file that cannot be read \
+                          is said in its place and does not fail the others.",
+            effect: Effect::Reads,
+        }
+    }
+
+    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
+        if input.paths.is_empty() || input.paths.len() > PATHS_MAX {
+            return Err(Fault::invalid(format!("give 1 to {PATHS_MAX} paths")));
+        }
+        let mut actions = input.paths.iter().map(|path| match FilePath::parse(path) {
+            Ok(path) => Action::file(Verb::Read, path),
+            // It is said in the file's place; it must not fail the others.
+            Err(_) => Action::named("not a path", Some("files:read")),
+        });
+        let Some(first) = actions.next() else { return Err(Fault::invalid("paths is empty")) };
+        Ok(Actions::many(first, actions))
+    }
+
+    async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Text, Fault> {
+        let position: Option<Position> = call.resume()?;
+        let files: Vec<File> = input.paths.into_iter().zip(permits.each()).collect();
+        let (text, next) = call.blocking(move |budget| read_all(files, position, budget)).await?;
+        let next_cursor = next.map(|next| call.next_cursor(&next)).transpose()?;
+        let note = next_cursor.map(|cursor| format!("truncated=true next_cursor={cursor}"));
+        Ok(Text { text, note })
+    }
+}
+
+/// A path as it was asked for, and what policy said of it.
+type File = (String, Result<Permit, Fault>);
+
+fn read_all(
+    files: Vec<File>,
+    position: Option<Position>,
+    budget: &Budget,
+) -> Result<(String, Option<Position>), Fault> {
+    let (first, mut within) =
+        position.map_or((0, None), |position| (position.file, position.within));
+    let (mut text, mut used) = (String::new(), 0);
+    for (file, (path, permit)) in files.into_iter().enumerate().skip(first) {
+        budget.check()?;
+        let resumed = within.is_some();
+        let head = json_len(&path) + SEPARATOR.len() * 2 + 8;
+        let left = budget.result_bytes_max.saturating_sub(used + head);
+        // A little room is not worth a fragment of a file; the next page has all of it.
+        if file > first && left < budget.result_bytes_max.min(1024) {
+            return Ok((text, Some(Position { file, within: None })));
+        }
+        if file > first {
+            text.push_str(SEPARATOR);
+        }
+        let start = text.len();
+        let page =
+            read_one(&path, permit, within.take(), &budget.with_result_bytes_max(left.max(256)));
+        match page {
+            Ok(page) => {
+                let again = if resumed { " (continued)" } else { "" };
+                text.extend([path.as_str(), again, ":\n", &page.text]);
+                if let Some(resume) = page.resume {
+                    return Ok((text, Some(Position { file, within: Some(resume) })));
+                }
+                text.push('\n');
+            }
+            Err(fault) if matches!(fault.kind(), FaultKind::Cancelled | FaultKind::Timeout) => {
+                return Err(fault);
+            }
+            Err(fault) => text.extend([path.as_str(), ": Error - ", &text_of(&fault)]),
+        }
+        used += json_len(&text[start..]) + SEPARATOR.len() + 1;
+    }
+    Ok((text, None))
+}
+
+fn read_one(
+    path: &str,
+    permit: Result<Permit, Fault>,
+    within: Option<Resume>,
+    budget: &Budget,
+) -> Result<TextPage, Fault> {
+    FilePath::parse(path)?;
+    read_text(&permit?, TextRange::Whole, within, budget)
+}

@@ -1,0 +1,68 @@
+//! The one mapping from what calls end with to what the protocol carries.
+
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, MetaObject};
+use roothold_core::{Fault, FaultKind};
+use serde_json::json;
+
+use crate::call::CallError;
+use crate::tool::Answer;
+
+/// An answer as the result of `tools/call`.
+pub(crate) fn tool_result(answer: Answer) -> CallToolResult {
+    let mut result = CallToolResult::success(answer.content);
+    result.structured_content = answer.structured;
+    result.is_error = None;
+    result
+}
+
+/// A failed call: an error that the agent reads, or one of the protocol.
+pub(crate) fn tool_error(error: CallError, tool: &str) -> Result<CallToolResult, ErrorData> {
+    match error {
+        CallError::UnknownTool => {
+            let name: String = tool.chars().take(64).collect();
+            Err(ErrorData::invalid_params(
+                format!("unknown tool: {name}; tools/list has those that exist"),
+                None,
+            ))
+        }
+        CallError::Fault(fault) => {
+            let mut result = CallToolResult::error(vec![ContentBlock::text(text_of(&fault))]);
+            result.meta = Some(meta_of(&fault));
+            Ok(result)
+        }
+    }
+}
+
+/// What the agent reads: the kind, then what was wrong and what to try.
+pub(crate) fn text_of(fault: &Fault) -> String {
+    format!("{}: {}", fault.kind().code(), fault.public())
+}
+
+/// The same for programs.
+fn meta_of(fault: &Fault) -> MetaObject {
+    let mut error = json!({"kind": fault.kind().code()});
+    if let Some(rule) = fault.rule() {
+        error["rule"] = json!(rule.name);
+    }
+    let mut meta = MetaObject::default();
+    meta.insert("io.roothold/error".to_owned(), error);
+    meta
+}
+
+/// A failed request that is no tool call, such as `resources/read`.
+pub(crate) fn request_error(fault: &Fault) -> ErrorData {
+    let code = match fault.kind() {
+        FaultKind::Invalid | FaultKind::Limit | FaultKind::Unsupported | FaultKind::Conflict => {
+            ErrorCode::INVALID_PARAMS
+        }
+        // What may not be seen and what is not there are one answer.
+        FaultKind::Denied | FaultKind::NotFound => ErrorCode::RESOURCE_NOT_FOUND,
+        FaultKind::Busy
+        | FaultKind::Cancelled
+        | FaultKind::Timeout
+        | FaultKind::Unavailable
+        | FaultKind::Internal => ErrorCode::INTERNAL_ERROR,
+    };
+    ErrorData::new(code, text_of(fault), Some(json!({"kind": fault.kind().code()})))
+}

@@ -1,0 +1,109 @@
+//! What a call costs. Each figure stands beside a reference that was measured in the same run,
+//! in turn with it, so that a slow machine slows both.
+//!
+//! What it does not do: it fails only where a goal is stated, and it measures this machine, not
+//! what a cluster can carry.
+
+mod bare;
+mod client;
+mod files;
+mod http;
+mod process;
+mod report;
+mod server;
+mod stdio;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+
+pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    match args {
+        [which, rest @ ..] if which == "bare" => bare::run(rest),
+        [which, rest @ ..] if which == "http" || which == "files" => {
+            let options = Options::parse(rest)?;
+            if cfg!(debug_assertions) {
+                return again_in_release(root, args);
+            }
+            let rows = match which.as_str() {
+                "http" => http::run(&options)?,
+                _ => files::run(root, &options)?,
+            };
+            report::print(&rows);
+            if let Some(path) = &options.json {
+                report::write_json(path, &rows)?;
+            }
+            ensure!(rows.iter().all(report::Row::ok), "a goal was missed");
+            Ok(())
+        }
+        _ => bail!("bench knows only: http|files [--json FILE] [--quick]"),
+    }
+}
+
+/// How much is measured and where it is written.
+pub(crate) struct Options {
+    json: Option<PathBuf>,
+    quick: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> anyhow::Result<Self> {
+        let mut options = Self { json: None, quick: false };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                "--json" => {
+                    let file = args.next().context("--json needs the name of a file")?;
+                    options.json = Some(std::path::absolute(file)?);
+                }
+                other => bail!("bench does not know {other:?}"),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Measurements of the same thing, of which the median counts.
+    const fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 5 }
+    }
+
+    const fn calls_per_round(&self) -> usize {
+        if self.quick { 10_000 } else { 60_000 }
+    }
+}
+
+/// Builds server and bench in the release profile and goes on there: a figure of a debug build
+/// would say nothing.
+fn again_in_release(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--package", "roothold", "--package", "xtask"])
+        .current_dir(root)
+        .status()
+        .context("starting cargo build")?;
+    ensure!(status.success(), "the release build failed");
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).context("the bench lies in TARGET/PROFILE")?;
+    let status = Command::new(target.join("release/xtask"))
+        .arg("bench")
+        .args(args)
+        .status()
+        .context("starting the release build of the bench")?;
+    ensure!(status.success(), "the bench failed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read() {
+        let args = ["--json", "/tmp/x.json", "--quick"].map(str::to_owned);
+        let options = Options::parse(&args).unwrap();
+        assert!(options.quick && options.json.unwrap().ends_with("x.json"));
+        assert!(Options::parse(&["--json".to_owned()]).is_err());
+        assert!(Options::parse(&["--fast".to_owned()]).is_err());
+    }
+}

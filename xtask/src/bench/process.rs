@@ -1,0 +1,123 @@
+//! A measured process: pinned to one core, ended with its owner, and read through `/proc`.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+/// The kernel reports processor time in these; Linux fixes it at 100 a second for programs.
+const TICK: Duration = Duration::from_millis(10);
+/// The longest a process may take to listen.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// The core that servers run on, and the one for the client.
+pub(super) const SERVER_CORE: &str = "0";
+pub(super) const CLIENT_CORE: &str = "1";
+
+pub(super) struct Server {
+    child: Child,
+    pub(super) addr: SocketAddr,
+    /// From the start of the process until it accepted a connection.
+    pub(super) listening_after: Duration,
+}
+
+impl Server {
+    /// Starts `program` on the servers' core and waits until it listens at `addr`.
+    pub(super) fn start(program: &Path, args: &[&str], addr: SocketAddr) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let child = Command::new("taskset")
+            .args(["--cpu-list", SERVER_CORE])
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("starting taskset (Debian package util-linux)")?;
+        let mut server = Self { child, addr, listening_after: Duration::ZERO };
+        while TcpStream::connect(addr).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{} ended before it listened: {status}", program.display());
+            }
+            if started.elapsed() > START_MAX {
+                bail!("{} did not listen within {START_MAX:?}", program.display());
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        server.listening_after = started.elapsed();
+        Ok(server)
+    }
+
+    /// Processor time so far, user and system.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        cpu_of(&stat).context("reading the process's processor time")
+    }
+
+    /// Resident memory in MiB.
+    pub(super) fn rss_mib(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        rss_of(&status).context("reading the process's memory")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nothing to add to that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port on loopback that was free a moment ago.
+pub(super) fn free_addr() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Moves this process, with all threads that it will start, to the client's core.
+pub(super) fn pin_client() -> anyhow::Result<()> {
+    let pid = std::process::id().to_string();
+    let done = Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", CLIENT_CORE, &pid])
+        .stdout(Stdio::null())
+        .status()
+        .context("starting taskset (Debian package util-linux)")?;
+    if !done.success() {
+        bail!("the client could not be moved to core {CLIENT_CORE}; a bench needs two cores");
+    }
+    Ok(())
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`, counted behind the name, which may hold anything.
+fn cpu_of(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11);
+    let ticks: u32 = times.next()?.parse::<u32>().ok()? + times.next()?.parse::<u32>().ok()?;
+    Some(TICK * ticks)
+}
+
+fn rss_of(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_an_odd_name() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
+        assert_eq!(cpu_of(stat), Some(Duration::from_secs(3)));
+        assert_eq!(cpu_of("42 (a) S"), None);
+    }
+
+    #[test]
+    fn memory_is_found() {
+        assert_eq!(rss_of("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2.0));
+        assert_eq!(rss_of("Name:\tx\n"), None);
+    }
+}
