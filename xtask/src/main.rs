@@ -28,7 +28,7 @@ usage: cargo xtask TASK
   tidy [--root DIR]                  check the repository's own rules
   golden                             write the golden files anew
   bench http [--json FILE] [--quick]   what a call costs over HTTP, beside a bare handler
-  bench files [--json FILE] [--quick]  file tools over stdio, beside the reference server";
+  bench files [--json FILE] [--quick]  file tools, beside every rival and the bare tools";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -108,7 +108,7 @@ fn check(permit: &Permit, root: &Root, opened: Opened, want: Want) -> Result<Ope
         (FileType::Directory, _) => return Ok(opened),
         (_, Want::Directory) => return Err(not_found(permit)),
         (FileType::RegularFile, _) => {}
-        _ => return Err(unsupported("it is neither a regular file nor a directory")),
+        _ => return Err(special_file()),
     }
     if opened.stat.st_nlink > 1
         && root.hardlinks() == Hardlinks::Deny
@@ -190,7 +190,8 @@ pub(crate) fn kind_of(stat: &Stat) -> FileType {
 
 /// A file that policy hides must look the same whether it exists or not.
 fn hide_existence(permit: &Permit, fault: Fault) -> Fault {
-    if !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
+    let tells_kind = fault.rule().is_some_and(|rule| rule.name == SPECIAL_FILES);
+    if !tells_kind && !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
         return fault;
     }
     let visible = || {
@@ -211,9 +212,7 @@ fn refusal(errno: Errno, permit: &Permit) -> Fault {
             Rule { name: "file_mode", detail: None },
             "the operating system refuses it to the user that runs the server",
         ),
-        Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => {
-            unsupported("it is neither a regular file nor a directory")
-        }
+        Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => special_file(),
         Errno::NAMETOOLONG => Fault::invalid("the path is too long for the file system"),
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR => {
             Fault::new(FaultKind::Busy, "too many files are open just now; try again")
@@ -234,6 +233,14 @@ fn not_found(permit: &Permit) -> Fault {
     Fault::not_found(format!(
         "no such {what}: {short}{dots}; list its parent directory to see what is there"
     ))
+}
+
+const SPECIAL_FILES: &str = "special_files";
+
+/// FIFOs, devices, sockets: opening one can block, or do something.
+fn special_file() -> Fault {
+    let rule = Rule { name: SPECIAL_FILES, detail: None };
+    Fault::denied(rule, "it is neither a regular file nor a directory")
 }
 
 fn unsupported(public: &str) -> Fault {

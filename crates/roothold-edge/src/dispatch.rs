@@ -29,6 +29,10 @@ use crate::request::{self, Typed, keys};
 use crate::rpc::{self, Kind};
 use crate::sessions::Sessions;
 
+/// Methods of older revisions that 2026-07-28 does not have.
+const REMOVED: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
 /// A message on its way, with what was found out about its request.
 struct Message {
     parts: Parts,
@@ -54,6 +58,14 @@ impl<H: ServerHandler> Front<H> {
         let message = Message { parts, body: body.clone(), caller, takes };
         match envelope.kind {
             Kind::Request { id, method } => {
+                if self.was_removed(&message, &method) {
+                    let error = ErrorData::new(
+                        ErrorCode::METHOD_NOT_FOUND,
+                        format!("{method} does not exist in revision 2026-07-28"),
+                        None,
+                    );
+                    return reply::rpc_error(StatusCode::NOT_FOUND, Some(id), error);
+                }
                 let typed = match request::parse(&method, envelope.params) {
                     Ok(typed) => typed,
                     Err(error) => return self.bad_params(&message, id, &method, &error),
@@ -77,6 +89,13 @@ impl<H: ServerHandler> Front<H> {
                 }
             }
         }
+    }
+
+    /// Whether the method was removed by the revision that the request's header names. Asked before
+    /// the parameters are looked at: what does not exist has none.
+    fn was_removed(&self, message: &Message, method: &str) -> bool {
+        REMOVED.contains(&method)
+            && era::of_headers(&message.parts.headers, &self.supported) == Ok(Era::Modern)
     }
 
     /// `-32602` for parameters of the wrong shape.
@@ -257,6 +276,10 @@ impl<H: ServerHandler> Front<H> {
         let takes = Takes::OnlyStream;
         let message = Message { parts, body: Bytes::new(), caller, takes };
         let mut reply = self.by_rmcp(rmcp, message).await;
+        if !opens && reply.status() == StatusCode::ACCEPTED {
+            // The session is gone, not about to go: some clients take 202 for a failure.
+            *reply.status_mut() = StatusCode::NO_CONTENT;
+        }
         reply.body_mut().hold(lease, &self.shutdown);
         reply
     }

@@ -206,10 +206,10 @@ impl<H: ServerHandler> Served<H> {
             async move { Ok::<_, Infallible>(served.front.handle(request, &via).await) }
         });
         let mut connection = std::pin::pin!(self.http.serve_connection(io, service));
-        let wind_down = self.wind_down.cancelled();
-        let mut wind_down = std::pin::pin!(wind_down);
-        let cut = self.cut.cancelled();
-        let mut cut = std::pin::pin!(cut);
+        // tokens of its own: polling the shared ones would take one lock for all connections
+        let (wind_down, cut) = (self.wind_down.child_token(), self.cut.child_token());
+        let mut wind_down = std::pin::pin!(wind_down.cancelled());
+        let mut cut = std::pin::pin!(cut.cancelled());
         let mut winding = false;
         loop {
             tokio::select! {

@@ -8,18 +8,19 @@
 //! **Invariant**: as many intents as calls, and as many outcomes as intents, whatever happens.
 
 mod admit;
+mod arguments;
 mod progress;
+mod record;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roothold_core::audit::{self, AuditLog, CallId, Decision, Intent};
+use roothold_core::audit::AuditLog;
 use roothold_core::handle::Sealer;
-use roothold_core::{Action, Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
+use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Entry};
@@ -29,13 +30,13 @@ use crate::tool::{Answer, Permits};
 
 pub(crate) use admit::Admission;
 use admit::Ticket;
+use arguments::{RESULT_BYTES_MIN, digest, page_arguments, whole_numbers};
 pub use progress::Progress;
 pub(crate) use progress::ProgressSink;
+use record::Record;
 
 /// How long a cursor can be used: an agent that pauses longer begins again.
 const CURSOR_TTL: Duration = Duration::from_hours(1);
-/// The smallest answer that may be asked for: a page must hold the longest name and its cursor.
-const RESULT_BYTES_MIN: u64 = 1024;
 
 type Decided = Result<Permit, Fault>;
 
@@ -101,19 +102,13 @@ impl Engine {
         request: CallRequest<'_>,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
-        let id = self.audit.next_call();
+        let _in_flight = self.metrics.call_began();
         // The internal tools are reached by their own methods only.
         let is_reachable = |entry: &&Entry| {
             request.method == entry.tool.name() || !crate::resources::is_internal(request.tool)
         };
         let entry = self.catalog.get(request.tool).filter(is_reachable);
-        let mut record = Record {
-            engine: self,
-            id,
-            started,
-            finished: CallFinished::new(&request, entry),
-            open: false,
-        };
+        let mut record = Record::new(self, started, CallFinished::new(&request, entry));
         let Some(entry) = entry else {
             record.intent(&request, None, Err(("unknown_tool", None)))?;
             record.finish(Err(&Fault::not_found("there is no tool of that name")));
@@ -144,6 +139,7 @@ impl Engine {
             Ok(page) => page,
             Err(fault) => return record.refuse(&request, None, fault),
         };
+        whole_numbers(&mut request.arguments);
         let arguments_digest = digest(&request.arguments);
         let parsed = match entry.tool.parse(Value::Object(std::mem::take(&mut request.arguments))) {
             Ok(parsed) => parsed,
@@ -361,139 +357,8 @@ impl Call {
     }
 }
 
-/// Keeps the promise of one outcome per intent, also when the call's future is dropped.
-struct Record<'a> {
-    engine: &'a Engine,
-    id: CallId,
-    started: Instant,
-    finished: CallFinished,
-    open: bool,
-}
-
-impl Record<'_> {
-    fn intent(
-        &mut self,
-        request: &CallRequest<'_>,
-        decided: Option<(&Actions, &[Decided])>,
-        decision: Result<(), (&str, Option<&str>)>,
-    ) -> Result<(), Fault> {
-        let (actions, decided) =
-            decided.map_or((&[][..], &[][..]), |(actions, decided)| (actions.as_slice(), decided));
-        let targets: Vec<String> = actions.iter().map(Action::target_shown).collect();
-        let rule_of = |at: usize| decided.get(at)?.as_ref().err()?.rule().map(|rule| rule.name);
-        let actions: Vec<audit::Action<'_>> = actions
-            .iter()
-            .zip(&targets)
-            .enumerate()
-            .map(|(at, (action, target))| audit::Action {
-                verb: action.verb.name(),
-                target,
-                denied: rule_of(at),
-            })
-            .collect();
-        let rule = match decision {
-            Ok(()) => "policy".to_owned(),
-            Err((rule, Some(detail))) => format!("{rule} {detail}"),
-            Err((rule, None)) => rule.to_owned(),
-        };
-        let intent = Intent {
-            call: self.id,
-            principal: request.principal.name(),
-            tool: request.tool,
-            actions: &actions,
-            decision: if decision.is_ok() { Decision::Allow } else { Decision::Deny },
-            rule: &rule,
-            request_id: request.request_id,
-        };
-        self.engine.audit.intent_read(&intent).map_err(unrecorded)?;
-        self.open = true;
-        Ok(())
-    }
-
-    /// Records a call that never ran.
-    fn refuse(
-        &mut self,
-        request: &CallRequest<'_>,
-        actions: Option<&Actions>,
-        fault: Fault,
-    ) -> Result<Answer, Fault> {
-        let rule = match fault.rule() {
-            Some(rule) => (rule.name, rule.detail.as_deref()),
-            None => ("arguments", None),
-        };
-        self.intent(request, actions.map(|actions| (actions, &[][..])), Err(rule))?;
-        Err(fault)
-    }
-
-    /// Records the end. Returns a fault if that was not possible.
-    fn finish(&mut self, result: Result<usize, &Fault>) -> Option<Fault> {
-        self.finished.end(self.started.elapsed(), result);
-        let open = std::mem::replace(&mut self.open, false);
-        let recorded =
-            if open { self.engine.audit.outcome(&self.finished.outcome(self.id)) } else { Ok(()) };
-        self.finished.emit(&self.engine.metrics, result.err());
-        recorded.err().map(unrecorded)
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        if self.open {
-            self.finish(Err(&Fault::new(FaultKind::Cancelled, "the client hung up")));
-        }
-    }
-}
-
-fn unrecorded(error: audit::AuditError) -> Fault {
-    Fault::new(
-        FaultKind::Unavailable,
-        "the audit log cannot be written, so no call is served; tell the operator",
-    )
-    .with_source(error)
-}
-
 impl From<Fault> for CallError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
-}
-
-/// Takes the arguments that belong to paging, not to the tool.
-fn page_arguments(
-    entry: &Entry,
-    arguments: &mut Map<String, Value>,
-) -> Result<(Option<Arc<str>>, Option<u64>), Fault> {
-    if !entry.tool.paged() {
-        return Ok((None, None));
-    }
-    let cursor = match arguments.remove("cursor") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(cursor)) => Some(Arc::from(cursor)),
-        Some(_) => {
-            return Err(Fault::invalid(
-                "cursor must be a string, the next_cursor of the page before",
-            ));
-        }
-    };
-    let bytes_max = match arguments.remove("max_bytes") {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            Some(value.as_u64().filter(|bytes| *bytes >= RESULT_BYTES_MIN).ok_or_else(|| {
-                Fault::invalid(format!("max_bytes must be a whole number from {RESULT_BYTES_MIN}"))
-            })?)
-        }
-    };
-    Ok((cursor, bytes_max))
-}
-
-/// Ties a cursor to the arguments of its first page.
-fn digest(arguments: &Map<String, Value>) -> [u8; 8] {
-    if arguments.is_empty() {
-        return [0; 8];
-    }
-    let text = serde_json::to_vec(arguments).unwrap_or_default();
-    let hash = Sha256::digest(&text);
-    let mut digest = [0; 8];
-    digest.copy_from_slice(&hash[..8]);
-    digest
 }

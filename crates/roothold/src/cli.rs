@@ -3,10 +3,22 @@
 //! Exit codes: 0 done; 1 the command ran and the answer is no (a check that failed, a log that
 //! is broken, a call that was refused); 2 the command line or the configuration is wrong.
 
+mod audit;
+mod call;
 mod check;
+mod completions;
+mod demo;
+mod disk;
+mod explain;
+mod healthcheck;
+mod install;
+mod keys;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod stdio;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -27,16 +39,35 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   roothold demo --listen 127.0.0.1:8000     make a small workspace and serve it
   roothold stdio ~/projects                 serve a directory to one local client, read-only
-  roothold serve --config roothold.toml     serve over HTTP, as configured";
+  roothold serve --config roothold.toml     serve over HTTP, as configured
+  roothold call listRoots                   call a tool of the server that runs here
+
+Exit code: 0 done, 1 the answer is no, 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes a small workspace, serves it, and prints how to call it.
+    Demo(demo::Demo),
     /// Serves over HTTP until SIGTERM.
     Serve(serve::Serve),
     /// Serves one local client over stdin and stdout.
     Stdio(stdio::Stdio),
     /// Says what is wrong with a configuration, or prints what is in force.
     Check(check::Check),
+    /// Calls one tool of a server, and prints the answer.
+    Call(call::Call),
+    /// Says whether a principal may do something to a path, and which rule says so.
+    Explain(explain::Explain),
+    /// Prints the entry for a client, or writes it into the client's configuration.
+    Install(install::Install),
+    /// Makes, lists and revokes API keys.
+    Keys(keys::Keys),
+    /// Checks and shows the audit log.
+    Audit(audit::Audit),
+    /// Asks a server whether it is alive, in one line and by exit code.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Prints a completion script for a shell.
+    Completions(completions::Completions),
 }
 
 /// Which configuration, and what stands over it.
@@ -107,6 +138,14 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
         Command::Serve(command) => command.run(builder),
         Command::Stdio(command) => command.run(builder),
         Command::Check(command) => command.run(),
+        Command::Demo(command) => command.run(builder),
+        Command::Call(command) => command.run(builder),
+        Command::Explain(command) => command.run(),
+        Command::Install(command) => command.run(),
+        Command::Keys(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Healthcheck(command) => command.run(),
+        Command::Completions(command) => command.run(),
     };
     match result {
         Ok(code) => code,
@@ -139,13 +178,10 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// A command's result.
-#[expect(
-    clippy::print_stdout,
-    reason = "the command line's results go to stdout here, and nowhere else"
-)]
+/// A command's result, which goes to stdout here and nowhere else. A reader that went away, such
+/// as `head`, is no error.
 fn print(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// A runtime for a server.

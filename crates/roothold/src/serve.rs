@@ -6,10 +6,11 @@ mod private;
 mod signals;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
-use roothold_edge::{Drained, Shutdown};
+use roothold_edge::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::builder::{Roothold, StartError};
@@ -44,15 +45,17 @@ impl Roothold {
         let metrics = private.map(|listener| {
             tokio::spawn(private::serve(listener, Arc::clone(&self.engine), shutdown.clone()))
         });
-        let audit = Arc::clone(&self.engine);
+        let stored = AtomicBool::new(false);
         let drained = edge
-            .serve(listener, shutdown, async move { flush(audit).await })
+            .serve(listener, shutdown, async {
+                stored.store(flush(Arc::clone(&self.engine)).await, Ordering::Relaxed);
+            })
             .await
             .map_err(|error| StartError::Front(error.to_string()))?;
         if let Some(metrics) = metrics {
             metrics.abort();
         }
-        Ok(Ended { clean: is_clean(&drained) && self.engine.audit.is_healthy() })
+        Ok(Ended { clean: drained.is_clean() && stored.into_inner() })
     }
 
     /// Serves one client over stdin and stdout until the input ends or `shutdown` begins.
@@ -68,8 +71,7 @@ impl Roothold {
             Ok(service) => service,
             // The client went away before it said anything.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => {
-                flush(Arc::clone(&self.engine)).await;
-                return Ok(Ended { clean: true });
+                return Ok(Ended { clean: flush(Arc::clone(&self.engine)).await });
             }
             Err(error) => return Err(error.into()),
         };
@@ -83,21 +85,27 @@ impl Roothold {
                 let _ = tokio::time::timeout(Duration::from_secs(self.config.server.drain_timeout_seconds), ended).await;
             }
         }
-        flush(Arc::clone(&self.engine)).await;
-        Ok(Ended { clean: self.engine.audit.is_healthy() })
+        Ok(Ended { clean: flush(Arc::clone(&self.engine)).await })
     }
 }
 
-fn is_clean(drained: &Drained) -> bool {
-    drained.is_clean()
-}
+/// How long calls that were told to stop may take to say how they ended.
+const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Stores what is still in memory.
-async fn flush(engine: Arc<Engine>) {
+/// Ends what is still running, so that its outcome is recorded, and stores what is in memory;
+/// tells whether that worked.
+async fn flush(engine: Arc<Engine>) -> bool {
+    engine.stop.cancel();
+    let deadline = Instant::now() + OUTCOMES_TIMEOUT;
+    while engine.metrics.calls_in_flight() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
-    match closed {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the audit log could not be closed"),
-        Err(error) => tracing::error!(%error, "the audit log could not be closed"),
-    }
+    let error = match closed {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(error, "the audit log could not be closed");
+    false
 }

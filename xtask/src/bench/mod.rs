@@ -6,15 +6,22 @@
 
 mod bare;
 mod client;
+mod corpus;
+mod family;
 mod files;
+mod files_http;
 mod http;
+mod operations;
+mod physical;
 mod process;
 mod report;
+mod rivals;
 mod server;
 mod stdio;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -67,6 +74,16 @@ impl Options {
     /// Measurements of the same thing, of which the median counts.
     const fn rounds(&self) -> usize {
         if self.quick { 1 } else { 5 }
+    }
+
+    /// Blocks of repetitions of one file operation, of which the median counts.
+    const fn blocks(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+
+    /// Processor time that a server uses in each.
+    const fn block_time(&self) -> Duration {
+        Duration::from_millis(if self.quick { 100 } else { 300 })
     }
 
     const fn calls_per_round(&self) -> usize {

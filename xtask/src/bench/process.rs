@@ -1,4 +1,4 @@
-//! A measured process: pinned to one core, ended with its owner, and read through `/proc`.
+//! A measured HTTP server: pinned to one core and ended with its owner.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::family::Family;
+
 /// The kernel reports processor time in these; Linux fixes it at 100 a second for programs.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The longest a process may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
 
@@ -50,16 +52,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Processor time so far, user and system.
-    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        cpu_of(&stat).context("reading the process's processor time")
-    }
-
-    /// Resident memory in MiB.
-    pub(super) fn rss_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        rss_of(&status).context("reading the process's memory")
+    /// The server's process.
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.child.id())
     }
 }
 
@@ -88,36 +83,4 @@ pub(super) fn pin_client() -> anyhow::Result<()> {
         bail!("the client could not be moved to core {CLIENT_CORE}; a bench needs two cores");
     }
     Ok(())
-}
-
-/// Fields 14 and 15 of `/proc/PID/stat`, counted behind the name, which may hold anything.
-fn cpu_of(stat: &str) -> Option<Duration> {
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut times = fields.split(' ').skip(11);
-    let ticks: u32 = times.next()?.parse::<u32>().ok()? + times.next()?.parse::<u32>().ok()?;
-    Some(TICK * ticks)
-}
-
-fn rss_of(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib / 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processor_time_is_found_behind_an_odd_name() {
-        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
-        assert_eq!(cpu_of(stat), Some(Duration::from_secs(3)));
-        assert_eq!(cpu_of("42 (a) S"), None);
-    }
-
-    #[test]
-    fn memory_is_found() {
-        assert_eq!(rss_of("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2.0));
-        assert_eq!(rss_of("Name:\tx\n"), None);
-    }
 }

@@ -11,8 +11,10 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) figure: f64,
     pub(super) unit: &'static str,
-    /// The same figure of the reference, if there is one.
+    /// The same figure of the reference, if there is one, from the same run.
     pub(super) reference: Option<f64>,
+    /// What the reference is.
+    pub(super) reference_name: Option<String>,
     /// Reference divided by figure: 1 is as good as the reference, more is better.
     pub(super) ratio: Option<f64>,
     pub(super) goal: Option<Goal>,
@@ -34,16 +36,18 @@ impl Row {
         name: impl Into<String>,
         unit: &'static str,
         figure: f64,
-        reference: Option<f64>,
+        reference: Option<(&str, f64)>,
         goal: Option<Goal>,
     ) -> Self {
+        let reference_name = reference.map(|(name, _)| name.to_owned());
+        let reference = reference.map(|(_, reference)| reference);
         let ratio = reference.map(|reference| reference / figure);
         let ok = match (goal, ratio) {
             (None, _) => true,
             (Some(Goal::AtMost(most)), _) => figure <= most,
             (Some(Goal::RatioAtLeast(least)), ratio) => ratio.is_some_and(|ratio| ratio >= least),
         };
-        Self { name: name.into(), figure, unit, reference, ratio, goal, ok }
+        Self { name: name.into(), figure, unit, reference, reference_name, ratio, goal, ok }
     }
 
     pub(super) const fn ok(&self) -> bool {
@@ -54,12 +58,12 @@ impl Row {
 pub(super) fn print(rows: &[Row]) {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     println!(
-        "{:width$}  {:>10} {:<8} {:>10} {:>6}  goal",
+        "\n{:width$}  {:>11} {:<4} {:>11} {:>7}  reference; goal",
         "measured", "figure", "unit", "reference", "ratio"
     );
     for row in rows {
         let number =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         let goal = match row.goal {
             None => "-".to_owned(),
             Some(Goal::AtMost(most)) => format!("at most {most} {}", row.unit),
@@ -67,18 +71,22 @@ pub(super) fn print(rows: &[Row]) {
         };
         let verdict = if row.ok { "" } else { "  MISSED" };
         println!(
-            "{:width$}  {:>10.2} {:<8} {:>10} {:>6}  {goal}{verdict}",
+            "{:width$}  {:>11.3} {:<4} {:>11} {:>7}  {}; {goal}{verdict}",
             row.name,
             row.figure,
             row.unit,
             number(row.reference),
-            number(row.ratio)
+            row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+            row.reference_name.as_deref().unwrap_or("none"),
         );
     }
+    let missed = rows.iter().filter(|row| !row.ok).count();
+    let goals = rows.iter().filter(|row| row.goal.is_some()).count();
+    println!("{} of {goals} goals reached", goals - missed);
 }
 
 pub(super) fn write_json(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(rows)?;
+    let text = serde_json::to_string_pretty(&serde_json::json!({"rows": rows}))?;
     std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn goals_are_judged() {
-        let row = |figure, goal| Row::new("x", "us", figure, Some(9.0), Some(goal));
+        let row = |figure, goal| Row::new("x", "us", figure, Some(("y", 9.0)), Some(goal));
         assert!(row(10.0, Goal::RatioAtLeast(0.9)).ok());
         assert!(!row(11.0, Goal::RatioAtLeast(0.9)).ok());
         assert!(row(10.0, Goal::AtMost(10.0)).ok());

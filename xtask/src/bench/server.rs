@@ -7,27 +7,45 @@ use anyhow::Context as _;
 
 use super::process::{Server, free_addr};
 
+/// The root as callers see it: so long that an answer which names it has 200 bytes of text.
+pub(super) const PUBLIC: &str = concat!(
+    "/bench/a-folder-whose-name-is-as-long-as-names-are-in-answers-of-this-size",
+    "/and-inside-of-it-one-more-whose-name-is-not-much-shorter-than-that",
+    "/which-ends-where-two-hundred-bytes-are"
+);
+/// The size of the file that is read.
+const PAGE_BYTES: usize = 4096;
+
 /// A folder for one bench: a root with a file, the configurations and the audit logs.
 pub(super) struct Site {
     dir: tempfile::TempDir,
+    root: PathBuf,
     /// The folder of the programs: `TARGET/release`.
     programs: PathBuf,
 }
 
 impl Site {
+    /// With a root of its own that holds `page.md`.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
-        std::fs::create_dir(dir.path().join("root"))?;
+        let mut site = Self::over(Path::new(""))?;
+        site.root = site.dir.path().join("root");
+        std::fs::create_dir(&site.root)?;
         let line = "The quick brown fox jumps over the lazy dog. 0123456789\n";
-        std::fs::write(dir.path().join("root/page.md"), line.repeat(20))?;
+        let page = line.repeat(PAGE_BYTES / line.len() + 1);
+        std::fs::write(site.page(), &page[..PAGE_BYTES])?;
+        Ok(site)
+    }
+
+    /// With a root that is there.
+    pub(super) fn over(root: &Path) -> anyhow::Result<Self> {
         let here = std::env::current_exe()?;
         let programs = here.parent().context("the bench lies in a folder")?.to_owned();
-        Ok(Self { dir, programs })
+        Ok(Self { dir: tempfile::tempdir()?, root: root.to_owned(), programs })
     }
 
     /// The file that both servers read, on the disk.
     fn page(&self) -> PathBuf {
-        self.dir.path().join("root/page.md")
+        self.root.join("page.md")
     }
 
     /// Starts the reference.
@@ -42,30 +60,25 @@ impl Site {
     pub(super) fn roothold(&self, reads: &str) -> anyhow::Result<Server> {
         let addr = free_addr()?;
         let config = self.dir.path().join(format!("{reads}.toml"));
-        std::fs::write(&config, configuration(self.dir.path(), addr, free_addr()?, reads)?)?;
+        std::fs::write(&config, self.configuration(addr, free_addr()?, reads)?)?;
         let config = path_text(&config)?;
         Server::start(&self.programs.join("roothold"), &["serve", "--config", &config], addr)
     }
-}
 
-fn path_text(path: &Path) -> anyhow::Result<String> {
-    Ok(path.to_str().context("the temporary folder's name is not UTF-8")?.to_owned())
-}
-
-/// The least that an operator would write: what is not said here is measured at its default.
-fn configuration(
-    dir: &Path,
-    listen: SocketAddr,
-    telemetry: SocketAddr,
-    reads: &str,
-) -> anyhow::Result<String> {
-    let (root, audit) = (path_text(&dir.join("root"))?, path_text(&dir.join("audit"))?);
-    Ok(format!(
-        r#"[server]
+    /// The least that an operator would write: what is not said here is measured at its default.
+    fn configuration(
+        &self,
+        listen: SocketAddr,
+        telemetry: SocketAddr,
+        reads: &str,
+    ) -> anyhow::Result<String> {
+        let (root, audit) = (path_text(&self.root)?, path_text(&self.dir.path().join("audit"))?);
+        Ok(format!(
+            r#"[server]
 listen = "{listen}"
 
 [[roots]]
-uri = "file:///bench"
+uri = "file://{PUBLIC}"
 name = "Bench"
 path = "{root}"
 access = "ro"
@@ -78,5 +91,20 @@ reads = "{reads}"
 [telemetry]
 listen = "{telemetry}"
 "#
-    ))
+        ))
+    }
+}
+
+pub(super) fn path_text(path: &Path) -> anyhow::Result<String> {
+    Ok(path.to_str().context("a folder's name is not UTF-8")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_that_names_the_root_has_200_bytes() {
+        assert_eq!(format!("Allowed directories:\n{PUBLIC}").len(), 200);
+    }
 }

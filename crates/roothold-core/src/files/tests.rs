@@ -72,7 +72,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     fs::hard_link(workspace.disk("work/one"), workspace.disk("work/two")).unwrap();
     let policy = workspace.policy();
     let kind = |path| text(&policy, path, TextRange::Whole).unwrap_err().kind();
-    assert_eq!(kind("/work/pipe"), FaultKind::Unsupported);
+    assert_eq!(kind("/work/pipe"), FaultKind::Denied);
     assert_eq!(kind("/work/d"), FaultKind::Unsupported);
     assert_eq!(kind("/work/d/f/"), FaultKind::NotFound);
     assert_eq!(rule(text(&policy, "/work/two", TextRange::Whole)), "hardlinks");

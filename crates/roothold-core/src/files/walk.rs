@@ -86,6 +86,7 @@ pub struct Walk<'a> {
     base_public_len: usize,
     problems: Vec<Problem>,
     problems_omitted: usize,
+    depth_max: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -112,12 +113,18 @@ impl<'a> Walk<'a> {
             public,
             problems: Vec::new(),
             problems_omitted: 0,
+            depth_max: WALK_DEPTH_MAX,
         };
         walk.push(opened.handle)?;
         if let Some(after) = after {
             walk.skip_to(after)?;
         }
         Ok(walk)
+    }
+
+    /// Goes less deep than [`WALK_DEPTH_MAX`]; what lies deeper is a problem, as there.
+    pub fn limit_depth(&mut self, depth_max: usize) {
+        self.depth_max = depth_max.min(WALK_DEPTH_MAX);
     }
 
     /// Visits entry after entry until `visit` stops or there is no more.
@@ -169,7 +176,7 @@ impl<'a> Walk<'a> {
     /// Enters the directory whose path stands in the buffers.
     fn descend(&mut self) -> Result<(), Fault> {
         self.budget.check()?;
-        if self.frames.len() >= WALK_DEPTH_MAX {
+        if self.frames.len() >= self.depth_max {
             self.problem("is too deep to walk into; call again with it as the path");
             return Ok(());
         }

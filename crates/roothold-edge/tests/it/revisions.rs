@@ -67,6 +67,10 @@ async fn errors_have_the_status_of_their_revision() {
     assert_eq!((modern.status, modern.code()), (400, Some(-32602)));
     let older = server.send(&Request::older("tools/call", &nameless)).await;
     assert_eq!((older.status, older.code()), (200, Some(-32602)));
+    for removed in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
+        let answer = server.send(&Request::modern(removed, &json!({}))).await;
+        assert_eq!((answer.status, answer.code()), (404, Some(-32601)), "{removed}");
+    }
     let unknown = server.send(&Request::modern("x/y", &json!({}))).await;
     assert_eq!((unknown.status, unknown.code()), (404, Some(-32601)));
     let unknown = server.send(&Request::older("x/y", &json!({}))).await;

@@ -283,8 +283,8 @@ pub struct Limits {
     pub calls_per_principal_max: usize,
     /// How long a call may wait for its turn, in seconds.
     pub admission_timeout_seconds: u64,
-    /// Requests per second of one principal; 0 for no limit.
-    pub requests_per_second: f64,
+    /// Requests per second of one principal; 0 for no limit. Default: 200 when callers authenticate, no limit for a local user.
+    pub requests_per_second: Option<f64>,
     /// How many requests a principal may save up for a burst.
     pub requests_burst: u32,
     /// The largest request body, in bytes.
@@ -314,8 +314,8 @@ impl Default for Limits {
             calls_max: 256,
             calls_per_principal_max: 128,
             admission_timeout_seconds: 10,
-            requests_per_second: 0.0,
-            requests_burst: 100,
+            requests_per_second: None,
+            requests_burst: 400,
             body_bytes_max: 4 * 1024 * 1024,
             connections_max: 10_000,
             header_timeout_seconds: 10,

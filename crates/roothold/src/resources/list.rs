@@ -1,6 +1,6 @@
 //! The files that can be read, of all roots, page by page.
 
-use roothold_core::files::{EntryKind, Visit, Walk};
+use roothold_core::files::{EntryKind, Visit, Walk, json_len};
 use roothold_core::{Action, Actions, Fault, FilePath, Verb, uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Structured, Tool};
 use crate::tools::media_type;
+use crate::tools::page::{Place, Room};
 
 pub(super) const NAME: &str = "resources/list";
 /// Resources in one page; a client that wants more asks for the next.
@@ -33,7 +34,7 @@ pub(super) struct Found {
 }
 
 /// The root, by position among those of the caller, and the last path below it.
-type Position = (usize, Vec<u8>);
+type Position = (usize, Place);
 
 impl Tool for ListResources {
     const NAME: &'static str = NAME;
@@ -68,8 +69,9 @@ impl Tool for ListResources {
 }
 
 fn collect(call: &Call, start: Option<Position>) -> Result<(Vec<Found>, Option<Position>), Fault> {
-    let (first, mut after) = start.map_or((0, None), |(root, after)| (root, Some(after)));
-    let mut found = Vec::new();
+    let (first, mut after) =
+        start.map_or((0, None), |(root, after)| (root, Some(Vec::from(after))));
+    let (mut found, mut room) = (Vec::new(), Room::of(call));
     for (at, root) in call.policy().roots_of(call.principal()).enumerate().skip(first) {
         let path = FilePath::from_bytes(&[b"/", root.public()].concat())?;
         let actions = Actions::one(Action::file(Verb::List, path));
@@ -83,14 +85,19 @@ fn collect(call: &Call, start: Option<Position>) -> Result<(Vec<Found>, Option<P
             if entry.kind == EntryKind::File && entry.is_readable() {
                 let name = String::from_utf8_lossy(entry.name).into_owned();
                 let mime_type = Some(media_type(entry.name).to_owned());
-                found.push(Found { uri: uri(entry.public), name, mime_type });
+                let uri = uri(entry.public);
+                // {"uri":"…","name":"…","mimeType":"…"}, and the root's number in the cursor.
+                if !room.take(uri.len() + json_len(&name) + 96, entry.below)? {
+                    return Ok(Visit::Stop);
+                }
+                found.push(Found { uri, name, mime_type });
             }
             last.clear();
             last.extend_from_slice(entry.below);
             Ok(Visit::Into)
         })?;
         if !done {
-            return Ok((found, Some((at, last))));
+            return Ok((found, Some((at, last.into()))));
         }
     }
     Ok((found, None))

@@ -25,6 +25,9 @@ const SCOPES: [&str; 6] = [
     "jobs:manage",
 ];
 
+/// Requests per second of one principal, unless configured: far above an agent's pace, far below a flood.
+const RATE_AUTHENTICATED: f64 = 200.0;
+
 pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
     let config = &server.config;
     let observer = Arc::new(FrontObserver::new(Arc::clone(&server.engine)));
@@ -32,10 +35,10 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
         .config(edge_config(config))
         .auth(authenticator(config)?)
         .observer(observer);
-    let limits = &config.limits;
-    if limits.requests_per_second > 0.0 {
-        builder = builder
-            .rate_limit(RateLimit::per_second(limits.requests_per_second, limits.requests_burst));
+    let default_rate = if config.authenticates() { RATE_AUTHENTICATED } else { 0.0 };
+    let rate = config.limits.requests_per_second.unwrap_or(default_rate);
+    if rate > 0.0 {
+        builder = builder.rate_limit(RateLimit::per_second(rate, config.limits.requests_burst));
     }
     builder.build().map_err(|error| StartError::Front(error.to_string()))
 }

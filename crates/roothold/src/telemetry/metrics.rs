@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     operations: Family<Operation, Histogram, NewHistogram>,
     bytes_out: Family<ToolLabel, Counter>,
     denials: Family<RuleLabel, Counter>,
+    in_flight: Gauge,
     edge: EdgeMetrics,
     resident: Gauge,
     cpu: Gauge<f64, AtomicU64>,
@@ -64,10 +65,18 @@ pub(crate) struct Metrics {
 #[derive(Clone, Default)]
 pub(crate) struct EdgeMetrics {
     requests: Family<RequestLabel, Counter>,
-    pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) rate_limited: Counter,
     auth_failures: Family<ClassLabel, Counter>,
+}
+
+/// A call that is running, as the gauge counts it.
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl EdgeMetrics {
@@ -95,6 +104,7 @@ impl Metrics {
         let operations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
         let (bytes_out, denials, edge) =
             (Family::default(), Family::default(), EdgeMetrics::default());
+        let in_flight = Gauge::default();
         let (resident, cpu, open_files) = (Gauge::default(), Gauge::default(), Gauge::default());
         let mcp = "Duration of MCP operations";
         registry.register_with_unit(
@@ -109,12 +119,8 @@ impl Metrics {
             "Calls that a rule of the policy denied",
             denials.clone(),
         );
+        registry.register("roothold_calls_in_flight", "Calls that are running", in_flight.clone());
         registry.register("roothold_http_requests", "HTTP requests", edge.requests.clone());
-        registry.register(
-            "roothold_http_requests_in_flight",
-            "HTTP requests being answered",
-            edge.in_flight.clone(),
-        );
         registry.register(
             "roothold_http_connections",
             "Open connections",
@@ -135,11 +141,32 @@ impl Metrics {
         );
         registry.register_with_unit("process_cpu", "CPU time used", Unit::Seconds, cpu.clone());
         registry.register("process_open_fds", "Open file descriptors", open_files.clone());
-        Self { registry, operations, bytes_out, denials, edge, resident, cpu, open_files }
+        Self {
+            registry,
+            operations,
+            bytes_out,
+            denials,
+            in_flight,
+            edge,
+            resident,
+            cpu,
+            open_files,
+        }
     }
 
     pub(crate) fn edge(&self) -> EdgeMetrics {
         self.edge.clone()
+    }
+
+    /// A call began; it ends when the guard is dropped.
+    pub(crate) fn call_began(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// How many calls are running.
+    pub(crate) fn calls_in_flight(&self) -> i64 {
+        self.in_flight.get()
     }
 
     pub(super) fn call_finished(

@@ -3,7 +3,7 @@
 mod find;
 mod many;
 mod media;
-mod page;
+pub(crate) mod page;
 mod read;
 mod scope;
 

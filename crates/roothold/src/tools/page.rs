@@ -1,34 +1,99 @@
 //! What all paged answers have in common.
 
-use roothold_core::files::Problem;
+use roothold_core::files::{Problem, json_len};
+use roothold_core::{Fault, FaultKind};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Room in a page, taken up record by record.
-pub(super) struct Room {
+use crate::call::Call;
+
+/// Names and values around the records, and the words around the cursor.
+const FRAME_BYTES: usize = 160;
+/// The least text of a page.
+const TEXT_BYTES_MIN: usize = 64;
+/// What a sealed cursor holds besides the place and the principal: nonce, tag, purpose, digest.
+const CURSOR_FRAME_BYTES: usize = 160;
+
+/// Room in a page, taken up record by record, with room kept for the cursor after each.
+///
+/// **Invariant**: what was taken, the cursor and the frame fit into the call's `max_bytes`.
+pub(crate) struct Room {
     bytes: usize,
     entries: usize,
+    principal_bytes: usize,
+    is_empty: bool,
+    bytes_max: usize,
+    problem_bytes: usize,
 }
 
 impl Room {
-    /// The room of a budget, less what the frame of the answer takes.
-    pub(super) fn of(budget: &roothold_core::Budget) -> Self {
-        /// Path, cursor, problems: what stands around the records.
-        const FRAME_BYTES: usize = 512;
+    /// The room of a call, less what the frame of the answer takes.
+    pub(crate) fn of(call: &Call) -> Self {
+        let budget = call.budget();
+        // What could not be read must be told even on a full page.
+        let problem_bytes = (budget.result_bytes_max / 8).min(4096);
         Self {
-            bytes: budget.result_bytes_max.saturating_sub(FRAME_BYTES),
+            bytes: budget.result_bytes_max.saturating_sub(FRAME_BYTES + problem_bytes),
             entries: budget.entries_max,
+            principal_bytes: call.principal().name().len(),
+            is_empty: true,
+            bytes_max: budget.result_bytes_max,
+            problem_bytes,
         }
     }
 
-    /// Takes room for one record, if there is any. An empty page takes any record.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
-        if bytes > self.bytes || self.entries == 0 {
-            return false;
+    /// Takes room for one record, if there is any; `place` is what a cursor after it would hold.
+    ///
+    /// # Errors
+    /// `Limit`, if not even the first record of a page fits: a page of nothing would never end.
+    pub(crate) fn take(&mut self, bytes: usize, place: &[u8]) -> Result<bool, Fault> {
+        let cursor = self.cursor_bytes(place);
+        if bytes + cursor <= self.bytes && self.entries > 0 {
+            self.bytes -= bytes;
+            self.entries -= 1;
+            self.is_empty = false;
+            return Ok(true);
         }
-        self.bytes -= bytes;
-        self.entries -= 1;
-        true
+        if self.is_empty {
+            let least = self.bytes_max - self.bytes + bytes + cursor;
+            return Err(Fault::new(
+                FaultKind::Limit,
+                format!(
+                    "the next entry does not fit; call again with max_bytes of {} or more",
+                    least * 8 / 7 + 1
+                ),
+            ));
+        }
+        Ok(false)
+    }
+
+    /// The most that a cursor takes: Base64 of the place, JSON if it is text, and what is around it.
+    fn cursor_bytes(&self, place: &[u8]) -> usize {
+        let place = str::from_utf8(place).map_or(place.len() * 4, json_len);
+        (place + self.principal_bytes + CURSOR_FRAME_BYTES).div_ceil(3) * 4
+    }
+}
+
+/// A path as a cursor carries it: as text where it is text, which is shorter than its bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Place {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<Vec<u8>> for Place {
+    fn from(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+    }
+}
+
+impl From<Place> for Vec<u8> {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Text(text) => text.into_bytes(),
+            Place::Bytes(bytes) => bytes,
+        }
     }
 }
 
@@ -41,11 +106,31 @@ pub(super) struct Unreadable {
     reason: String,
 }
 
-pub(super) fn unreadable(problems: Vec<Problem>) -> Vec<Unreadable> {
-    problems
-        .into_iter()
-        .map(|problem| Unreadable { path: problem.path, reason: problem.reason.to_owned() })
-        .collect()
+impl Room {
+    /// The problems that there is room for, and how many there are besides.
+    pub(super) fn unreadable(
+        &self,
+        (problems, mut omitted): (Vec<Problem>, usize),
+    ) -> (Vec<Unreadable>, usize) {
+        let (mut left, mut told) = (self.problem_bytes + self.bytes, Vec::new());
+        for problem in problems {
+            // {"path":"…","reason":"…"},
+            let bytes = json_len(&problem.path) + problem.reason.len() + 26;
+            if bytes > left {
+                omitted += 1;
+                continue;
+            }
+            left -= bytes;
+            told.push(Unreadable { path: problem.path, reason: problem.reason.to_owned() });
+        }
+        (told, omitted)
+    }
+}
+
+/// The room for a text beside the line about it, which holds hash, range and cursor.
+pub(super) fn beside_note(call: &Call) -> usize {
+    let note = 2 * CURSOR_FRAME_BYTES + (call.principal().name().len() + 256).div_ceil(3) * 4;
+    call.budget().result_bytes_max.saturating_sub(note).max(TEXT_BYTES_MIN)
 }
 
 /// The second block of a text form: what the records leave open.

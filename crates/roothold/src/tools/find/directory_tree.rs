@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Room, Unreadable, note, unreadable};
+use crate::tools::page::{Place, Room, Unreadable, note};
+
+/// How deep one answer goes: two brackets a level, and readers of JSON stop at 128 of them.
+const DEPTH_MAX: usize = 55;
+/// `{"name":"…","type":"directory","children":[]},` without the name.
+const NODE_BYTES: usize = 46;
 
 pub(in crate::tools) struct DirectoryTree;
 
@@ -73,34 +78,34 @@ impl Tool for DirectoryTree {
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let after: Option<Vec<u8>> = call.resume()?;
+        let after: Option<Vec<u8>> = call.resume()?.map(|place: Place| place.into());
         let exclude = PathGlobs::new(&widened(&input.exclude_patterns))
-            .map_err(|e| Fault::invalid(e.to_string()))?;
+            .map_err(|error| Fault::invalid(format!("a pattern is refused: {}", error.reason)))?;
         let sealing = call.clone();
         call.blocking(move |budget| {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
+            walk.limit_depth(DEPTH_MAX);
             let (mut room, mut builder, mut last) =
-                (Room::of(budget), Builder::default(), Vec::new());
-            if let Some(after) = &after {
-                builder.repeat_above(after);
-            }
+                (Room::of(&sealing), Builder::default(), Vec::new());
             let done = walk.run(|entry| {
                 if exclude.matches(entry.below) {
                     return Ok(Visit::Past);
                 }
-                let name = shown_entry(entry);
-                // {"name":"…","type":"directory","children":[]},
-                if !room.take(json_len(&name) + 46) {
+                let name = shown_name(entry.public);
+                let above = builder.missing_above(entry);
+                let bytes =
+                    above.iter().chain([&name]).map(|name| json_len(name) + NODE_BYTES).sum();
+                if !room.take(bytes, entry.below)? {
                     return Ok(Visit::Stop);
                 }
-                builder.add(entry, name);
+                builder.add(entry, above, name);
                 last.clear();
                 last.extend_from_slice(entry.below);
                 Ok(Visit::Into)
             })?;
-            let next_cursor = if done { None } else { Some(sealing.next_cursor(&last)?) };
-            let (problems, problems_omitted) = walk.problems();
-            let problems = unreadable(problems);
+            let next_cursor =
+                if done { None } else { Some(sealing.next_cursor(&Place::from(last))?) };
+            let (problems, problems_omitted) = room.unreadable(walk.problems());
             let note = note(next_cursor.as_deref(), &problems, problems_omitted);
             let tree = builder.finish();
             let text = serde_json::to_string(&tree).map_err(Fault::internal)?;
@@ -127,9 +132,13 @@ fn widened(patterns: &[String]) -> Vec<String> {
     all
 }
 
-fn shown_entry(entry: &WalkEntry<'_>) -> String {
-    let path = shown(entry.public);
-    if path.starts_with('/') { String::from_utf8_lossy(entry.name).into_owned() } else { path }
+/// The last name of a public path; the whole as a URI where it holds unusual characters.
+fn shown_name(public: &[u8]) -> String {
+    let path = shown(public);
+    match path.strip_prefix('/') {
+        Some(plain) => plain.rsplit('/').next().unwrap_or_default().to_owned(),
+        None => path,
+    }
 }
 
 /// Builds a nested tree from entries in order.
@@ -141,22 +150,19 @@ struct Builder {
 }
 
 impl Builder {
-    /// Opens the directories above the entry that the page before ended with.
-    fn repeat_above(&mut self, after: &[u8]) {
-        let above = after.split(|byte| *byte == b'/').collect::<Vec<_>>();
-        for name in &above[..above.len().saturating_sub(1)] {
-            self.open.push(directory(String::from_utf8_lossy(name).into_owned()));
-        }
+    /// The directories above an entry that are not open: a page may begin deep in the tree.
+    fn missing_above(&self, entry: &WalkEntry<'_>) -> Vec<String> {
+        let missing = entry.depth.saturating_sub(self.open.len());
+        let slashes = entry.public.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        let mut names: Vec<String> =
+            slashes.take(missing).map(|(at, _)| shown_name(&entry.public[..at])).collect();
+        names.reverse();
+        names
     }
 
-    fn add(&mut self, entry: &WalkEntry<'_>, name: String) {
+    fn add(&mut self, entry: &WalkEntry<'_>, above: Vec<String>, name: String) {
         self.close_to(entry.depth);
-        // The page before ended with a directory, and this one begins inside it.
-        while self.open.len() < entry.depth {
-            let above =
-                entry.below.split(|byte| *byte == b'/').nth(self.open.len()).unwrap_or_default();
-            self.open.push(directory(String::from_utf8_lossy(above).into_owned()));
-        }
+        self.open.extend(above.into_iter().map(directory));
         if entry.kind == EntryKind::Directory {
             self.open.push(directory(name));
         } else {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Room, note};
+use crate::tools::page::{Place, Room, note};
 
 pub(in crate::tools) struct ListDirectory;
 
@@ -60,17 +60,18 @@ impl Tool for ListDirectory {
         _input: Input,
     ) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let after: Option<Vec<u8>> = call.resume()?;
+        let after: Option<Vec<u8>> = call.resume()?.map(|place: Place| place.into());
         let sealing = call.clone();
         call.blocking(move |budget| {
             let listing = list(&permit, budget)?;
-            let mut room = Room::of(budget);
+            let mut room = Room::of(&sealing);
             let (mut entries, mut text, mut last) = (Vec::new(), String::new(), None);
             for listed in listing.after(after.as_deref()) {
                 // {"name":"…","type":"directory"},
-                if !room.take(json_len(&listed.name) + 32) {
-                    let next_cursor =
-                        last.map(|last: Vec<u8>| sealing.next_cursor(&last)).transpose()?;
+                if !room.take(json_len(&listed.name) + 32, &listed.raw)? {
+                    let next_cursor = last
+                        .map(|last: Vec<u8>| sealing.next_cursor(&Place::from(last)))
+                        .transpose()?;
                     return Ok(finish(entries, text, next_cursor));
                 }
                 if !text.is_empty() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::list_directory::prefix;
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Room, note};
+use crate::tools::page::{Place, Room, note};
 
 pub(in crate::tools) struct ListDirectoryWithSizes;
 
@@ -54,7 +54,7 @@ struct Entry {
 }
 
 /// How far a listing in this order has come: size and name of the last entry.
-type Position = (u64, Vec<u8>);
+type Position = (u64, Place);
 
 impl Tool for ListDirectoryWithSizes {
     const NAME: &'static str = "list_directory_with_sizes";
@@ -77,7 +77,7 @@ impl Tool for ListDirectoryWithSizes {
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let after: Option<Position> = call.resume()?;
+        let after = call.resume()?.map(|(size, name): Position| (size, name.into()));
         let sealing = call.clone();
         call.blocking(move |budget| {
             let mut sized = list_with_sizes(&permit, budget)?;
@@ -90,14 +90,14 @@ impl Tool for ListDirectoryWithSizes {
             let first = after.map_or(0, |after| {
                 sized.partition_point(|entry| !is_after(entry, &after, by_size))
             });
-            let mut room = Room::of(budget);
-            let fits = sized[first..]
-                .iter()
-                .take_while(|entry| room.take(json_len(&entry.entry.name).max(30) + 64))
-                .count();
-            let end = first + fits;
-            let more = end < sized.len() && fits > 0;
-            let last = more.then(|| (size_of(&sized[end - 1]), sized[end - 1].entry.raw.clone()));
+            let (mut room, mut end) = (Room::of(&sealing), first);
+            while let Some(SizedEntry { entry, .. }) = sized.get(end)
+                && room.take(json_len(&entry.name).max(30) + 64, &entry.raw)?
+            {
+                end += 1;
+            }
+            let last = sized[first..end].last().filter(|_| end < sized.len());
+            let last = last.map(|last| (size_of(last), Place::from(last.entry.raw.clone())));
             let next_cursor = last.map(|last: Position| sealing.next_cursor(&last)).transpose()?;
             Ok(page(sized, first..end, next_cursor))
         })
@@ -109,7 +109,7 @@ fn size_of(entry: &SizedEntry) -> u64 {
     entry.size.unwrap_or(0)
 }
 
-fn is_after(entry: &SizedEntry, (size, name): &Position, by_size: bool) -> bool {
+fn is_after(entry: &SizedEntry, (size, name): &(u64, Vec<u8>), by_size: bool) -> bool {
     let later_name = entry.entry.raw > *name;
     if !by_size {
         return later_name;
@@ -135,7 +135,9 @@ fn page(
             format_size(size.unwrap_or(0))
         };
         let width = if entry.kind == EntryKind::Directory { 0 } else { 10 };
-        lines.push(format!("{}{:<30} {shown:>width$}", prefix(entry.kind), entry.name));
+        // The reference server counts as JavaScript does, in UTF-16 units.
+        let padding = 30_usize.saturating_sub(entry.name.encode_utf16().count());
+        lines.push(format!("{}{}{:padding$} {shown:>width$}", prefix(entry.kind), entry.name, ""));
         entries.push(Entry { name: entry.name, r#type: entry.kind.name(), size });
     }
     lines.push(String::new());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Room, Unreadable, note, unreadable};
+use crate::tools::page::{Place, Room, Unreadable, note};
 
 pub(in crate::tools) struct SearchFiles;
 
@@ -57,21 +57,24 @@ impl Tool for SearchFiles {
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let after: Option<Vec<u8>> = call.resume()?;
-        let invalid = |error: roothold_core::PatternError| Fault::invalid(error.to_string());
+        let after: Option<Vec<u8>> = call.resume()?.map(|place: Place| place.into());
+        // The pattern itself may name what must not be named.
+        let invalid = |error: roothold_core::PatternError| {
+            Fault::invalid(format!("the pattern is refused: {}", error.reason))
+        };
         let wanted = PathGlobs::new(&[input.pattern]).map_err(invalid)?;
         let exclude = PathGlobs::new(&input.exclude_patterns).map_err(invalid)?;
         let sealing = call.clone();
         call.blocking(move |budget| {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
-            let (mut room, mut matches, mut last) = (Room::of(budget), Vec::new(), Vec::new());
+            let (mut room, mut matches, mut last) = (Room::of(&sealing), Vec::new(), Vec::new());
             let done = walk.run(|entry| {
                 if exclude.matches(entry.below) {
                     return Ok(Visit::Past);
                 }
                 if wanted.matches(entry.below) {
                     let path = shown(entry.public);
-                    if !room.take(json_len(&path) + 3) {
+                    if !room.take(json_len(&path) + 3, entry.below)? {
                         return Ok(Visit::Stop);
                     }
                     matches.push(path);
@@ -80,9 +83,9 @@ impl Tool for SearchFiles {
                 }
                 Ok(Visit::Into)
             })?;
-            let next_cursor = if done { None } else { Some(sealing.next_cursor(&last)?) };
-            let (problems, omitted) = walk.problems();
-            let problems = unreadable(problems);
+            let next_cursor =
+                if done { None } else { Some(sealing.next_cursor(&Place::from(last))?) };
+            let (problems, omitted) = room.unreadable(walk.problems());
             let note = note(next_cursor.as_deref(), &problems, omitted);
             let text =
                 if matches.is_empty() { "No matches found".to_owned() } else { matches.join("\n") };

@@ -3,6 +3,7 @@
 
 use futures::stream::{self, StreamExt as _};
 use rmcp::model::ContentBlock;
+use roothold_core::files::json_len;
 use roothold_core::{Action, Actions, Fault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,21 +96,47 @@ impl Tool for Batch {
         if call.is_nested() {
             return Err(Fault::invalid("batches do not nest"));
         }
-        let total = input
-            .max_bytes
-            .unwrap_or(call.limits().result_bytes_default)
-            .min(call.limits().result_bytes_ceiling);
-        let share = usize::try_from(total).unwrap_or(usize::MAX) / input.calls.len();
+        let limits = call.limits();
+        let total = input.max_bytes.unwrap_or(limits.result_bytes_default);
+        let total = usize::try_from(total.min(limits.result_bytes_ceiling)).unwrap_or(usize::MAX);
+        let share = total / input.calls.len();
         let call = &call;
         let running = stream::iter(input.calls).map(|item| async move {
             let result = call.nested(&item.tool, item.arguments, share).await;
             outcome(item.tool, result)
         });
-        let results: Vec<Outcome> = running.buffered(CONCURRENT_MAX).collect().await;
-        let value = Results { results };
+        let outcomes: Vec<Outcome> = running.buffered(CONCURRENT_MAX).collect().await;
+        let value = Results { results: fitted(outcomes, total)? };
         let text = serde_json::to_string(&value).map_err(Fault::internal)?;
         Ok(Structured { value, text, note: None })
     }
+}
+
+/// Keeps the answers that fit together; one that does not is said to be too large in its place.
+fn fitted(outcomes: Vec<Outcome>, bytes_max: usize) -> Result<Vec<Outcome>, Fault> {
+    let mut left = bytes_max.saturating_sub(json_len(r#"{"results":[]}"#));
+    let mut results = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        let outcome =
+            if written_len(&outcome)? <= left { outcome } else { too_large(outcome.tool) };
+        left = left.saturating_sub(written_len(&outcome)?);
+        results.push(outcome);
+    }
+    Ok(results)
+}
+
+/// The bytes of an outcome inside the text form, as that is written.
+fn written_len(outcome: &Outcome) -> Result<usize, Fault> {
+    let text = serde_json::to_string(outcome).map_err(Fault::internal)?;
+    Ok(json_len(&text) + 1)
+}
+
+fn too_large(tool: String) -> Outcome {
+    // A name that no tool has may be of any length.
+    let tool = tool.chars().take(64).collect();
+    let text = "limit: the answer does not fit into this batch; make this call by itself";
+    let content = json!([{"type": "text", "text": text}]);
+    Outcome { tool, ok: false, structured: None, content: Some(content) }
 }
 
 fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Text, Tool};
+use crate::tools::page::beside_note;
 use crate::wire::text_of;
 
 pub(in crate::tools) struct ReadMultipleFiles;
@@ -22,6 +23,8 @@ pub(in crate::tools) struct Input {
 
 /// The most files in one call.
 const PATHS_MAX: usize = 1000;
+/// The least of a file's text that is worth a page.
+const TEXT_BYTES_MIN: usize = 64;
 const SEPARATOR: &str = "\n---\n";
 
 /// The file that the page before ended in, and where in it.
@@ -63,7 +66,10 @@ impl Tool for ReadMultipleFiles {
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Text, Fault> {
         let position: Option<Position> = call.resume()?;
         let files: Vec<File> = input.paths.into_iter().zip(permits.each()).collect();
-        let (text, next) = call.blocking(move |budget| read_all(files, position, budget)).await?;
+        let room = beside_note(&call);
+        let read =
+            move |budget: &Budget| read_all(files, position, &budget.with_result_bytes_max(room));
+        let (text, next) = call.blocking(read).await?;
         let next_cursor = next.map(|next| call.next_cursor(&next)).transpose()?;
         let note = next_cursor.map(|cursor| format!("truncated=true next_cursor={cursor}"));
         Ok(Text { text, note })
@@ -90,12 +96,17 @@ fn read_all(
         if file > first && left < budget.result_bytes_max.min(1024) {
             return Ok((text, Some(Position { file, within: None })));
         }
+        if file == first && left < TEXT_BYTES_MIN {
+            return Err(Fault::new(
+                FaultKind::Limit,
+                "not even the path fits; call again with a larger max_bytes",
+            ));
+        }
         if file > first {
             text.push_str(SEPARATOR);
         }
         let start = text.len();
-        let page =
-            read_one(&path, permit, within.take(), &budget.with_result_bytes_max(left.max(256)));
+        let page = read_one(&path, permit, within.take(), &budget.with_result_bytes_max(left));
         match page {
             Ok(page) => {
                 let again = if resumed { " (continued)" } else { "" };

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use roothold_core::files::{Resume, TextPage, TextRange, read_text};
-use roothold_core::{Action, Actions, Fault, FilePath, Verb};
+use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Text, Tool};
+use crate::tools::page::beside_note;
 
 pub(in crate::tools) struct ReadTextFile;
 pub(in crate::tools) struct ReadFile;
@@ -92,7 +93,11 @@ impl Tool for ReadTextFile {
         let permit = permits.one()?;
         let resume: Option<Resume> = call.resume()?;
         let range = input.range()?;
-        let page = call.blocking(move |budget| read_text(&permit, range, resume, budget)).await?;
+        let room = beside_note(&call);
+        let read = move |budget: &Budget| {
+            read_text(&permit, range, resume, &budget.with_result_bytes_max(room))
+        };
+        let page = call.blocking(read).await?;
         let next_cursor =
             page.resume.as_ref().map(|resume| call.next_cursor(resume)).transpose()?;
         let note = about_page(&page, next_cursor.as_deref());

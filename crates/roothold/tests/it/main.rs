@@ -1,0 +1,11 @@
+//! The product as its clients and operators see it: the real binary, real sockets on loopback,
+//! real files below a temporary directory.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests set files up and look at what became of them"
+)]
+
+mod attacks;
+mod cli;
+mod support;

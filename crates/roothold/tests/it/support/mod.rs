@@ -1,0 +1,18 @@
+//! A server under test, a client for it, and what both need.
+
+mod audit;
+mod client;
+mod dirs;
+mod server;
+mod stdio;
+
+pub(crate) use audit::Audit;
+pub(crate) use client::{Conn, Reply, Request, texts};
+pub(crate) use dirs::{Dirs, find_canary};
+pub(crate) use server::{Server, Spec, custom_tool_binary};
+pub(crate) use stdio::Stdio;
+
+/// Whether the long forms of the tests run: the battery's own numbers.
+pub(crate) fn full() -> bool {
+    std::env::var_os("ROOTHOLD_TEST_FULL").is_some_and(|value| value == "1")
+}

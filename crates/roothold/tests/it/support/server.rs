@@ -1,0 +1,195 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Audit, Conn, Reply, Request};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a server is started.
+pub(crate) struct Spec<'a> {
+    pub(crate) config: String,
+    /// Where the configuration file and the audit log go.
+    pub(crate) base: &'a Path,
+    pub(crate) cwd: PathBuf,
+    pub(crate) binary: PathBuf,
+    pub(crate) uid: Option<u32>,
+    pub(crate) audit: PathBuf,
+    pub(crate) log: &'a str,
+}
+
+impl<'a> Spec<'a> {
+    pub(crate) fn new(base: &'a Path, config: impl Into<String>) -> Self {
+        Self {
+            config: config.into(),
+            base,
+            cwd: base.join("outside"),
+            binary: PathBuf::from(env!("CARGO_BIN_EXE_roothold")),
+            uid: None,
+            audit: base.join("audit"),
+            log: "debug",
+        }
+    }
+
+    pub(crate) fn start(self) -> Server {
+        Server::start(&self)
+    }
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) private: SocketAddr,
+    log: Arc<Mutex<String>>,
+    audit: PathBuf,
+}
+
+impl Server {
+    fn start(spec: &Spec<'_>) -> Self {
+        let private = free_address();
+        let file = spec.base.join("roothold.toml");
+        std::fs::write(&file, &spec.config).unwrap();
+        let mut command = Command::new(&spec.binary);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log", spec.log])
+            .arg("--config")
+            .arg(&file)
+            .arg("--audit-dir")
+            .arg(&spec.audit)
+            .env("ROOTHOLD_TELEMETRY__LISTEN", private.to_string())
+            .current_dir(&spec.cwd)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(uid) = spec.uid {
+            command.uid(uid).gid(uid);
+        }
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = BufReader::new(child.stderr.take().unwrap());
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in reader.split(b'\n').map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&String::from_utf8_lossy(&line));
+                log.push('\n');
+            }
+        });
+        let audit = spec.audit.clone();
+        let mut server = Self { child, address: private, private, log, audit };
+        server.address = server.listening();
+        server
+    }
+
+    fn listening(&mut self) -> SocketAddr {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for line in self.log().lines().filter(|line| line.contains("serving MCP")) {
+                let event: Value = serde_json::from_str(line).unwrap();
+                return event["address"].as_str().unwrap().parse().unwrap();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < until, "no start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn send(&self, request: &Request) -> Reply {
+        Conn::open(self.address).send(request)
+    }
+
+    pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Reply {
+        self.send(&Request::call(tool, arguments))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let reply = Conn::open(self.private).send(&Request::get("/metrics"));
+        assert_eq!(reply.status, 200);
+        String::from_utf8(reply.body).unwrap()
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        Conn::open(self.address).send(&Request::get("/ready")).status == 200
+    }
+
+    pub(crate) fn audit(&self) -> Audit {
+        Audit::read(&self.audit)
+    }
+
+    /// Resident memory in bytes, now and at its highest.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free just now.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The example of a user's own tool, built once.
+pub(crate) fn custom_tool_binary() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_custom_tool).clone()
+}
+
+fn build_custom_tool() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "-p", "example-custom-tool", "--message-format=json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    built.last().expect("cargo says where it put the program")
+}

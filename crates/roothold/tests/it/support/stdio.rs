@@ -1,0 +1,78 @@
+//! The real binary over stdin and stdout.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio as Io};
+
+use serde_json::{Value, json};
+
+/// A server with one client; killed when dropped.
+pub(crate) struct Stdio {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    next: u64,
+}
+
+impl Stdio {
+    /// Starts a server and shakes hands in revision 2025-11-25.
+    pub(crate) fn start(base: &Path, config: &str) -> Self {
+        let file = base.join("roothold.toml");
+        std::fs::write(&file, config).unwrap();
+        let log = std::fs::File::create(base.join("stderr.log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_roothold"))
+            .args(["stdio", "--log", "debug", "--config"])
+            .arg(&file)
+            .arg("--audit-dir")
+            .arg(base.join("audit"))
+            .current_dir(base.join("outside"))
+            .stdin(Io::piped())
+            .stdout(Io::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut stdio = Self { child, input, output, next: 1 };
+        let hello = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        });
+        stdio.request("initialize", &hello);
+        stdio.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        stdio
+    }
+
+    fn write(&mut self, message: &Value) {
+        writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    /// Sends one request and reads its answer, whole and as the line it came in.
+    pub(crate) fn request(&mut self, method: &str, params: &Value) -> (Value, Vec<u8>) {
+        let id = self.next;
+        self.next += 1;
+        self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the server has ended");
+            let message: Value = serde_json::from_str(&line).expect("stdout carries messages only");
+            if message["id"] == id {
+                return (message, line.into_bytes());
+            }
+        }
+    }
+
+    /// Ends the input and waits for the server.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        self.input = None;
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Stdio {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

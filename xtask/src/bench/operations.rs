@@ -1,0 +1,344 @@
+//! What is measured: each operation, how each server is asked for it, and what the answer must
+//! hold. A rival that is not named in an operation has no such tool.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::corpus::{Corpus, WIDE_ENTRIES, line_mark};
+use super::physical::{Bare, Figure};
+use super::rivals::Rival;
+use super::stdio::{Call, Reply, Session};
+
+/// The largest answer that Roothold gives by default settings.
+const CEILING_BYTES: usize = 1024 * 1024;
+/// The size of an answer when the caller does not say.
+const DEFAULT_BYTES: usize = 64 * 1024;
+/// Calls at once in the operation that measures many.
+const IN_FLIGHT: usize = 32;
+/// Lines from the ends of the log.
+const END_LINES: u64 = 50;
+/// Deep inside the log.
+const DEEP: (u64, u64) = (1_000_000, 1_000_050);
+
+/// Something that a client asks of a server.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// One call, to its last page.
+    Call(Call),
+    /// Many calls, [`IN_FLIGHT`] at once. Figures are per call.
+    Calls(Vec<Call>),
+    /// `tools/list`.
+    Tools,
+}
+
+impl Work {
+    pub(super) fn run(&self, session: &mut Session) -> anyhow::Result<Reply> {
+        match self {
+            Self::Call(call) => session.call(call),
+            Self::Calls(calls) => session.pipeline(calls, IN_FLIGHT),
+            Self::Tools => session.tools(),
+        }
+    }
+
+    pub(super) const fn calls(&self) -> usize {
+        match self {
+            Self::Calls(calls) => calls.len(),
+            Self::Call(_) | Self::Tools => 1,
+        }
+    }
+}
+
+/// What an answer's text must hold.
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// Each of these.
+    All(Vec<String>),
+    /// This, exactly so many times.
+    Times(&'static str, usize),
+    Anything,
+}
+
+impl Expect {
+    pub(super) fn holds(&self, text: &str) -> Result<(), String> {
+        match self {
+            Self::All(parts) => match parts.iter().position(|part| !text.contains(part.as_str())) {
+                Some(at) => Err(format!("part {} of {} is missing", at + 1, parts.len())),
+                None => Ok(()),
+            },
+            Self::Times(part, times) => match text.matches(part).count() {
+                found if found == *times => Ok(()),
+                found => Err(format!("{found} of {times} entries")),
+            },
+            Self::Anything => Ok(()),
+        }
+    }
+}
+
+/// One way to ask Roothold.
+pub(super) struct Ours {
+    /// What is special about it, if there are several.
+    pub(super) variant: &'static str,
+    pub(super) work: Work,
+    /// No page may be larger, less the frame of the answer, in bytes; each form counts.
+    pub(super) page_bytes: usize,
+}
+
+pub(super) struct Operation {
+    pub(super) name: String,
+    pub(super) ours: Vec<Ours>,
+    pub(super) rivals: Vec<(Rival, Work)>,
+    pub(super) expect: Expect,
+    /// Bytes of content that an answer carries at least; for texts.
+    pub(super) content_bytes: Option<usize>,
+    pub(super) bare: Vec<Bare>,
+}
+
+impl Operation {
+    /// The cheapest and then all ways to do it without a server.
+    pub(super) fn without_server(&self, target: Duration) -> anyhow::Result<Vec<Figure>> {
+        self.bare.iter().map(|bare| bare.measure(target)).collect()
+    }
+}
+
+pub(super) fn all(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
+    let mut all = finding(corpus);
+    all.extend(reading(corpus)?);
+    all.push(Operation {
+        name: "tools/list".to_owned(),
+        ours: vec![Ours { variant: "", work: Work::Tools, page_bytes: DEFAULT_BYTES }],
+        rivals: Rival::ALL.map(|rival| (rival, Work::Tools)).to_vec(),
+        expect: Expect::Anything,
+        content_bytes: None,
+        bare: Vec::new(),
+    });
+    Ok(all)
+}
+
+/// Directories, trees and globs.
+fn finding(corpus: &Corpus) -> Vec<Operation> {
+    let (wide, tree) = (json!(corpus.wide()), json!(corpus.tree()));
+    let in_wide = json!({"path": wide});
+    let markdown = json!({"path": tree, "pattern": "**/*.md"});
+    let files = WIDE_ENTRIES - WIDE_ENTRIES / 20;
+    vec![
+        Operation {
+            name: format!("list {WIDE_ENTRIES} entries"),
+            ours: paged("list_directory", &in_wide),
+            rivals: vec![
+                (Rival::Reference, one("list_directory", in_wide.clone())),
+                (Rival::FastMcp, one("list_directory", in_wide.clone())),
+                (Rival::RustMcp, one("list_directory", in_wide.clone())),
+                (Rival::DesktopCommander, one("list_directory", json!({"path": wide, "depth": 1}))),
+            ],
+            expect: Expect::Times("entry_", files),
+            content_bytes: None,
+            bare: vec![Bare::ReadDirectory(corpus.wide())],
+        },
+        Operation {
+            name: format!("list {WIDE_ENTRIES} entries with sizes"),
+            ours: paged("list_directory_with_sizes", &in_wide),
+            rivals: vec![
+                (Rival::Reference, one("list_directory_with_sizes", in_wide.clone())),
+                (Rival::FastMcp, one("list_directory_with_sizes", in_wide.clone())),
+                (Rival::RustMcp, one("list_directory_with_sizes", in_wide.clone())),
+            ],
+            expect: Expect::Times("entry_", files),
+            content_bytes: None,
+            bare: vec![Bare::ReadSizes(corpus.wide())],
+        },
+        Operation {
+            name: format!("tree of {} files", corpus.files()),
+            ours: paged("directory_tree", &json!({"path": tree})),
+            rivals: vec![
+                (Rival::Reference, one("directory_tree", json!({"path": tree}))),
+                (Rival::FastMcp, one("directory_tree", json!({"path": tree}))),
+                (Rival::RustMcp, one("directory_tree", json!({"path": tree}))),
+                (
+                    Rival::DesktopCommander,
+                    one("list_directory", json!({"path": tree, "depth": 20})),
+                ),
+            ],
+            expect: Expect::Times("\"file\"", corpus.files()),
+            content_bytes: None,
+            bare: Bare::tree(corpus),
+        },
+        Operation {
+            name: format!("glob **/*.md in {} files", corpus.files()),
+            ours: paged("search_files", &markdown),
+            rivals: [Rival::Reference, Rival::FastMcp, Rival::RustMcp]
+                .map(|rival| (rival, one("search_files", markdown.clone())))
+                .to_vec(),
+            expect: Expect::Times(".md", corpus.markdown_files()),
+            content_bytes: None,
+            bare: Bare::glob(corpus),
+        },
+    ]
+}
+
+/// Texts, whole and in part.
+fn reading(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
+    let page = corpus.page(0);
+    let content = std::fs::read_to_string(&page)?;
+    let pages: Vec<_> = (0..super::corpus::PAGES).map(|at| corpus.page(at)).collect();
+    let each = |tool| {
+        Work::Calls(pages.iter().map(|page| Call::new(tool, json!({"path": page}))).collect())
+    };
+    let batch = corpus.batch();
+    let texts: Vec<String> = batch.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+    let batch_bytes = texts.iter().map(String::len).sum();
+    let (path, many) = (json!({"path": page}), json!({"paths": batch}));
+    Ok(vec![
+        Operation {
+            name: "read 4 KB".to_owned(),
+            ours: whole("read_text_file", path.clone()),
+            rivals: vec![
+                (Rival::Reference, one("read_text_file", path.clone())),
+                (Rival::FastMcp, one("read_file", path.clone())),
+                (Rival::RustMcp, one("read_text_file", path.clone())),
+                (Rival::DesktopCommander, one("read_file", path)),
+            ],
+            content_bytes: Some(content.len()),
+            expect: Expect::All(vec![content]),
+            bare: vec![Bare::ReadFiles(vec![page])],
+        },
+        Operation {
+            name: format!("read 4 KB, {IN_FLIGHT} at once"),
+            ours: vec![Ours {
+                variant: "",
+                work: each("read_text_file"),
+                page_bytes: DEFAULT_BYTES,
+            }],
+            rivals: vec![
+                (Rival::Reference, each("read_text_file")),
+                (Rival::FastMcp, each("read_file")),
+                (Rival::RustMcp, each("read_text_file")),
+                (Rival::DesktopCommander, each("read_file")),
+            ],
+            expect: Expect::Anything,
+            content_bytes: None,
+            bare: Vec::new(),
+        },
+        first(corpus),
+        deep(corpus),
+        last(corpus),
+        Operation {
+            name: format!("read {} small files", batch.len()),
+            ours: paged("read_multiple_files", &many),
+            rivals: vec![
+                (Rival::Reference, one("read_multiple_files", many.clone())),
+                (Rival::FastMcp, one("read_multiple_files", many.clone())),
+                (Rival::RustMcp, one("read_multiple_text_files", many.clone())),
+                (Rival::DesktopCommander, one("read_multiple_files", many)),
+            ],
+            // A page may end inside of a text.
+            expect: Expect::All(texts.iter().map(|text| first_line(text)).collect()),
+            content_bytes: Some(batch_bytes),
+            bare: vec![Bare::ReadFiles(batch)],
+        },
+    ])
+}
+
+fn first(corpus: &Corpus) -> Operation {
+    let log = corpus.log();
+    Operation {
+        name: format!("first {END_LINES} lines of {}", size(&log)),
+        ours: whole("read_text_file", json!({"path": log, "head": END_LINES})),
+        rivals: vec![
+            (Rival::Reference, one("read_text_file", json!({"path": log, "head": END_LINES}))),
+            (
+                Rival::FastMcp,
+                one("read_lines", json!({"path": log, "start": 1, "count": END_LINES})),
+            ),
+            (Rival::RustMcp, one("head_file", json!({"path": log, "lines": END_LINES}))),
+            (
+                Rival::DesktopCommander,
+                one("read_file", json!({"path": log, "offset": 0, "length": END_LINES})),
+            ),
+        ],
+        expect: Expect::All(vec![line_mark(1), line_mark(END_LINES)]),
+        content_bytes: None,
+        bare: vec![Bare::end(corpus, "head", END_LINES)],
+    }
+}
+
+fn deep(corpus: &Corpus) -> Operation {
+    let log = corpus.log();
+    let (from, to) = DEEP;
+    let count = to - from + 1;
+    Operation {
+        name: format!("lines {from} to {to} of {}", size(&log)),
+        ours: whole("read_text_file", json!({"path": log, "line_start": from, "line_end": to})),
+        // The reference server cannot begin in the middle.
+        rivals: vec![
+            (
+                Rival::FastMcp,
+                one("read_lines", json!({"path": log, "start": from, "count": count})),
+            ),
+            (
+                Rival::RustMcp,
+                one("read_file_lines", json!({"path": log, "offset": from - 1, "limit": count})),
+            ),
+            (
+                Rival::DesktopCommander,
+                one("read_file", json!({"path": log, "offset": from - 1, "length": count})),
+            ),
+        ],
+        expect: Expect::All(vec![line_mark(from), line_mark(to)]),
+        content_bytes: None,
+        bare: vec![Bare::lines(corpus, from, to), Bare::count(corpus)],
+    }
+}
+
+fn last(corpus: &Corpus) -> Operation {
+    let log = corpus.log();
+    let lines = corpus.log_lines();
+    Operation {
+        name: format!("last {END_LINES} lines of {}", size(&log)),
+        ours: whole("read_text_file", json!({"path": log, "tail": END_LINES})),
+        rivals: vec![
+            (Rival::Reference, one("read_text_file", json!({"path": log, "tail": END_LINES}))),
+            (Rival::RustMcp, one("tail_file", json!({"path": log, "lines": END_LINES}))),
+            (
+                Rival::DesktopCommander,
+                one("read_file", json!({"path": log, "offset": -END_LINES.cast_signed()})),
+            ),
+        ],
+        expect: Expect::All(vec![line_mark(lines - END_LINES + 2), line_mark(lines)]),
+        content_bytes: None,
+        bare: vec![Bare::end(corpus, "tail", END_LINES)],
+    }
+}
+
+fn one(tool: &'static str, arguments: Value) -> Work {
+    Work::Call(Call::new(tool, arguments))
+}
+
+/// An answer that fits in one page.
+fn whole(tool: &'static str, arguments: Value) -> Vec<Ours> {
+    vec![Ours { variant: "", work: one(tool, arguments), page_bytes: DEFAULT_BYTES }]
+}
+
+/// With the page size that a caller gets who does not say, and the largest.
+fn paged(tool: &'static str, arguments: &Value) -> Vec<Ours> {
+    let mut large = arguments.clone();
+    large["max_bytes"] = json!(CEILING_BYTES);
+    vec![
+        Ours {
+            variant: ", pages of 64 KiB",
+            work: one(tool, arguments.clone()),
+            page_bytes: DEFAULT_BYTES,
+        },
+        Ours { variant: ", pages of 1 MiB", work: one(tool, large), page_bytes: CEILING_BYTES },
+    ]
+}
+
+fn size(file: &Path) -> String {
+    let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    format!("{} MiB", bytes >> 20)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
