@@ -74,7 +74,7 @@ enum Command {
 #[derive(Debug, Clone, Default, Args)]
 struct ConfigArgs {
     /// The TOML configuration file.
-    #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG")]
+    #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// The directory of the audit log.
     #[arg(long, value_name = "DIR")]

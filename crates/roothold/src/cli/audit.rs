@@ -12,10 +12,15 @@ use super::disk;
 
 /// Checks and shows the audit log.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Audit {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "Examples:
+  roothold audit verify /var/lib/roothold/audit
+  roothold audit tail -f";
 
 #[derive(Debug, Subcommand)]
 enum Command {

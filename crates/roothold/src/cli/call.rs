@@ -44,10 +44,10 @@ pub(super) struct Call {
     #[arg(long, requires = "dir")]
     write: bool,
     /// A file with the bearer token or API key; else the variable ROOTHOLD_TOKEN is used.
-    #[arg(long, value_name = "FILE", requires = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "config", "command"])]
     token_file: Option<PathBuf>,
     /// Send the token over http:// to another machine, where others on the way can read it.
-    #[arg(long, requires = "url")]
+    #[arg(long, conflicts_with_all = ["dir", "config", "command"])]
     allow_plain_http: bool,
     /// How long to wait for the answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]

@@ -12,6 +12,7 @@ use crate::serve::authenticator;
 
 /// Says what is wrong with a configuration, or prints what is in force.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Check {
     #[command(flatten)]
     config: ConfigArgs,
@@ -19,6 +20,12 @@ pub(super) struct Check {
     #[arg(long)]
     full: bool,
 }
+
+const EXAMPLES: &str = "Exit code: 0 it is good, 1 it cannot be served, 2 it cannot be read.
+
+Examples:
+  roothold check --config roothold.toml
+  roothold check --config roothold.toml --full";
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<u8> {

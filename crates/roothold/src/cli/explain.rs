@@ -1,6 +1,5 @@
 //! `roothold explain`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,8 +18,9 @@ use crate::config::Config;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Explain {
-    #[command(flatten)]
-    config: ConfigArgs,
+    /// The TOML configuration file.
+    #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
     /// Whose right is asked for. Without principals in the configuration: everyone's.
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
@@ -91,7 +91,8 @@ const LISTED_ENTRIES_MAX: usize = 1_000_000;
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let config = self.config.load(&self.directories, self.write, Vec::new())?;
+        let source = ConfigArgs { config: self.config.clone(), ..ConfigArgs::default() };
+        let config = source.load(&self.directories, self.write, Vec::new())?;
         if config.roots.is_empty() {
             bail!("there are no roots; give a --config with [[roots]], or a DIR after the path");
         }
@@ -213,9 +214,7 @@ fn root_of(policy: &Policy, principal: &Principal, path: &FilePath) -> String {
         || "none that the principal may use".to_owned(),
         |root| {
             let access = if root.access() == Access::ReadWrite { "rw" } else { "ro" };
-            let mut text = String::new();
-            let _ = write!(text, "{} ({}, {access})", root.uri(), root.name());
-            text
+            format!("{} ({}, {access})", root.uri(), root.name())
         },
     )
 }

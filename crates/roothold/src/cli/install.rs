@@ -38,8 +38,7 @@ pub(super) struct Install {
 }
 
 const EXAMPLES: &str =
-    "The files: claude-code .mcp.json and vscode .vscode/mcp.json in the current directory, cursor
-~/.cursor/mcp.json, claude-desktop claude_desktop_config.json in its own directory.
+    "The files: claude-code .mcp.json and vscode .vscode/mcp.json in the current directory, cursor ~/.cursor/mcp.json, claude-desktop claude_desktop_config.json in its own directory.
 
 Examples:
   roothold install claude-code ~/projects

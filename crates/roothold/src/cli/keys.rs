@@ -20,8 +20,7 @@ pub(super) struct Keys {
 }
 
 const EXAMPLES: &str =
-    "A key is shown once, on stdout alone; the file holds its hash. A running server takes up
-changes of the file within two seconds.
+    "A key is shown once, on stdout alone; the file holds its hash. A running server takes up changes of the file within two seconds.
 
 Examples:
   roothold keys new ci --config roothold.toml --scopes 'files:read' --expires 90d > ci.key

@@ -16,6 +16,7 @@ use crate::serve::on_signals;
 
 /// Serves over HTTP until SIGTERM.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
@@ -29,6 +30,13 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 }
+
+const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once.
+
+Examples:
+  roothold serve --config roothold.toml
+  roothold serve ~/projects --listen 127.0.0.1:8000
+  ROOTHOLD_SERVER__LISTEN=127.0.0.1:9000 roothold serve --config roothold.toml";
 
 impl Serve {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {

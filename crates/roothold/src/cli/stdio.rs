@@ -12,6 +12,7 @@ use crate::serve::on_signals;
 
 /// Serves one local client over stdin and stdout, as the reference server does.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Stdio {
     /// Directories to serve, read-only; each is a root whose URI is its path.
     #[arg(value_name = "DIR")]
@@ -22,6 +23,14 @@ pub(super) struct Stdio {
     #[command(flatten)]
     config: ConfigArgs,
 }
+
+const EXAMPLES: &str =
+    "A client starts this command by itself; `roothold install` writes the entry for it.
+
+Examples:
+  roothold stdio ~/projects
+  roothold stdio --write ~/projects ~/notes
+  roothold stdio --config roothold.toml";
 
 impl Stdio {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {

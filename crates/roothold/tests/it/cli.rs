@@ -69,10 +69,10 @@ impl Person {
         let until = Instant::now() + PATIENCE;
         while serving.url.is_empty() {
             let text = std::fs::read_to_string(&log).unwrap();
-            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(address) =
-                events.filter_map(|event| event["address"].as_str().map(str::to_owned)).next()
-            {
+            let mut events =
+                text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let address = events.find_map(|event| event["address"].as_str().map(str::to_owned));
+            if let Some(address) = address {
                 serving.url = format!("http://{address}");
             }
             let ended = serving.child.try_wait().unwrap();

@@ -7,5 +7,10 @@
 )]
 
 mod attacks;
+mod catalog;
 mod cli;
+mod http;
+mod paging;
+mod product;
+mod shutdown;
 mod support;

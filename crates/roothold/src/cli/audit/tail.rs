@@ -132,7 +132,9 @@ fn human(line: &str) -> String {
                 .iter()
                 .map(|action| {
                     let denied = action.denied.as_ref().map(|rule| format!(" (denied: {rule})"));
-                    format!("{} {}{}", action.verb, action.target, denied.unwrap_or_default())
+                    // A relative path that is empty is the root itself.
+                    let target = if action.target.is_empty() { "." } else { &action.target };
+                    format!("{} {target}{}", action.verb, denied.unwrap_or_default())
                 })
                 .collect();
             let why = if decision == "allow" { String::new() } else { format!(" by {rule}") };

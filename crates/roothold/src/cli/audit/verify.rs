@@ -20,8 +20,7 @@ pub(super) struct Verify {
 
 const EXAMPLES: &str = "Exit code: 0 every log is whole, 1 one is not.
 
-A call is unfinished if it was allowed and has no outcome: it was cut off, or still runs.
-A log that a server still writes may end within a line; ask again.
+A call is unfinished if it was allowed and has no outcome: it was cut off, or still runs. A log that a server still writes may end within a line; ask again.
 
 Examples:
   roothold audit verify /var/lib/roothold/audit

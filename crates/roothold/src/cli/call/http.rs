@@ -162,10 +162,10 @@ fn refused(
     answer: Option<&Value>,
     text: &str,
 ) -> anyhow::Error {
-    let reason = answer.and_then(|answer| answer["error"]["message"].as_str()).map_or_else(
-        || text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect::<String>(),
-        str::to_owned,
-    );
+    let said = answer.and_then(|answer| answer["error"]["message"].as_str());
+    // A page of a proxy says nothing in its first lines.
+    let said = said.or((!text.trim_start().starts_with('<')).then_some(text)).unwrap_or_default();
+    let reason: String = said.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();
     let next = match status {
         401 => "give a valid credential with --token-file or in ROOTHOLD_TOKEN".to_owned(),
         403 => "the credential does not allow this".to_owned(),
@@ -253,8 +253,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do_and_shows_no_control_characters() {
-        let error = refused(401, None, None, "<b>\u{1b}[31mno").to_string();
-        assert!(error.contains("<b>[31mno") && error.contains("--token-file"), "{error}");
+        let error = refused(401, None, None, "\u{1b}[31mno").to_string();
+        assert!(error.contains("([31mno)") && error.contains("--token-file"), "{error}");
+        assert!(!refused(502, None, None, "<html>").to_string().contains('<'));
         let answer = json!({"error": {"message": "slow down"}});
         let error = refused(429, Some("2".to_owned()), Some(&answer), "").to_string();
         assert!(error.contains("(slow down); try again in 2 s"), "{error}");

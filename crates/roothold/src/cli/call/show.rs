@@ -29,7 +29,8 @@ impl Progress {
     /// Shows one `notifications/progress`.
     pub(super) fn update(&self, params: &Value) {
         let Some(bar) = &self.0 else { return };
-        if let Some(total) = whole(&params["total"]) {
+        let total = whole(&params["total"]).filter(|total| bar.length() != Some(*total));
+        if let Some(total) = total {
             bar.set_style(style(true));
             bar.set_length(total);
         }
@@ -72,11 +73,19 @@ pub(super) fn answer(result: &Value, raw: bool) -> u8 {
     if raw {
         print(&format!("{result:#}"));
     } else if is_error {
-        say(&text(result));
+        say(&plain(&text(result)));
+    } else if std::io::stdout().is_terminal() {
+        print(&plain(&text(result)));
     } else {
         print(&text(result));
     }
     u8::from(is_error)
+}
+
+/// Text that cannot move the cursor of a terminal: files may hold anything.
+fn plain(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// The blocks of a result for people: text as it is, others named.
@@ -128,6 +137,11 @@ mod tests {
             text(&json!({"content": [], "structuredContent": {"a": 1}})),
             "{\n  \"a\": 1\n}"
         );
+    }
+
+    #[test]
+    fn a_terminal_gets_no_escape_sequences() {
+        assert_eq!(plain("a\tb\n\u{1b}[2Jc"), "a\tb\n\u{fffd}[2Jc");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) fn merge(text: &str, key: &str, name: &str, entry: &Value) -> anyhow:
     if is_there.as_ref() == Some(entry) {
         return Ok(text.to_owned());
     }
-    if is_there.is_some_and(|old| !is_ours(&old)) {
+    if is_there.is_some_and(|old| !is_ours(name, &old)) {
         bail!("it has another server named `{name}`; choose a name with --name");
     }
     // A JSON string holds no line feed, so these are all between the lines of the entry.
@@ -102,10 +102,12 @@ pub(super) fn merge(text: &str, key: &str, name: &str, entry: &Value) -> anyhow:
 const INDENT: &str = "  ";
 
 /// Whether an entry is one that this command wrote before, and may write again.
-fn is_ours(entry: &Value) -> bool {
-    let command = entry["command"].as_str().unwrap_or_default();
-    command.rsplit('/').next().is_some_and(|program| program == "roothold")
-        || entry["url"].as_str().is_some_and(|url| url.ends_with("/mcp"))
+fn is_ours(name: &str, entry: &Value) -> bool {
+    match entry["command"].as_str() {
+        Some(command) => command.rsplit('/').next() == Some("roothold"),
+        // A URL does not tell what is behind it.
+        None => name.starts_with("roothold"),
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +162,7 @@ mod tests {
             ("[]", "not plain JSON"),
             ("{\"mcpServers\": []}", "is no object"),
             ("{\"mcpServers\": {\"r\": {\"command\": \"npx\"}}}", "another server named `r`"),
+            ("{\"mcpServers\": {\"r\": {\"url\": \"https://a/mcp\"}}}", "another server named `r`"),
         ];
         for (text, expected) in cases {
             let error = merge(text, "mcpServers", "r", &entry).unwrap_err().to_string();

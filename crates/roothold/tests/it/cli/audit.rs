@@ -25,7 +25,10 @@ fn a_changed_line_is_named_with_the_reason() {
     assert!(lines.len() >= 4, "{whole}");
     let without_second = whole.replacen(&format!("{}\n", lines[1]), "", 1);
     let cases = [
-        (whole.replacen("local", "other", 1), "line 2: the line was changed"),
+        (
+            whole.replacen("\"principal\":\"local\"", "\"principal\":\"other\"", 1),
+            "line 2: the line was changed",
+        ),
         (without_second, "line 2: lines are missing"),
         (whole.trim_end().to_owned(), "the last line is cut off"),
         (format!("{whole}{{}}\n"), "is not an audit record"),

@@ -98,6 +98,8 @@ fn a_token_is_no_argument_and_does_not_cross_the_network_in_the_clear() {
     let away = ["call", "--url", "http://192.0.2.1/mcp", "--token-file", &token, "listRoots"];
     let refused = person.run(&away).bad(2);
     assert!(refused.contains("in the clear") && !refused.contains("secret-token"), "{refused}");
+    let unused = ["call", "--dir", ".", "--token-file", &token, "listRoots"];
+    assert_eq!(person.run(&unused).code, 2);
     let inline = person.run(&["call", "--url", "http://a:b@127.0.0.1/mcp", "listRoots"]).bad(2);
     assert!(inline.contains("must not hold a password"), "{inline}");
 }

@@ -3,12 +3,14 @@
 mod audit;
 mod client;
 mod dirs;
+mod schema;
 mod server;
 mod stdio;
 
 pub(crate) use audit::Audit;
 pub(crate) use client::{Conn, Reply, Request, texts};
 pub(crate) use dirs::{Dirs, find_canary};
+pub(crate) use schema::misfit;
 pub(crate) use server::{Server, Spec, custom_tool_binary};
 pub(crate) use stdio::Stdio;
 

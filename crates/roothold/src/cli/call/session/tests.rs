@@ -3,10 +3,13 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
+/// The messages that a server was sent, each with the revision that was spoken.
+type Sent = Arc<Mutex<Vec<(Option<String>, Value)>>>;
+
 /// A server that answers from a list and keeps what it was sent.
 struct Scripted {
     answers: VecDeque<Value>,
-    sent: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+    sent: Sent,
 }
 
 impl Wire for Scripted {
@@ -25,8 +28,6 @@ impl Wire for Scripted {
         Ok(())
     }
 }
-
-type Sent = Arc<Mutex<Vec<(Option<String>, Value)>>>;
 
 fn scripted(answers: &[Value]) -> (Box<Scripted>, Sent) {
     let sent = Sent::default();

@@ -1,0 +1,290 @@
+//! What the server says of itself, kept in golden files; and by enumeration, that no tool is
+//! without the cases that every tool must have.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use roothold_edge::auth::KeysFile;
+use serde_json::{Value, json};
+
+use crate::support::{Conn, Dirs, Request, Server, Spec, custom_tool_binary, texts};
+
+fn listed(server: &Server) -> Vec<Value> {
+    let reply = server.send(&Request::modern("tools/list", &json!({})));
+    reply.result()["tools"].as_array().unwrap().clone()
+}
+
+fn server() -> (Dirs, Server) {
+    let dirs = Dirs::with_fixture();
+    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    (dirs, server)
+}
+
+/// Compares with a file of the tree, or writes it when that is asked for.
+fn golden(path: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, actual).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == actual,
+        "{} differs; run `cargo xtask golden` and review the difference",
+        path.display()
+    );
+}
+
+#[test]
+fn golden_tool_list() {
+    let (_dirs, server) = server();
+    let tools = serde_json::to_string_pretty(&listed(&server)).unwrap() + "\n";
+    golden("tests/golden/tools.json", &tools);
+}
+
+#[test]
+fn golden_metric_names() {
+    // A family shows once something happened: an answer, a denial, a wrong credential.
+    let dirs = Dirs::with_fixture();
+    let keys = dirs.base().join("keys");
+    let key =
+        KeysFile::open(&keys).unwrap().new_key("anna", &["files:read".to_owned()], None).unwrap().1;
+    let more = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
+    let server = Spec::new(dirs.base(), dirs.config(&more)).start();
+    for path in ["$ROOT/hello.txt", "$ROOT/.env"] {
+        let read = Request::call("read_text_file", &json!({"path": dirs.fill_in(path)}));
+        server.send(&read.clone().bearer(key.reveal()));
+        server.send(&read.bearer("wrong"));
+    }
+    let metrics = server.metrics();
+    let mut names: Vec<&str> = metrics.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+    names.sort_unstable();
+    golden("tests/golden/metrics.txt", &(names.join("\n") + "\n"));
+}
+
+#[test]
+fn golden_configuration_page() {
+    golden("../../docs/configuration.md", &roothold::config::reference());
+}
+
+#[test]
+fn golden_tools_page() {
+    let (_dirs, server) = server();
+    let mut page = String::from(
+        "# Tools\n\nMade from `tools/list`. An argument in bold must be given. Tools that answer in pages also take\n\
+         `cursor` (the `next_cursor` of the page before) and `max_bytes`.\n\n| tool | arguments | what it does |\n|---|---|---|\n",
+    );
+    for tool in listed(&server) {
+        let schema = &tool["inputSchema"];
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let paged = schema["properties"]["cursor"].is_object();
+        let names = schema["properties"].as_object().unwrap().keys();
+        let names =
+            names.filter(|name| !paged || !["cursor", "max_bytes"].contains(&name.as_str()));
+        let mut shown: Vec<String> = names
+            .map(|name| {
+                if required.contains(&json!(name)) {
+                    format!("**`{name}`**")
+                } else {
+                    format!("`{name}`")
+                }
+            })
+            .collect();
+        shown.sort_by_key(|name| !name.starts_with("**"));
+        if paged {
+            shown.push("*pages*".to_owned());
+        }
+        let what = tool["description"].as_str().unwrap().replace('|', "\\|");
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {what} |",
+            tool["name"].as_str().unwrap(),
+            shown.join(", ")
+        );
+    }
+    golden("../../docs/tools.md", &page);
+}
+
+/// Tools whose answer is text or media and needs no schema.
+const WITHOUT_OUTPUT_SCHEMA: &[&str] =
+    &["read_text_file", "read_file", "read_media_file", "read_multiple_files"];
+
+#[test]
+fn every_tool_is_described_whole() {
+    let (_dirs, server) = server();
+    let tools = listed(&server);
+    let size = serde_json::to_string(&tools).unwrap().len();
+    println!("{} tools in {size} bytes", tools.len());
+    assert!(size <= 20 * 1024, "{size}");
+    for tool in &tools {
+        let name = tool["name"].as_str().unwrap();
+        for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
+            assert!(tool["annotations"][hint].is_boolean(), "{name} lacks {hint}");
+        }
+        for text in [&tool["title"], &tool["description"], &tool["annotations"]["title"]] {
+            assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{name}");
+        }
+        assert_eq!(tool["inputSchema"]["type"], "object");
+        for (argument, schema) in tool["inputSchema"]["properties"].as_object().unwrap() {
+            assert!(schema["description"].is_string(), "{name}.{argument} has no description");
+        }
+        assert_eq!(
+            tool["outputSchema"].is_object(),
+            !WITHOUT_OUTPUT_SCHEMA.contains(&name),
+            "{name}"
+        );
+    }
+}
+
+/// For each tool: arguments that work, and arguments that policy must deny (none where the tool
+/// names no target; a grant denies the tool as a whole), and arguments beyond a limit with what
+/// comes of them.
+struct Cases {
+    fine: Value,
+    denied: Option<Value>,
+    over: Over,
+}
+
+enum Over {
+    /// The answer is cut and goes on.
+    Cut(Value),
+    /// It is refused, by this kind.
+    Refused(Value, &'static str),
+}
+
+fn cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
+    let at = |path: &str| json!({"path": dirs.fill_in(path)});
+    let small = |path: &str| json!({"path": dirs.fill_in(path), "max_bytes": 1024});
+    let long = json!({"path": format!("/{}", "x".repeat(5000))});
+    let (fine, denied, over) = match tool {
+        "listRoots" | "list_allowed_directories" => {
+            (json!({}), None, Over::Refused(json!({"extra": "x".repeat(100_000)}), "invalid"))
+        }
+        "list_directory" | "list_directory_with_sizes" | "directory_tree" => {
+            (at("$ROOT"), Some(at("$OUT")), Over::Cut(small("$ROOT/many")))
+        }
+        "search_files" => {
+            let search = |mut path: Value| {
+                path["pattern"] = "**".into();
+                path
+            };
+            (search(at("$ROOT")), Some(search(at("$OUT"))), Over::Cut(search(small("$ROOT/many"))))
+        }
+        "get_file_info" => {
+            (at("$ROOT/hello.txt"), Some(at("$ROOT/.env")), Over::Refused(long, "invalid"))
+        }
+        "read_text_file" | "read_file" => {
+            (at("$ROOT/hello.txt"), Some(at("$ROOT/.env")), Over::Cut(small("$ROOT/large.txt")))
+        }
+        "read_media_file" => (
+            at("$ROOT/hello.txt"),
+            Some(at("$ROOT/.env")),
+            Over::Refused(at("$ROOT/huge.png"), "limit"),
+        ),
+        "read_multiple_files" => {
+            let paths = |path: &str| json!({"paths": [dirs.fill_in(path)], "max_bytes": 1024});
+            (paths("$ROOT/hello.txt"), None, Over::Cut(paths("$ROOT/large.txt")))
+        }
+        "batch" => {
+            let calls = |n: usize| json!({"calls": vec![json!({"tool": "listRoots"}); n]});
+            (calls(1), None, Over::Refused(calls(101), "invalid"))
+        }
+        "count_words" => {
+            (at("$ROOT/hello.txt"), Some(at("$ROOT/.env")), Over::Refused(long, "invalid"))
+        }
+        _ => return None,
+    };
+    Some(Cases { fine, denied, over })
+}
+
+fn kind(result: &Value) -> &str {
+    if result["isError"] == true {
+        result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap()
+    } else {
+        "ok"
+    }
+}
+
+#[test]
+fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
+    let dirs = Dirs::with_fixture();
+    dirs.write("work/large.txt", "line\n".repeat(10_000));
+    std::fs::File::create(dirs.work().join("huge.png")).unwrap().set_len(6 << 20).unwrap();
+    for at in 0..100 {
+        dirs.write(&format!("work/many/{at}"), "");
+    }
+    let keys = dirs.base().join("keys");
+    let file = KeysFile::open(&keys).unwrap();
+    let key = |name: &str| {
+        file.new_key(name, &["files:read".to_owned()], None).unwrap().1.reveal().to_owned()
+    };
+    let (anna, nobody) = (key("anna"), key("nobody"));
+    let more = format!(
+        "calls_max = 2\ncalls_per_principal_max = 1\nadmission_timeout_seconds = 1\n[auth]\nkeys_file = \"{}\"\n\
+         [[principals]]\nname = \"anna\"\n[[principals]]\nname = \"nobody\"\ntools = []\n",
+        keys.display()
+    );
+    let mut spec = Spec::new(dirs.base(), dirs.config(&more));
+    spec.binary = custom_tool_binary();
+    let server = spec.start();
+    let send = |token: &str, tool: &str, arguments: &Value| {
+        server.send(&Request::call(tool, arguments).bearer(token)).result()
+    };
+    let list = server.send(&Request::modern("tools/list", &json!({})).bearer(&anna)).result();
+    let tools: Vec<String> = list["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().to_owned())
+        .collect();
+    for tool in &tools {
+        let cases = cases(&dirs, tool)
+            .unwrap_or_else(|| panic!("{tool} has no cases; add them to this table"));
+        assert_eq!(kind(&send(&anna, tool, &cases.fine)), "ok", "{tool}");
+        assert_eq!(kind(&send(&nobody, tool, &cases.fine)), "denied", "{tool} without a grant");
+        if let Some(arguments) = &cases.denied {
+            assert_eq!(kind(&send(&anna, tool, arguments)), "denied", "{tool}");
+        }
+        match &cases.over {
+            Over::Cut(arguments) => {
+                let result = send(&anna, tool, arguments);
+                assert!(texts(&result).join(" ").contains("truncated=true"), "{tool}: {result}");
+            }
+            Over::Refused(arguments, wanted) => {
+                assert_eq!(kind(&send(&anna, tool, arguments)), *wanted, "{tool}")
+            }
+        }
+    }
+    every_tool_waits_its_turn(&server, &dirs, &anna, &tools);
+}
+
+/// With the only place taken, a call is told so, and one that is given up while it waits is cancelled.
+fn every_tool_waits_its_turn(server: &Server, dirs: &Dirs, token: &str, tools: &[String]) {
+    for tool in tools {
+        let before = server.audit().counts().0;
+        let slow = json!({"path": dirs.fill_in("$ROOT/hello.txt"), "pause_ms": 1600});
+        let mut holder = Conn::open(server.address);
+        holder.write(&Request::call("count_words", &slow).bearer(token).bytes());
+        wait_for(|| server.audit().counts().0 > before);
+        let fine = cases(dirs, tool).unwrap().fine;
+        let mut waiting = Conn::open(server.address);
+        let request = Request::call(tool, &fine).bearer(token);
+        waiting.write(&request.bytes());
+        let mut given_up = Conn::open(server.address);
+        given_up.write(&request.bytes());
+        wait_for(|| server.audit().counts().0 == before + 3);
+        drop(given_up);
+        wait_for(|| server.audit().of_kind("outcome").last().unwrap()["fault"] == "cancelled");
+        assert_eq!(kind(&waiting.read().unwrap().result()), "busy", "{tool}");
+        assert_eq!(kind(&holder.read().unwrap().result()), "ok");
+    }
+}
+
+fn wait_for(done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < until, "it does not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

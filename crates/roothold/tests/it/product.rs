@@ -1,0 +1,166 @@
+//! What the whole product keeps up under conditions of the machine: directories that cannot be
+//! read, files larger than memory, and a disk that is full.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
+use roothold_core::audit;
+use serde_json::{Value, json};
+
+use crate::support::{Dirs, Request, Server, Spec, texts};
+
+/// `nobody`, so that file modes mean something although tests may run as root.
+const UNPRIVILEGED: u32 = 65534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A server for whose user file modes count.
+fn unprivileged(dirs: &Dirs) -> Server {
+    let mut spec = Spec::new(dirs.base(), dirs.config(""));
+    if is_root() {
+        fs::set_permissions(dirs.base(), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(&spec.audit, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+        // The build's own directory may be closed to others.
+        let copy = dirs.base().join("roothold");
+        fs::copy(&spec.binary, &copy).unwrap();
+        spec.binary = copy;
+        spec.uid = Some(UNPRIVILEGED);
+    }
+    spec.start()
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_fails_nothing_else() {
+    let dirs = Dirs::with_fixture();
+    for at in 0..25 {
+        dirs.write(&format!("work/closed/{at}/in.txt"), "PUBLIC");
+        let closed = dirs.work().join(format!("closed/{at}"));
+        fs::set_permissions(closed, fs::Permissions::from_mode(0)).unwrap();
+    }
+    dirs.write("work/shut.txt", "PUBLIC");
+    fs::set_permissions(dirs.work().join("shut.txt"), fs::Permissions::from_mode(0)).unwrap();
+    let server = unprivileged(&dirs);
+    let root = dirs.fill_in("$ROOT");
+    for (tool, arguments) in [
+        ("directory_tree", json!({"path": root})),
+        ("search_files", json!({"path": root, "pattern": "**/*.txt"})),
+    ] {
+        let result = server.call(tool, &arguments).result();
+        let told = &result["structuredContent"];
+        assert!(told.to_string().contains("hello.txt"), "{tool}: {told}");
+        assert_eq!(told["problems"].as_array().unwrap().len(), 20, "{tool}");
+        assert_eq!(told["problems_omitted"], 5, "{tool}");
+        let text = texts(&result).join("\n");
+        assert!(text.contains("problem: ") && text.contains("problems_omitted: 5"), "{text}");
+    }
+    let listed = server.call("list_directory", &json!({"path": format!("{root}/closed")})).result();
+    assert_eq!(listed["structuredContent"]["entries"].as_array().unwrap().len(), 25);
+    for (tool, path) in [
+        ("list_directory", "closed/3"),
+        ("read_text_file", "shut.txt"),
+        ("read_text_file", "closed/3/in.txt"),
+    ] {
+        let result = server.call(tool, &json!({"path": format!("{root}/{path}")})).result();
+        assert_eq!(result["_meta"]["io.roothold/error"]["rule"], "file_mode", "{result}");
+    }
+    let many = json!({"paths": [format!("{root}/shut.txt"), format!("{root}/hello.txt")]});
+    let text = server.call("read_multiple_files", &many).text();
+    assert!(text.contains("PUBLIC-HELLO") && text.contains(": Error - "), "{text}");
+    for at in 0..25 {
+        let closed = dirs.work().join(format!("closed/{at}"));
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn a_file_of_a_gibibyte_is_read_by_pages_in_little_memory() {
+    const SIZE: u64 = 1 << 30;
+    let dirs = Dirs::with_fixture();
+    let mut file = fs::File::create(dirs.work().join("big.log")).unwrap();
+    file.write_all("a line of text\n".repeat(200_000).as_bytes()).unwrap();
+    file.set_len(SIZE - 9).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(dirs.work().join("big.log"))
+        .unwrap()
+        .write_all(b"\nthe end\n")
+        .unwrap();
+    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    let path = dirs.fill_in("$ROOT/big.log");
+    let first = server.call("read_text_file", &json!({"path": path})).result();
+    let blocks = texts(&first);
+    assert!(blocks[0].starts_with("a line of text\n") && blocks[0].len() <= 65_536);
+    assert!(
+        blocks[1].contains("truncated=true next_cursor=v1.")
+            && blocks[1].contains(&format!("size={SIZE}"))
+    );
+    let tail = server.call("read_text_file", &json!({"path": path, "tail": 1})).text();
+    assert!(tail.starts_with("the end"), "{}", &tail[..40]);
+    let head = server.call("read_text_file", &json!({"path": path, "head": 2})).text();
+    assert!(head.starts_with("a line of text\na line of text\nhash="), "{head}");
+    let range = json!({"path": path, "byte_start": SIZE - 8, "byte_end": SIZE});
+    assert!(server.call("read_text_file", &range).text().starts_with("the end\n"));
+    for tool in ["read_media_file", "get_file_info", "list_directory_with_sizes"] {
+        let path = if tool.starts_with("list") { dirs.fill_in("$ROOT") } else { path.clone() };
+        server.call(tool, &json!({"path": path}));
+    }
+    let whole = server.send(&Request::read_resource(&format!("file://{path}"))).json();
+    let message = whole["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("limit:") && message.contains("read_text_file"), "{message}");
+    let (_, highest) = server.memory();
+    println!("highest resident memory: {} MB", highest / 1_000_000);
+    assert!(highest < 100 << 20, "{highest}");
+}
+
+/// A file system that is full from the start, or `None` where it cannot be had.
+fn full_disk(dirs: &mut Dirs) -> Option<std::path::PathBuf> {
+    let dir = dirs.base().join("tiny");
+    fs::create_dir(&dir).unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
+        .arg(&dir)
+        .status();
+    if !mount.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    dirs.mounts.push(dir.clone());
+    Some(dir)
+}
+
+#[test]
+fn without_room_for_the_audit_log_nothing_is_answered() {
+    let mut dirs = Dirs::with_fixture();
+    let tiny = full_disk(&mut dirs).expect("mounting a tmpfs needs root");
+    let mut spec = Spec::new(dirs.base(), dirs.config(""));
+    spec.audit.clone_from(&tiny);
+    let server = spec.start();
+    let hello = json!({"path": dirs.fill_in("$ROOT/hello.txt")});
+    assert!(server.call("read_text_file", &hello).text().contains("PUBLIC-HELLO"));
+    let filler = fs::File::create(tiny.join("filler")).unwrap();
+    while (&filler).write_all(&[0; 1024]).is_ok() {}
+    while (&filler).write_all(&[0; 1]).is_ok() {}
+    // What is left of the last block of the log itself may hold some more lines.
+    let refused = |result: &Value| result["_meta"]["io.roothold/error"]["kind"] == "unavailable";
+    let answered =
+        (0..500).take_while(|_| !refused(&server.call("read_text_file", &hello).result())).count();
+    assert!(answered < 100, "{answered} calls were answered on a full disk");
+    for (tool, arguments) in [
+        ("read_text_file", hello.clone()),
+        ("list_directory", json!({"path": dirs.fill_in("$ROOT")})),
+        ("listRoots", json!({})),
+        ("read_text_file", json!({"path": dirs.fill_in("$ROOT/.env")})),
+    ] {
+        let result = server.call(tool, &arguments).result();
+        assert!(refused(&result), "{tool}: {result}");
+        assert!(!result.to_string().contains("PUBLIC-"));
+    }
+    let resource = server
+        .send(&Request::read_resource(&format!("file://{}", dirs.fill_in("$ROOT/hello.txt"))));
+    assert!(resource.json()["error"].is_object());
+    println!("{answered} calls found room in the last block");
+    // With room again: what stands in the log is still a chain.
+    let _ = audit::verify(server.audit().raw.as_slice());
+}
