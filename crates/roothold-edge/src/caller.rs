@@ -13,7 +13,7 @@ use roothold_core::Principal;
 #[derive(Debug)]
 pub struct Caller {
     principal: Principal,
-    request_id: Box<str>,
+    request_id: Arc<str>,
     remote: IpAddr,
     traceparent: Option<Box<str>>,
     received: Instant,
@@ -23,7 +23,7 @@ pub struct Caller {
 impl Caller {
     pub(crate) fn new(
         principal: Principal,
-        request_id: Box<str>,
+        request_id: Arc<str>,
         remote: IpAddr,
         traceparent: Option<Box<str>>,
         received: Instant,
@@ -41,6 +41,11 @@ impl Caller {
     /// here. It is echoed in the answer, and is not the JSON-RPC id.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// The same id, shared: cloning it allocates nothing.
+    pub fn shared_request_id(&self) -> Arc<str> {
+        Arc::clone(&self.request_id)
     }
 
     /// The remote address of the connection: the balancer's, where there is one.

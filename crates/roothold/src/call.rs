@@ -56,12 +56,12 @@ pub(crate) struct Engine {
 /// One call as it comes from a transport.
 pub(crate) struct CallRequest<'a> {
     pub(crate) principal: &'a Principal,
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: Arc<str>,
     pub(crate) method: &'static str,
     pub(crate) tool: &'a str,
     pub(crate) arguments: Map<String, Value>,
     /// Cancelled when the client gives up or hangs up.
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: &'a CancellationToken,
     pub(crate) progress: Option<ProgressSink>,
     /// The call that this one is part of.
     pub(crate) within: Option<&'a Call>,
@@ -152,10 +152,12 @@ impl Engine {
         record.intent(&request, Some((&parsed.actions, &permits)), Ok(()))?;
         let ticket = match request.within {
             Some(call) => Arc::clone(&call.ticket),
-            None => Arc::new(self.admission.admit(request.principal, &request.cancel).await?),
+            None => Arc::new(self.admission.admit(request.principal, request.cancel).await?),
         };
         let call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
-        run(call, Permits::new(permits), parsed.run).await
+        let budget = call.budget.clone();
+        let work = (parsed.run)(call, Permits::new(permits));
+        self.wait(work, budget, request.cancel).await
     }
 
     fn decide(
@@ -191,7 +193,7 @@ impl Engine {
         Call {
             engine: Arc::clone(self),
             principal: request.principal.clone(),
-            request_id: Arc::from(request.request_id),
+            request_id: Arc::clone(&request.request_id),
             tool: entry.tool.name(),
             budget: Budget::new(wanted, limits.result_entries_max, limits.call_timeout()),
             cancel: request.cancel.clone(),
@@ -202,31 +204,30 @@ impl Engine {
             ticket,
         }
     }
-}
 
-/// Runs the tool until it ends, the client gives up, time is up, or the server stops.
-async fn run<F>(
-    call: Call,
-    permits: Permits,
-    work: impl FnOnce(Call, Permits) -> F,
-) -> Result<Answer, Fault>
-where
-    F: Future<Output = Result<Answer, Fault>>,
-{
-    let budget = call.budget.clone();
-    let (cancel, stop) = (call.cancel.clone(), call.engine.stop.clone());
-    // Whatever ends the wait, blocking work must notice: also when this future is dropped.
-    let _stop_work = OnDrop(budget.clone());
-    let deadline = tokio::time::Instant::from_std(budget.deadline());
-    tokio::select! {
-        biased;
-        result = work(call, permits) => result,
-        () = cancel.cancelled() => Err(Fault::new(FaultKind::Cancelled, "the call was cancelled")),
-        () = tokio::time::sleep_until(deadline) => Err(Fault::new(
-            FaultKind::Timeout,
-            "the call ran out of time; ask for less, such as a smaller directory or range",
-        )),
-        () = stop.cancelled() => Err(Fault::new(FaultKind::Unavailable, "the server is stopping; try again, another replica will answer")),
+    /// Waits until the tool ends, the client gives up, time is up, or the server stops.
+    async fn wait(
+        &self,
+        work: impl Future<Output = Result<Answer, Fault>>,
+        budget: Budget,
+        cancel: &CancellationToken,
+    ) -> Result<Answer, Fault> {
+        let deadline = tokio::time::Instant::from_std(budget.deadline());
+        // Whatever ends the wait, blocking work must notice: also when this future is dropped.
+        let _stop_work = OnDrop(budget);
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = cancel.cancelled() => Err(Fault::new(FaultKind::Cancelled, "the call was cancelled")),
+            () = tokio::time::sleep_until(deadline) => Err(Fault::new(
+                FaultKind::Timeout,
+                "the call ran out of time; ask for less, such as a smaller directory or range",
+            )),
+            () = self.stop.cancelled() => Err(Fault::new(
+                FaultKind::Unavailable,
+                "the server is stopping; try again, another replica will answer",
+            )),
+        }
     }
 }
 
@@ -344,11 +345,11 @@ impl Call {
         within.budget = self.budget.with_result_bytes_max(bytes_max);
         let request = CallRequest {
             principal: &self.principal,
-            request_id: &self.request_id,
+            request_id: Arc::clone(&self.request_id),
             method: "tools/call",
             tool,
             arguments,
-            cancel: self.cancel.child_token(),
+            cancel: &self.cancel,
             progress: None,
             within: Some(&within),
         };

@@ -28,32 +28,41 @@ pub struct Handler {
 }
 
 /// Who calls, and how the request is called in logs.
-pub(crate) struct Origin {
-    pub(crate) principal: Principal,
-    pub(crate) request_id: String,
-    caller: Option<Arc<roothold_edge::Caller>>,
+pub(crate) enum Origin {
+    /// What the edge knows of the request.
+    Edge(Arc<roothold_edge::Caller>),
+    /// The local user, over stdio.
+    Local { principal: Principal, request_id: Arc<str> },
 }
 
 impl Origin {
-    /// What the edge knows of the request; over stdio, the local user.
     pub(crate) fn of(context: &RequestContext<RoleServer>) -> Self {
-        match roothold_edge::caller(&context.extensions) {
-            Some(caller) => Self {
-                principal: caller.principal().clone(),
-                request_id: caller.request_id().to_string(),
-                caller: Some(caller),
-            },
-            None => Self {
+        roothold_edge::caller(&context.extensions).map_or_else(
+            || Self::Local {
                 principal: Principal::local(),
-                request_id: context.id.to_string(),
-                caller: None,
+                request_id: context.id.to_string().into(),
             },
+            Self::Edge,
+        )
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        match self {
+            Self::Edge(caller) => caller.principal(),
+            Self::Local { principal, .. } => principal,
+        }
+    }
+
+    pub(crate) fn request_id(&self) -> Arc<str> {
+        match self {
+            Self::Edge(caller) => caller.shared_request_id(),
+            Self::Local { request_id, .. } => Arc::clone(request_id),
         }
     }
 
     /// Lets the edge answer a call for which the credential lacks scopes with 403 and a challenge.
     pub(crate) fn report_scopes(&self, fault: &roothold_core::Fault) {
-        if let (Some(caller), Some(scopes)) = (&self.caller, fault.missing_scopes()) {
+        if let (Self::Edge(caller), Some(scopes)) = (self, fault.missing_scopes()) {
             caller.require_scopes(&scopes.split(' ').collect::<Vec<_>>());
         }
     }
@@ -87,12 +96,12 @@ impl ServerHandler for Handler {
             .get_progress_token()
             .map(|token| ProgressSink::new(context.peer.clone(), token));
         let call = CallRequest {
-            principal: &origin.principal,
-            request_id: &origin.request_id,
+            principal: origin.principal(),
+            request_id: origin.request_id(),
             method: "tools/call",
             tool: &request.name,
             arguments: request.arguments.unwrap_or_default(),
-            cancel: context.ct.clone(),
+            cancel: &context.ct,
             progress,
             within: None,
         };
@@ -114,7 +123,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         let started = Instant::now();
         let origin = Origin::of(&context);
-        let tools = self.engine.listed_tools(&origin.principal);
+        let tools = self.engine.listed_tools(origin.principal());
         self.engine.metrics.operation("tools/list", None, started);
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)

@@ -107,12 +107,12 @@ async fn call<T: DeserializeOwned>(
 ) -> Result<T, ErrorData> {
     let origin = Origin::of(context);
     let request = CallRequest {
-        principal: &origin.principal,
-        request_id: &origin.request_id,
+        principal: origin.principal(),
+        request_id: origin.request_id(),
         method: tool,
         tool,
         arguments,
-        cancel: context.ct.clone(),
+        cancel: &context.ct,
         progress: None,
         within: None,
     };

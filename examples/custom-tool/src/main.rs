@@ -107,9 +107,9 @@ impl Tool for CountWords {
 fn words_that_begin(text: &str, in_word: &mut bool) -> u64 {
     let mut words = 0;
     for character in text.chars() {
-        let is_word = !character.is_whitespace();
-        words += u64::from(is_word && !*in_word);
-        *in_word = is_word;
+        let visible = !character.is_whitespace();
+        words += u64::from(visible && !*in_word);
+        *in_word = visible;
     }
     words
 }

@@ -1,8 +1,9 @@
 //! The proof that policy said yes, which carries what it said yes to.
 
-use super::{Policy, RootRules, outside_roots};
+use super::{Policy, RootRules, join, outside_roots};
 use crate::action::Verb;
 use crate::fault::Fault;
+use crate::path::shown;
 use crate::roots::Root;
 
 /// Proof that [`Policy::decide`] allowed one action; only it can make one.
@@ -46,6 +47,13 @@ impl Permit {
     /// The policy that allowed it.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The public path of the file as it was asked for, made absolute; `None` for what is no file.
+    pub fn target_shown(&self) -> Option<String> {
+        let placed = self.file.as_ref()?;
+        let root = self.policy.0.roots.at(placed.root);
+        Some(shown(&join(root.public(), &placed.rel)))
     }
 
     /// The root and its rules.

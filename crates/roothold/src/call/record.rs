@@ -31,7 +31,12 @@ impl<'a> Record<'a> {
     ) -> Result<(), Fault> {
         let (actions, decided) =
             decided.map_or((&[][..], &[][..]), |(actions, decided)| (actions.as_slice(), decided));
-        let targets: Vec<String> = actions.iter().map(Action::target_shown).collect();
+        // A permit knows where a relative path leads; a denied action is recorded as it was asked for.
+        let target = |(at, action): (usize, &Action)| match decided.get(at) {
+            Some(Ok(permit)) => permit.target_shown().unwrap_or_else(|| action.target_shown()),
+            _ => action.target_shown(),
+        };
+        let targets: Vec<String> = actions.iter().enumerate().map(target).collect();
         let rule_of = |at: usize| decided.get(at)?.as_ref().err()?.rule().map(|rule| rule.name);
         let actions: Vec<audit::Action<'_>> = actions
             .iter()
@@ -55,7 +60,7 @@ impl<'a> Record<'a> {
             actions: &actions,
             decision: if decision.is_ok() { Decision::Allow } else { Decision::Deny },
             rule: &rule,
-            request_id: request.request_id,
+            request_id: &request.request_id,
         };
         self.engine.audit.intent_read(&intent).map_err(unrecorded)?;
         self.open = true;

@@ -5,12 +5,13 @@ mod files;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use toml::Value;
 
-use super::{ConfigArgs, disk, print, serve, start_logs};
+use super::{ConfigArgs, disk, print, say, serve, start_logs};
 use crate::builder::Builder;
 
 /// Makes a small workspace, serves it, and prints how to call it.
@@ -62,8 +63,37 @@ impl Demo {
         }
         start_logs(&config)?;
         let metrics = config.telemetry.listen.clone();
-        serve::serve(config, builder, move |address| print(&welcome(address, &dir, &metrics)))
+        let program = program();
+        serve::serve(config, builder, move |address| {
+            print(&welcome(&program, address, &dir, &metrics));
+            // The server answers only once this returns.
+            std::thread::spawn(move || show(&program, address));
+        })
     }
+}
+
+/// What to type for this program.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("roothold"));
+    path.display().to_string()
+}
+
+/// Calls the demo once, as the person at the terminal would, and prints what came.
+fn show(program: &str, address: SocketAddr) {
+    let url = url(address);
+    let answer = Command::new(program).args(["call", "--url", &url, "listRoots"]).output();
+    match answer {
+        Ok(answer) if answer.status.success() => {
+            let text = String::from_utf8_lossy(&answer.stdout);
+            print(&format!("\nIt works. listRoots answers:\n{}", text.trim_end()));
+        }
+        Ok(answer) => say(String::from_utf8_lossy(&answer.stderr).trim_end()),
+        Err(error) => say(&format!("roothold: the demo could not be called: {error}")),
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{}/mcp", reachable(address))
 }
 
 fn new_directory() -> anyhow::Result<PathBuf> {
@@ -89,17 +119,17 @@ fn make(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// How to call the demo.
-fn welcome(address: SocketAddr, dir: &Path, metrics: &str) -> String {
-    let url = format!("http://{}/mcp", reachable(address));
+fn welcome(program: &str, address: SocketAddr, dir: &Path, metrics: &str) -> String {
+    let url = url(address);
     let config = dir.join(CONFIGURATION);
     let mut text = format!(
         "Roothold serves the demo at {url}\nfiles and audit log: {dir}\n\n\
-         List the roots and the access policy\n  roothold call --url {url} listRoots\n\
+         List the roots and the access policy\n  {program} call --url {url} listRoots\n\
          \x20 npx @modelcontextprotocol/inspector --cli {url} --transport http --method tools/call --tool-name listRoots\n\n\
-         Read a file\n  roothold call --url {url} read_text_file path=/workspace/mcp-demo/README.md\n\n\
-         Ask why something is refused\n  roothold explain --config {config} read /workspace/mcp-demo/src/main.rs\n\n\
+         Read a file\n  {program} call --url {url} read_text_file path=/workspace/mcp-demo/README.md\n\n\
+         Ask why something is refused\n  {program} explain --config {config} read /workspace/mcp-demo/src/main.rs\n\n\
          Let an agent use it\n  claude mcp add --transport http roothold-demo {url}\n\n\
-         See what was recorded\n  roothold audit tail --dir {audit}\n",
+         See what was recorded\n  {program} audit tail --dir {audit}\n",
         dir = dir.display(),
         config = config.display(),
         audit = dir.join("audit").display(),
@@ -128,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_welcome_names_an_address_that_can_be_called() {
-        let text = welcome("0.0.0.0:8000".parse().unwrap(), Path::new("/d"), "");
+        let text = welcome("roothold", "0.0.0.0:8000".parse().unwrap(), Path::new("/d"), "");
         assert!(text.contains("roothold call --url http://127.0.0.1:8000/mcp listRoots"), "{text}");
         assert!(text.contains("--dir /d/audit"));
         assert!(!text.contains("/metrics"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roothold_core::Principal;
 use roothold_core::audit::AuthFailure;
 use roothold_edge::auth::FailureClass;
-use roothold_edge::{Observer, Phase, RequestFinished};
+use roothold_edge::{Observer, RequestFinished};
 
 use crate::call::Engine;
 use crate::telemetry::EdgeMetrics;
@@ -45,9 +45,5 @@ impl Observer for FrontObserver {
 
     fn rate_limited(&self, _principal: &Principal) {
         self.metrics.rate_limited.inc();
-    }
-
-    fn phase_changed(&self, phase: Phase) {
-        tracing::info!(phase = phase.as_str(), "phase");
     }
 }

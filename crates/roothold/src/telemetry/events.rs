@@ -28,7 +28,7 @@ impl CallFinished {
             method: request.method,
             tool: entry.map_or("other", |entry| entry.tool.name()),
             principal: request.principal.shared_name(),
-            request_id: std::sync::Arc::from(request.request_id),
+            request_id: std::sync::Arc::clone(&request.request_id),
             fault: None,
             rule: None,
             bytes_out: 0,

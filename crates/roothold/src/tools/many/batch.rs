@@ -118,7 +118,7 @@ fn fitted(outcomes: Vec<Outcome>, bytes_max: usize) -> Result<Vec<Outcome>, Faul
     let mut results = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         let outcome =
-            if written_len(&outcome)? <= left { outcome } else { too_large(outcome.tool) };
+            if written_len(&outcome)? <= left { outcome } else { too_large(&outcome.tool) };
         left = left.saturating_sub(written_len(&outcome)?);
         results.push(outcome);
     }
@@ -131,7 +131,7 @@ fn written_len(outcome: &Outcome) -> Result<usize, Fault> {
     Ok(json_len(&text) + 1)
 }
 
-fn too_large(tool: String) -> Outcome {
+fn too_large(tool: &str) -> Outcome {
     // A name that no tool has may be of any length.
     let tool = tool.chars().take(64).collect();
     let text = "limit: the answer does not fit into this batch; make this call by itself";

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
 
 use super::case::Case;
 use super::check::run_steps;
-use super::steps::{Seen, Wire};
-use crate::support::{Dirs, full};
+use super::steps::{Ask, Seen, Wire};
+use crate::support::{Conn, Dirs, Spec, find_canary, full};
 
 /// How often a race is run when the battery's own number is not asked for.
 const REPEAT: usize = 2000;
@@ -46,6 +47,60 @@ pub(super) fn run(
         println!("{}: {} calls under exchange, {ok} ok", case.id, seen.len());
         result.map(|()| seen)
     })
+}
+
+/// Walks, listings and paths through `..` while a directory becomes a link to the outside, a
+/// link to an excluded one, and one that is moved out of the root altogether.
+#[test]
+fn nothing_outside_is_seen_while_directories_are_swapped() {
+    let dirs = Dirs::with_fixture();
+    dirs.write("work/race/a/x/f.txt", "PUBLIC-A");
+    dirs.write("outside/x/leak.txt", "CANARY-OUT");
+    dirs.write("work/secrets/x/leak.txt", "CANARY-EXCLUDED");
+    dirs.write("outside/away/x/leak.txt", "CANARY-AWAY");
+    let work = dirs.work();
+    std::os::unix::fs::symlink(dirs.outside(), work.join("race/out")).unwrap();
+    std::os::unix::fs::symlink("../secrets", work.join("race/hidden")).unwrap();
+    let a = work.join("race/a");
+    let others = [work.join("race/out"), work.join("race/hidden"), dirs.outside().join("away")];
+    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    let root = dirs.fill_in("$ROOT");
+    let asks = [
+        Ask::Call("directory_tree", json!({"path": format!("{root}/race")})),
+        Ask::Call("search_files", json!({"path": format!("{root}/race/a"), "pattern": "**"})),
+        Ask::Call("list_directory", json!({"path": format!("{root}/race/a/x")})),
+        Ask::Call("list_directory_with_sizes", json!({"path": format!("{root}/race/a/x")})),
+        Ask::Call("get_file_info", json!({"path": format!("{root}/race/a/x/leak.txt")})),
+        Ask::Call("read_text_file", json!({"path": format!("{root}/race/a/x/leak.txt")})),
+        Ask::Call("read_text_file", json!({"path": format!("{root}/race/a/x/../x/leak.txt")})),
+        Ask::Call("read_media_file", json!({"path": format!("{root}/race/a/../a/x/leak.txt")})),
+        Ask::ReadResource(format!("file://{root}/race/a/x/leak.txt")),
+        Ask::Complete(format!("{root}/race/a/x/")),
+    ];
+    let rounds = if full() { 2000 } else { 200 };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for other in others.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                for _ in 0..2 {
+                    renameat_with(CWD, &a, CWD, other, RenameFlags::EXCHANGE).unwrap();
+                }
+            }
+        });
+        let mut wire = Wire::Http(&server, Conn::open(server.address));
+        let leak = (0..rounds).flat_map(|_| &asks).find_map(|ask| {
+            let seen = wire.ask(ask);
+            let leaks = seen.text().contains("leak.txt\"") && seen.outcome == "ok";
+            (leaks || find_canary(&seen.raw).is_some() || seen.outcome == "unexpected")
+                .then_some(seen)
+        });
+        done.store(true, Ordering::Relaxed);
+        assert!(leak.is_none(), "{leak:?}");
+    });
+    assert_eq!(server.audit().counts(), (rounds * asks.len(), rounds * asks.len()));
 }
 
 /// The configuration with the root reached through a link.
