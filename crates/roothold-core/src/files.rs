@@ -5,6 +5,7 @@
 //! their partial problems, so that ten unreadable folders do not hide the other thousand.
 
 mod info;
+mod kept;
 mod list;
 mod read;
 mod text;
@@ -12,9 +13,10 @@ mod walk;
 
 pub use crate::gate::entries::EntryKind;
 pub use info::{FileInfo, Timestamp, info};
-pub use list::{Listed, Listing, SizedEntry, list, list_with_sizes};
+pub(crate) use kept::KeptListings;
+pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};
 pub use read::{Bytes, read_whole};
-pub use text::{Resume, TextPage, TextRange, json_len, read_text};
+pub use text::{Resume, TextPage, TextRange, json_len, read_text, read_text_unhashed};
 pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
 
 #[cfg(test)]

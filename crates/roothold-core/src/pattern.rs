@@ -32,6 +32,8 @@ pub(crate) struct PatternSet {
     paths: GlobSet,
     path_sources: Vec<usize>,
     folded: bool,
+    /// One of them is `**`, the usual default, which is not worth asking the globs about.
+    everything: bool,
 }
 
 impl PatternSet {
@@ -59,6 +61,7 @@ impl PatternSet {
             paths: GlobSet::empty(),
             path_sources: Vec::new(),
             folded,
+            everything: patterns.iter().any(|pattern| pattern.as_ref() == "**"),
         };
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for (source, pattern) in set.sources.iter().enumerate() {
@@ -77,8 +80,12 @@ impl PatternSet {
                 }
                 None => (&mut paths, &mut set.path_sources, body.as_str()),
             };
+            // A name holds no slash. Said without the rule about slashes, `.env*` and the like are
+            // compared as prefixes and endings, and not as regular expressions.
+            let is_name =
+                text.len() < body.len() || !body.contains('/') && !pattern.starts_with('/');
             let glob = GlobBuilder::new(text)
-                .literal_separator(true)
+                .literal_separator(!is_name)
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
@@ -101,8 +108,8 @@ impl PatternSet {
 
     /// Whether any pattern matches `path` itself.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
-        if self.is_empty() {
-            return false;
+        if self.is_empty() || self.everything {
+            return self.everything;
         }
         let path = self.view(path);
         (!self.names.is_empty()
@@ -127,8 +134,13 @@ impl PatternSet {
     }
 
     fn first_match(&self, path: &[u8]) -> Option<usize> {
-        let by_name = self.names.matches_candidate(&Candidate::from_bytes(name_of(path)));
-        let by_path = self.paths.matches_candidate(&Candidate::from_bytes(path));
+        let (name, path) = (Candidate::from_bytes(name_of(path)), Candidate::from_bytes(path));
+        // Mostly nothing matches, and to ask that is cheaper than to collect what does.
+        if !self.names.is_match_candidate(&name) && !self.paths.is_match_candidate(&path) {
+            return None;
+        }
+        let by_name = self.names.matches_candidate(&name);
+        let by_path = self.paths.matches_candidate(&path);
         let by_name = by_name.first().map(|at| self.name_sources[*at]);
         let by_path = by_path.first().map(|at| self.path_sources[*at]);
         by_name.into_iter().chain(by_path).min()

@@ -2,6 +2,7 @@
 
 mod front;
 mod observer;
+mod pipes;
 mod private;
 mod signals;
 
@@ -66,7 +67,7 @@ impl Roothold {
     /// # Cancellation
     /// As [`Self::serve`].
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
-        let service = self.handler().serve(rmcp::transport::stdio()).await;
+        let service = self.handler().serve(pipes::standard()).await;
         let service = match service {
             Ok(service) => service,
             // The client went away before it said anything.

@@ -22,6 +22,10 @@ const GOAL: Goal = Goal::RatioAtLeast(1.0);
 const IDLE_MIB_MAX: f64 = 20.0;
 /// What an operation may take besides.
 const WORK_MIB_MAX: f64 = 64.0;
+/// Memory after all operations, over that before.
+const AFTERWARDS_MAX: f64 = 1.5;
+/// How long memory may take to settle.
+const SETTLE: Duration = Duration::from_secs(2);
 /// A text is sent once: its reply may be longer by as much.
 const TEXT_OVERHEAD_MAX: f64 = 1.1;
 const TOOLS_BYTES_MAX: f64 = 20_000.0;
@@ -90,8 +94,12 @@ impl Bench<'_> {
         for operation in operations::all(&self.corpus)? {
             rows.extend(self.operation(&operation, &mut ours, idle)?);
         }
+        // The allocator gives back what was not used for a while, when it is called again.
+        std::thread::sleep(SETTLE);
+        ours.tools()?;
         let after = ours.family().rss_mib()?;
-        rows.push(Row::new("memory, afterwards", "MiB", after, Some(("idle", idle)), None));
+        let goal = Some(Goal::AtMost((idle * AFTERWARDS_MAX).round()));
+        rows.push(Row::new("memory, afterwards", "MiB", after, Some(("idle", idle)), goal));
         Ok(rows)
     }
 
@@ -258,7 +266,8 @@ fn rows(
         rows.extend(our_rows(operation, ours, &name, &figures, best.as_ref(), idle_mib));
         for (bare, cpu_ms) in bare {
             let reference = Some((bare.as_str(), *cpu_ms));
-            rows.push(Row::new(format!("{name}: cpu"), "ms", figures.cpu_ms, reference, None));
+            let name = format!("{name}: cpu beside {bare}");
+            rows.push(Row::new(name, "ms", figures.cpu_ms, reference, None));
         }
     }
     Ok(rows)

@@ -49,30 +49,22 @@ pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
                 }
             }
         }
-        let row = |what: &str, unit, of: fn(&(f64, f64)) -> f64, goals: &[Goal]| {
-            let figure = median(our_rounds.iter().map(of).collect()).unwrap_or(f64::NAN);
-            let theirs = median(their_rounds.iter().map(of).collect());
-            let reference =
-                rival.as_ref().zip(theirs).map(|((name, ..), theirs)| (&**name, theirs));
-            let name = format!("read 4 KB over HTTP, {connections} at once: {what}");
-            println!("  {name}: {figure:.1} {unit}, rival {theirs:?}");
-            goals
-                .iter()
-                .map(|goal| Row::new(name.clone(), unit, figure, reference, Some(*goal)))
-                .collect::<Vec<_>>()
+        let name = format!("read 4 KB over HTTP, {connections} at once");
+        let middle =
+            |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let beside = |of: fn(&Round) -> f64| {
+            let (name, ..) = rival.as_ref()?;
+            Some((name.as_str(), middle(&their_rounds, of)?))
         };
-        let ratio = rival.as_ref().map(|_| Goal::RatioAtLeast(1.0));
-        let goals: Vec<Goal> = ratio.into_iter().chain([Goal::AtMost(READ_US_MAX)]).collect();
-        rows.extend(row("cpu", "us", |(cpu, _)| *cpu, &goals));
-        let reference = rival.as_ref().zip(median(their_rounds.iter().map(|(_, s)| *s).collect()));
-        let figure = median(our_rounds.iter().map(|(_, s)| *s).collect()).context("no round")?;
-        rows.push(Row::new(
-            format!("read 4 KB over HTTP, {connections} at once: elapsed"),
-            "us",
-            figure,
-            reference.map(|((name, ..), theirs)| (&**name, theirs)),
-            None,
-        ));
+        let cpu = middle(&our_rounds, |round| round.cpu_us).context("no round")?;
+        let elapsed = middle(&our_rounds, |round| round.elapsed_us).context("no round")?;
+        let their_cpu = beside(|round| round.cpu_us);
+        let ratio = their_cpu.map(|_| Goal::RatioAtLeast(1.0));
+        let most = Some(Goal::AtMost(READ_US_MAX));
+        rows.push(Row::new(format!("{name}: cpu"), "us", cpu, their_cpu, ratio));
+        rows.push(Row::new(format!("{name}: cpu, by itself"), "us", cpu, None, most));
+        let their_elapsed = beside(|round| round.elapsed_us);
+        rows.push(Row::new(format!("{name}: elapsed"), "us", elapsed, their_elapsed, None));
     }
     Ok(rows)
 }
@@ -93,18 +85,26 @@ fn requests(
     Ok(requests)
 }
 
-/// Microseconds per call: processor time, and elapsed.
+/// Microseconds per call.
+struct Round {
+    cpu_us: f64,
+    elapsed_us: f64,
+}
+
 async fn measure(
     server: &Server,
     requests: &[Vec<u8>],
     connections: usize,
     calls: usize,
-) -> anyhow::Result<(f64, f64)> {
+) -> anyhow::Result<Round> {
     let calls = calls / connections * connections;
     let before = server.family().cpu()?;
     let load = client::load(server.addr, requests, connections, calls).await?;
     let cpu = server.family().cpu()?.saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "some ten thousand calls")]
     let calls = calls as f64;
-    Ok((cpu.as_secs_f64() * 1e6 / calls, load.elapsed.as_secs_f64() * 1e6 / calls))
+    Ok(Round {
+        cpu_us: cpu.as_secs_f64() * 1e6 / calls,
+        elapsed_us: load.elapsed.as_secs_f64() * 1e6 / calls,
+    })
 }

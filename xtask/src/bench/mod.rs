@@ -73,7 +73,7 @@ impl Options {
 
     /// Measurements of the same thing, of which the median counts.
     const fn rounds(&self) -> usize {
-        if self.quick { 1 } else { 5 }
+        if self.quick { 3 } else { 5 }
     }
 
     /// Blocks of repetitions of one file operation, of which the median counts.
@@ -87,7 +87,7 @@ impl Options {
     }
 
     const fn calls_per_round(&self) -> usize {
-        if self.quick { 10_000 } else { 60_000 }
+        if self.quick { 30_000 } else { 60_000 }
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) struct Ours {
     /// What is special about it, if there are several.
     pub(super) variant: &'static str,
     pub(super) work: Work,
-    /// No page may be larger, less the frame of the answer, in bytes; each form counts.
+    /// How large the server may make a page.
     pub(super) page_bytes: usize,
 }
 
@@ -90,13 +90,13 @@ pub(super) struct Operation {
     pub(super) ours: Vec<Ours>,
     pub(super) rivals: Vec<(Rival, Work)>,
     pub(super) expect: Expect,
-    /// Bytes of content that an answer carries at least; for texts.
+    /// Bytes of content in a whole answer; for texts.
     pub(super) content_bytes: Option<usize>,
     pub(super) bare: Vec<Bare>,
 }
 
 impl Operation {
-    /// The cheapest and then all ways to do it without a server.
+    /// The ways to do it without a server.
     pub(super) fn without_server(&self, target: Duration) -> anyhow::Result<Vec<Figure>> {
         self.bare.iter().map(|bare| bare.measure(target)).collect()
     }

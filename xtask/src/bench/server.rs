@@ -11,7 +11,7 @@ use super::process::{Server, free_addr};
 pub(super) const PUBLIC: &str = concat!(
     "/bench/a-folder-whose-name-is-as-long-as-names-are-in-answers-of-this-size",
     "/and-inside-of-it-one-more-whose-name-is-not-much-shorter-than-that",
-    "/which-ends-where-two-hundred-bytes-are"
+    "/which-ends-where-two-hundred-bytes-do"
 );
 /// The size of the file that is read.
 const PAGE_BYTES: usize = 4096;

@@ -1,5 +1,7 @@
 //! One directory, entry by entry.
 
+use std::sync::Arc;
+
 use rustix::fs::{AtFlags, FileType, statat};
 
 use crate::budget::Budget;
@@ -24,7 +26,7 @@ pub struct Listed {
 /// A listing's entries that the caller may see, sorted by the bytes of their names.
 #[derive(Debug)]
 pub struct Listing {
-    entries: Entries,
+    entries: Arc<Entries>,
     public: Vec<u8>,
 }
 
@@ -77,6 +79,9 @@ fn open_and_list(permit: &Permit, budget: &Budget) -> Result<(Opened, Listing), 
     let opened = gate::open(permit, Want::Directory)?;
     let (_, rules) = permit.root()?;
     let public = rules.public_of(&opened.rel);
+    if let Some(entries) = rules.kept_listings().get(&opened) {
+        return Ok((opened, Listing { entries, public }));
+    }
     let (mut entry_public, mut entry_rel) = (public.clone(), opened.rel.clone());
     let entries = Entries::read(&opened.handle, budget, |name, kind| {
         set_last(&mut entry_public, public.len(), name);
@@ -84,29 +89,43 @@ fn open_and_list(permit: &Permit, budget: &Budget) -> Result<(Opened, Listing), 
         !rules.excludes_entry(&entry_public, &entry_rel)
             && (kind == EntryKind::Directory || rules.visible(&entry_public, &entry_rel))
     })?;
+    let entries = Arc::new(entries);
+    rules.kept_listings().keep(&opened, &entries);
     Ok((opened, Listing { entries, public }))
 }
 
-/// Lists a directory with the sizes of its files.
+/// A listing whose files can be asked for their sizes, one by one: a page needs its own only.
+#[derive(Debug)]
+pub struct SizedListing {
+    opened: Opened,
+    listing: Listing,
+    hides_linked: bool,
+}
+
+impl SizedListing {
+    /// The entries whose names sort after `after`, or all, with their sizes.
+    pub fn after(&self, after: Option<&[u8]>) -> impl Iterator<Item = SizedEntry> {
+        self.listing.after(after).map(|entry| SizedEntry { size: self.size_of(&entry), entry })
+    }
+
+    fn size_of(&self, entry: &Listed) -> Option<u64> {
+        statat(&self.opened.handle, entry.raw.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+            .ok()
+            .filter(|stat| gate::kind_of(stat) == FileType::RegularFile)
+            // The size of a file with another name may be that of an outside file.
+            .filter(|stat| stat.st_nlink <= 1 || !self.hides_linked)
+            .and_then(|stat| u64::try_from(stat.st_size).ok())
+    }
+}
+
+/// Lists a directory for its files' sizes.
 ///
 /// # Errors
 /// As [`list`].
-pub fn list_with_sizes(permit: &Permit, budget: &Budget) -> Result<Vec<SizedEntry>, Fault> {
+pub fn list_with_sizes(permit: &Permit, budget: &Budget) -> Result<SizedListing, Fault> {
     let (opened, listing) = open_and_list(permit, budget)?;
     let (root, _) = permit.root()?;
-    let mut sized = Vec::with_capacity(listing.len());
-    for entry in listing.after(None) {
-        if sized.len() % 256 == 255 {
-            budget.check()?;
-        }
-        let stat = statat(&opened.handle, entry.raw.as_slice(), AtFlags::SYMLINK_NOFOLLOW).ok();
-        let size = stat
-            .filter(|stat| gate::kind_of(stat) == FileType::RegularFile)
-            .filter(|stat| stat.st_nlink <= 1 || root.hardlinks() == Hardlinks::Allow)
-            .and_then(|stat| u64::try_from(stat.st_size).ok());
-        sized.push(SizedEntry { entry, size });
-    }
-    Ok(sized)
+    Ok(SizedListing { opened, listing, hides_linked: root.hardlinks() == Hardlinks::Deny })
 }
 
 /// Replaces what stands after the first `base` bytes with `/name`, or `name` when there is no base.

@@ -1,6 +1,5 @@
 //! Whole small files as bytes, and the identity of what was read.
 
-use std::fmt::Write as _;
 use std::os::fd::AsFd;
 
 use rustix::fs::Stat;
@@ -116,8 +115,6 @@ pub(super) fn version_of(stat: &Stat) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -314,3 +314,12 @@ fn a_swap_of_a_file_for_a_link_never_shows_the_other_file() {
         assert!(shown > 0);
     });
 }
+
+#[test]
+fn escapes_are_counted_as_they_are_written() {
+    let every: String = (0..=0x2ff).filter_map(char::from_u32).collect();
+    for text in [String::new(), "a\"b\\c\n".to_owned(), every.repeat(3), "\u{1}".repeat(600)] {
+        // Without the quotes around it.
+        assert_eq!(json_len(&text), serde_json::to_string(&text).unwrap().len() - 2);
+    }
+}

@@ -109,6 +109,11 @@ impl Entries {
         self.index.len()
     }
 
+    /// The memory that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.names.capacity() + self.index.capacity() * size_of::<(u32, u16, EntryKind)>()
+    }
+
     pub(crate) fn get(&self, at: usize) -> Option<(&[u8], EntryKind)> {
         let entry = *self.index.get(at)?;
         Some((slice(&self.names, entry), entry.2))

@@ -5,6 +5,7 @@ use super::spec::{PolicyError, PolicySpec};
 use super::verb_rule;
 use crate::action::Verb;
 use crate::fault::{Fault, Rule};
+use crate::files::KeptListings;
 use crate::pattern::{PatternError, PatternSet};
 use crate::roots::{Access, Root};
 
@@ -25,6 +26,8 @@ pub(crate) struct RootRules {
     write: Pair,
     exclude: Pair,
     write_exclude: PatternSet,
+    /// Belongs to the rules, which filter what is listed.
+    kept_listings: KeptListings,
 }
 
 type Compile = fn(&[String]) -> Result<PatternSet, PatternError>;
@@ -50,6 +53,7 @@ impl RootRules {
             write: pair(allowing, "write", &spec.write, own.write.as_ref())?,
             exclude: pair(excluding, "exclude", &spec.exclude, Some(&own.exclude))?,
             write_exclude: build(excluding, &in_root("write_exclude"), &own.write_exclude)?,
+            kept_listings: KeptListings::default(),
         })
     }
 
@@ -82,6 +86,10 @@ impl RootRules {
             }
             Verb::Write => self.decide_write(&public, rel),
         }
+    }
+
+    pub(crate) fn kept_listings(&self) -> &KeptListings {
+        &self.kept_listings
     }
 
     fn decide_write(&self, public: &[u8], rel: &[u8]) -> Result<(), Fault> {

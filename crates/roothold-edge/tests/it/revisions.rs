@@ -97,7 +97,6 @@ async fn both_ways_give_the_same_bytes() {
         Request::modern("resources/read", &json!({"uri": "a:b"})).with("Mcp-Name", "a:b"),
         Request::modern("prompts/get", &json!({"name": "p"})).with("Mcp-Name", "p"),
         Request::modern("tasks/get", &json!({"taskId": "t"})).with("Mcp-Name", "t"),
-        Request::modern("logging/setLevel", &json!({"level": "info"})),
     ] {
         let fast = server.send(&request).await;
         let by_rmcp = server

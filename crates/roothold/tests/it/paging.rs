@@ -139,7 +139,9 @@ fn pages_of_a_tree_merge_by_name() {
     for bytes_max in [4096, 6000] {
         let parts = pages(&server, "directory_tree", &arguments, bytes_max);
         assert!(parts.len() > 1);
-        parts.iter().for_each(|page| says_the_same("directory_tree", page));
+        for page in &parts {
+            says_the_same("directory_tree", page);
+        }
         assert_eq!(merged(&parts), whole);
     }
     assert_eq!(whole.0.len(), 13);

@@ -38,10 +38,10 @@ fn what_cannot_be_read_is_told_and_fails_nothing_else() {
     for at in 0..25 {
         dirs.write(&format!("work/closed/{at}/in.txt"), "PUBLIC");
         let closed = dirs.work().join(format!("closed/{at}"));
-        fs::set_permissions(closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
     }
     dirs.write("work/shut.txt", "PUBLIC");
-    fs::set_permissions(dirs.work().join("shut.txt"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dirs.work().join("shut.txt"), fs::Permissions::from_mode(0o000)).unwrap();
     let server = unprivileged(&dirs);
     let root = dirs.fill_in("$ROOT");
     for (tool, arguments) in [

@@ -166,8 +166,7 @@ impl Builder {
         if entry.kind == EntryKind::Directory {
             self.open.push(directory(name));
         } else {
-            // What is no directory is a file here, as the reference server has it.
-            self.children().push(Node { name, r#type: "file", children: None });
+            self.children().push(Node { name, r#type: entry.kind.name(), children: None });
         }
     }
 

@@ -1,7 +1,7 @@
 //! `list_directory_with_sizes`: the same with sizes, sorted as asked, and a sum.
 
-use roothold_core::files::{EntryKind, SizedEntry, json_len, list_with_sizes};
-use roothold_core::{Action, Actions, Fault, FilePath, Verb};
+use roothold_core::files::{EntryKind, SizedEntry, SizedListing, json_len, list_with_sizes};
+use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +53,22 @@ struct Entry {
     size: Option<u64>,
 }
 
-/// How far a listing in this order has come: size and name of the last entry.
-type Position = (u64, Place);
+/// How far a listing in this order has come: the last entry, and the sums, so that a later page
+/// need not look at every file again.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    size: u64,
+    name: Place,
+    totals: Totals,
+}
+
+/// Sums over the whole directory.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Totals {
+    files: usize,
+    directories: usize,
+    bytes: u64,
+}
 
 impl Tool for ListDirectoryWithSizes {
     const NAME: &'static str = "list_directory_with_sizes";
@@ -77,76 +91,106 @@ impl Tool for ListDirectoryWithSizes {
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let after = call.resume()?.map(|(size, name): Position| (size, name.into()));
+        let after: Option<Position> = call.resume()?;
         let sealing = call.clone();
         call.blocking(move |budget| {
-            let mut sized = list_with_sizes(&permit, budget)?;
+            let found = list_with_sizes(&permit, budget)?;
             let by_size = input.sort_by == SortBy::Size;
-            if by_size {
-                sized.sort_by(|a, b| {
-                    size_of(b).cmp(&size_of(a)).then_with(|| a.entry.raw.cmp(&b.entry.raw))
-                });
+            let totals = match &after {
+                Some(position) => position.totals,
+                None => sums(&found, budget)?,
+            };
+            let after = after.map(|position| (position.size, Vec::from(position.name)));
+            let name = after.as_ref().map(|(_, name)| name.clone());
+            let mut rest: Box<dyn Iterator<Item = SizedEntry>> = if by_size {
+                Box::new(largest_first(&found, after, budget)?)
+            } else {
+                Box::new(found.after(name.as_deref()))
+            };
+            let (mut room, mut shown, mut more) = (Room::of(&sealing), Vec::new(), false);
+            for sized in rest.by_ref() {
+                let width = json_len(&sized.entry.name).max(NAME_WIDTH);
+                if !room.take(width + 64, &sized.entry.raw)? {
+                    more = true;
+                    break;
+                }
+                shown.push(sized);
             }
-            let first = after.map_or(0, |after| {
-                sized.partition_point(|entry| !is_after(entry, &after, by_size))
+            let last = shown.last().filter(|_| more).map(|last| Position {
+                size: size_of(last),
+                name: Place::from(last.entry.raw.clone()),
+                totals,
             });
-            let (mut room, mut end) = (Room::of(&sealing), first);
-            while let Some(SizedEntry { entry, .. }) = sized.get(end)
-                && room.take(json_len(&entry.name).max(30) + 64, &entry.raw)?
-            {
-                end += 1;
-            }
-            let last = sized[first..end].last().filter(|_| end < sized.len());
-            let last = last.map(|last| (size_of(last), Place::from(last.entry.raw.clone())));
-            let next_cursor = last.map(|last: Position| sealing.next_cursor(&last)).transpose()?;
-            Ok(page(sized, first..end, next_cursor))
+            let next_cursor = last.map(|last| sealing.next_cursor(&last)).transpose()?;
+            Ok(page(shown, totals, next_cursor))
         })
         .await
     }
+}
+
+/// The width that the reference server pads names to.
+const NAME_WIDTH: usize = 30;
+
+fn sums(found: &SizedListing, budget: &Budget) -> Result<Totals, Fault> {
+    let mut totals = Totals::default();
+    for sized in found.after(None) {
+        if sized.entry.kind == EntryKind::Directory {
+            totals.directories += 1;
+        } else {
+            totals.files += 1;
+        }
+        totals.bytes += size_of(&sized);
+        if totals.files % 256 == 255 {
+            budget.check()?;
+        }
+    }
+    Ok(totals)
+}
+
+/// All entries by falling size, then by name, from the one after `after`.
+fn largest_first(
+    found: &SizedListing,
+    after: Option<(u64, Vec<u8>)>,
+    budget: &Budget,
+) -> Result<impl Iterator<Item = SizedEntry> + use<>, Fault> {
+    let mut all: Vec<SizedEntry> = found.after(None).collect();
+    budget.check()?;
+    all.sort_by(|a, b| size_of(b).cmp(&size_of(a)).then_with(|| a.entry.raw.cmp(&b.entry.raw)));
+    let is_after = |entry: &SizedEntry, (size, name): &(u64, Vec<u8>)| {
+        size_of(entry) < *size || (size_of(entry) == *size && entry.entry.raw > *name)
+    };
+    let first = after.map_or(0, |after| all.partition_point(|entry| !is_after(entry, &after)));
+    Ok(all.into_iter().skip(first))
 }
 
 fn size_of(entry: &SizedEntry) -> u64 {
     entry.size.unwrap_or(0)
 }
 
-fn is_after(entry: &SizedEntry, (size, name): &(u64, Vec<u8>), by_size: bool) -> bool {
-    let later_name = entry.entry.raw > *name;
-    if !by_size {
-        return later_name;
-    }
-    size_of(entry) < *size || (size_of(entry) == *size && later_name)
-}
-
-fn page(
-    sized: Vec<SizedEntry>,
-    range: std::ops::Range<usize>,
-    next_cursor: Option<String>,
-) -> Structured<Page> {
-    let is_directory = |entry: &&SizedEntry| entry.entry.kind == EntryKind::Directory;
-    let total_directories = sized.iter().filter(is_directory).count();
-    let total_files = sized.len() - total_directories;
-    let total_bytes = sized.iter().map(size_of).sum();
-    let mut lines = Vec::with_capacity(range.len() + 3);
-    let mut entries = Vec::with_capacity(range.len());
-    for SizedEntry { entry, size } in sized.into_iter().skip(range.start).take(range.len()) {
-        let shown = if entry.kind == EntryKind::Directory {
-            String::new()
-        } else {
-            format_size(size.unwrap_or(0))
-        };
-        let width = if entry.kind == EntryKind::Directory { 0 } else { 10 };
+fn page(shown: Vec<SizedEntry>, totals: Totals, next_cursor: Option<String>) -> Structured<Page> {
+    let mut lines = Vec::with_capacity(shown.len() + 3);
+    let mut entries = Vec::with_capacity(shown.len());
+    for SizedEntry { entry, size } in shown {
+        let is_directory = entry.kind == EntryKind::Directory;
+        let shown = if is_directory { String::new() } else { format_size(size.unwrap_or(0)) };
+        let width = if is_directory { 0 } else { 10 };
         // The reference server counts as JavaScript does, in UTF-16 units.
-        let padding = 30_usize.saturating_sub(entry.name.encode_utf16().count());
+        let padding = NAME_WIDTH.saturating_sub(entry.name.encode_utf16().count());
         lines.push(format!("{}{}{:padding$} {shown:>width$}", prefix(entry.kind), entry.name, ""));
         entries.push(Entry { name: entry.name, r#type: entry.kind.name(), size });
     }
     lines.push(String::new());
-    lines.push(format!("Total: {total_files} files, {total_directories} directories"));
-    lines.push(format!("Combined size: {}", format_size(total_bytes)));
+    lines.push(format!("Total: {} files, {} directories", totals.files, totals.directories));
+    lines.push(format!("Combined size: {}", format_size(totals.bytes)));
     let note = note(next_cursor.as_deref(), &[], 0);
-    let truncated = next_cursor.is_some();
-    let value =
-        Page { entries, total_files, total_directories, total_bytes, truncated, next_cursor };
+    let value = Page {
+        entries,
+        total_files: totals.files,
+        total_directories: totals.directories,
+        total_bytes: totals.bytes,
+        truncated: next_cursor.is_some(),
+        next_cursor,
+    };
     Structured { value, text: lines.join("\n"), note }
 }
 

@@ -192,7 +192,7 @@ pub(super) fn run_steps(
                 }
             }
             "@cancel_after_ms" => {
-                seen.push(wire.hang_up_after(step.args["ms"].as_u64().unwrap(), &asks[0]))
+                seen.push(wire.hang_up_after(step.args["ms"].as_u64().unwrap(), &asks[0]));
             }
             _ => seen.push(wire.ask(&asks[0])),
         }
@@ -272,16 +272,16 @@ fn posts(case: &Case, dirs: &Dirs, before: &[(PathBuf, Vec<u8>)]) -> Checked {
     for post in case.expect["post"].as_array().into_iter().flatten() {
         let path = PathBuf::from(dirs.fill_in(post["path"].as_str().unwrap()));
         let holds = match post["check"].as_str().unwrap() {
-            "absent" => !path.exists(),
+            // What would hold the tree is not made at all.
+            "absent" | "tree_size_below" => !path.exists(),
             "exists" => path.exists(),
             "unchanged" => true,
             "no_canary_tree" if post["except"] == "baseline" => canaries(&path) == 4,
             "no_canary_tree" => canaries(&path) == 0,
-            "tree_size_below" => !path.exists(),
             other => return Err(format!("the battery has a new check: {other}")),
         };
         if !holds {
-            return Err(format!("{} does not hold", post));
+            return Err(format!("{post} does not hold"));
         }
     }
     Ok(())

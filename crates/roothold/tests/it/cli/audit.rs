@@ -48,7 +48,7 @@ fn the_log_is_shown_for_people_and_for_programs() {
     let (person, file) = recorded();
     let dir = file.parent().unwrap().to_str().unwrap();
     let people = person.run(&["audit", "tail", "--dir", dir]).good();
-    assert!(people.contains("local list_directory: list ."), "{people}");
+    assert!(people.contains("local list_directory: list /"), "{people}");
     let programs = person.run(&["audit", "tail", "--dir", dir, "--json", "-n", "2"]).good();
     let whole = std::fs::read_to_string(&file).unwrap();
     let last: Vec<&str> = whole.lines().rev().take(2).collect();

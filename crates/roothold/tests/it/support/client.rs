@@ -208,9 +208,3 @@ pub(crate) fn header_form(value: &str) -> String {
     }
     format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(value))
 }
-
-/// A call as one line for stdio.
-pub(crate) fn call_frame(id: u64, tool: &str, arguments: &Value) -> String {
-    let params = json!({"name": tool, "arguments": arguments});
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
-}

@@ -93,7 +93,7 @@ impl Server {
     fn listening(&mut self) -> SocketAddr {
         let until = Instant::now() + PATIENCE;
         loop {
-            for line in self.log().lines().filter(|line| line.contains("serving MCP")) {
+            if let Some(line) = self.log().lines().find(|line| line.contains("serving MCP")) {
                 let event: Value = serde_json::from_str(line).unwrap();
                 return event["address"].as_str().unwrap().parse().unwrap();
             }
@@ -191,5 +191,5 @@ fn build_custom_tool() -> PathBuf {
     let text = String::from_utf8(output.stdout).unwrap();
     let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    built.last().expect("cargo says where it put the program")
+    built.reduce(|_, last| last).expect("cargo says where it put the program")
 }

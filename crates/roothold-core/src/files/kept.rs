@@ -1,0 +1,162 @@
+//! Listings of large directories, kept for as long as their directory stays as it was, so that
+//! the pages of one listing are cut from one reading.
+//!
+//! A kept listing belongs to one root and the rules that filtered it. It holds names and kinds
+//! only: what belongs to a file itself is asked for each time.
+//!
+//! **Invariant**: a listing is given again only if the directory's identity and times are those
+//! from before it was read, and they were old enough then that any later change shows in them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::Stat;
+
+use crate::gate::Opened;
+use crate::gate::entries::Entries;
+
+/// Smaller directories are read again as fast.
+const ENTRIES_MIN: usize = 256;
+/// The most that one root keeps; the listing that was not used for the longest time goes first.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A directory that changed less than this ago may change again within the same tick of its
+/// clock; the coarsest one in use counts in 2 s.
+const QUIET_SECONDS: i64 = 3;
+
+/// The listings that one root keeps.
+#[derive(Debug, Default)]
+pub(crate) struct KeptListings(Mutex<Vec<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    rel: Vec<u8>,
+    stamp: Stamp,
+    entries: Arc<Entries>,
+}
+
+/// Identity and times of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    identity: (u64, u64),
+    modified: (i64, u64),
+    changed: (i64, u64),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            identity: (stat.st_dev, stat.st_ino),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    /// Some file systems keep no times for some directories and call them 0.
+    fn is_quiet(&self, now: i64) -> bool {
+        let latest = self.modified.0.max(self.changed.0);
+        self.modified.0 > 0 && now.saturating_sub(latest) >= QUIET_SECONDS
+    }
+}
+
+impl KeptListings {
+    /// What was read of a directory, if it is still that.
+    pub(super) fn get(&self, opened: &Opened) -> Option<Arc<Entries>> {
+        let stamp = Stamp::of(&opened.stat);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|kept| kept.stamp == stamp && kept.rel == opened.rel)?;
+        let found = kept.remove(at);
+        let entries = Arc::clone(&found.entries);
+        kept.push(found);
+        Some(entries)
+    }
+
+    /// Keeps what was read of a directory after it was opened.
+    pub(super) fn keep(&self, opened: &Opened, entries: &Arc<Entries>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.keep_at(opened, entries, i64::try_from(now).unwrap_or(0));
+    }
+
+    fn keep_at(&self, opened: &Opened, entries: &Arc<Entries>, now: i64) {
+        let stamp = Stamp::of(&opened.stat);
+        if entries.len() < ENTRIES_MIN || entries.bytes() > KEPT_BYTES_MAX || !stamp.is_quiet(now) {
+            return;
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| kept.rel != opened.rel);
+        kept.push(Kept { rel: opened.rel.clone(), stamp, entries: Arc::clone(entries) });
+        let mut bytes: usize = kept.iter().map(|kept| kept.entries.bytes()).sum();
+        while bytes > KEPT_BYTES_MAX {
+            bytes -= kept.remove(0).entries.bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
+mod tests {
+    use std::fs;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+
+    use rustix::fs::fstat;
+
+    use super::*;
+    use crate::testing::budget;
+
+    fn open(path: &Path) -> Opened {
+        let handle = OwnedFd::from(fs::File::open(path).unwrap());
+        Opened { stat: fstat(&handle).unwrap(), handle, rel: b"a".to_vec() }
+    }
+
+    fn read(opened: &Opened) -> Arc<Entries> {
+        Arc::new(Entries::read(&opened.handle, &budget(), |_, _| true).unwrap())
+    }
+
+    fn large() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in 0..ENTRIES_MIN {
+            fs::write(dir.path().join(name.to_string()), "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_listing_is_kept_until_its_directory_changes() {
+        let dir = large();
+        let (kept, opened) = (KeptListings::default(), open(dir.path()));
+        let later = opened.stat.st_ctime + QUIET_SECONDS;
+        kept.keep_at(&opened, &read(&opened), later);
+        assert_eq!(kept.get(&opened).unwrap().len(), ENTRIES_MIN);
+        let moved = Opened { rel: b"b".to_vec(), ..open(dir.path()) };
+        assert!(kept.get(&moved).is_none());
+        fs::remove_file(dir.path().join("7")).unwrap();
+        // The clock of a file system moves in ticks of some milliseconds.
+        let mut changed = open(dir.path());
+        changed.stat.st_mtime_nsec += 1;
+        assert!(kept.get(&changed).is_none());
+    }
+
+    #[test]
+    fn a_directory_that_just_changed_is_not_trusted() {
+        let dir = large();
+        let (kept, opened) = (KeptListings::default(), open(dir.path()));
+        kept.keep_at(&opened, &read(&opened), opened.stat.st_ctime + QUIET_SECONDS - 1);
+        assert!(kept.get(&opened).is_none());
+        let mut timeless = open(dir.path());
+        timeless.stat.st_mtime = 0;
+        kept.keep_at(&timeless, &read(&opened), opened.stat.st_ctime + 1000);
+        assert!(kept.get(&timeless).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_has_a_limit() {
+        let dir = large();
+        let kept = KeptListings::default();
+        let entries = read(&open(dir.path()));
+        for at in 0..KEPT_BYTES_MAX / entries.bytes() + 10 {
+            let opened = Opened { rel: at.to_string().into_bytes(), ..open(dir.path()) };
+            kept.keep_at(&opened, &entries, opened.stat.st_ctime + QUIET_SECONDS);
+        }
+        assert_eq!(kept.0.lock().unwrap().len(), KEPT_BYTES_MAX / entries.bytes());
+    }
+}
