@@ -17,9 +17,9 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    ClientCapabilities, ClientRequest, ErrorCode, ErrorData, Extensions, Implementation,
-    InitializeRequestParams, ProtocolVersion, RequestId, RequestMetaObject, ServerJsonRpcMessage,
-    ServerResult,
+    CallToolResponse, ClientCapabilities, ClientRequest, ErrorCode, ErrorData, Extensions,
+    Implementation, InitializeRequestParams, ProtocolVersion, RequestId, RequestMetaObject,
+    ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::service::{
     Peer, RequestContext, RoleServer, RunningService, RxJsonRpcMessage, Service, TxJsonRpcMessage,
@@ -38,6 +38,9 @@ pub(crate) struct FastPath<H: ServerHandler> {
     modern: Running<H>,
     older: Vec<Running<H>>,
     detached: TaskTracker,
+    /// Whether `tools/call` goes to the handler itself, past the dispatch of rmcp's service: what
+    /// that checks was checked by the front, but for tasks, which need the request's capabilities.
+    calls_directly: bool,
 }
 
 type Running<H> = RunningService<RoleServer, Arc<Stamped<H>>>;
@@ -61,7 +64,8 @@ impl<H: ServerHandler> FastPath<H> {
         };
         let modern = start(ProtocolVersion::V_2026_07_28);
         let older = OLDER.into_iter().map(start).collect();
-        Self { handler, modern, older, detached }
+        let calls_directly = !ServerHandler::get_info(&*handler).capabilities.supports_tasks();
+        Self { handler, modern, older, detached, calls_directly }
     }
 
     /// Runs one call and returns its answer with the HTTP status of its revision.
@@ -74,8 +78,19 @@ impl<H: ServerHandler> FastPath<H> {
         context.meta = call.meta;
         context.extensions = call.extensions;
         let ct = context.ct.clone();
-        let handler = Arc::clone(&self.handler);
-        let handling = async move { handler.handle_request(call.request, context).await };
+        let (handler, calls_directly) = (Arc::clone(&self.handler), self.calls_directly);
+        let handling = async move {
+            match call.request {
+                ClientRequest::CallToolRequest(request) if calls_directly => {
+                    let response = handler.call_tool(request.params, context).await;
+                    response
+                        .and_then(|response| tool_result(response, era))
+                        .map_err(|e| coded(e, era))
+                }
+                // Boxed: it is large, and would be moved with every call of a tool.
+                request => Box::pin(handler.handle_request(request, context)).await,
+            }
+        };
         let handling = Handling {
             future: Some(AssertUnwindSafe(handling).catch_unwind().boxed()),
             ct,
@@ -96,6 +111,32 @@ impl<H: ServerHandler> FastPath<H> {
             }
         }
     }
+}
+
+/// What rmcp's service makes of a tool's response in a revision.
+fn tool_result(response: CallToolResponse, era: Era) -> Result<ServerResult, ErrorData> {
+    if matches!(response, CallToolResponse::Task(_)) {
+        let tasks = ClientCapabilities::builder().enable_tasks().build();
+        return Err(ErrorData::missing_required_client_capability(tasks));
+    }
+    let mut result = ServerResult::from(response);
+    if era != Era::Modern {
+        if matches!(result, ServerResult::InputRequiredResult(_)) {
+            let text =
+                "InputRequiredResult requires negotiated protocol version 2026-07-28 or newer";
+            return Err(ErrorData::invalid_request(text, None));
+        }
+        result.strip_result_type_for_legacy_peer();
+    }
+    Ok(result)
+}
+
+/// Revision 2026-07-28 has no code of its own for a resource that is not there.
+fn coded(mut error: ErrorData, era: Era) -> ErrorData {
+    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
+        error.code = ErrorCode::INVALID_PARAMS;
+    }
+    error
 }
 
 fn encode(message: &ServerJsonRpcMessage) -> Bytes {

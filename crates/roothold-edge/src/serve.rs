@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -116,6 +119,14 @@ fn refresh_credentials(auth: &Authenticator) -> CancellationToken {
     stop
 }
 
+/// What a connection may be told while it is served.
+enum Order {
+    /// Finish what is running, then close.
+    WindDown,
+    /// Close at once.
+    Cut,
+}
+
 impl<H: ServerHandler> Served<H> {
     fn new(front: Front<H>) -> Self {
         let config = &front.config;
@@ -206,11 +217,7 @@ impl<H: ServerHandler> Served<H> {
             async move { Ok::<_, Infallible>(served.front.handle(request, &via).await) }
         });
         let mut connection = std::pin::pin!(self.http.serve_connection(io, service));
-        // tokens of its own: polling the shared ones would take one lock for all connections
-        let (wind_down, cut) = (self.wind_down.child_token(), self.cut.child_token());
-        let mut wind_down = std::pin::pin!(wind_down.cancelled());
-        let mut cut = std::pin::pin!(cut.cancelled());
-        let mut winding = false;
+        let mut orders = self.orders();
         loop {
             tokio::select! {
                 biased;
@@ -220,13 +227,22 @@ impl<H: ServerHandler> Served<H> {
                     }
                     return;
                 }
-                () = cut.as_mut() => return,
-                () = wind_down.as_mut(), if !winding => {
-                    winding = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                Some(order) = orders.next() => match order {
+                    Order::Cut => return,
+                    Order::WindDown => connection.as_mut().graceful_shutdown(),
+                },
             }
         }
+    }
+
+    /// What a connection may be told. The tokens stand in a set of futures because that looks at
+    /// one only when it was woken, and a connection is polled with every request.
+    fn orders(&self) -> FuturesUnordered<BoxFuture<'static, Order>> {
+        let (wind_down, cut) = (self.wind_down.child_token(), self.cut.child_token());
+        FuturesUnordered::from_iter([
+            async move { wind_down.cancelled().await }.map(|()| Order::WindDown).boxed(),
+            async move { cut.cancelled().await }.map(|()| Order::Cut).boxed(),
+        ])
     }
 
     /// Goes on accepting, so that a balancer may learn of it before connections are refused.
