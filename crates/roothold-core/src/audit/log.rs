@@ -60,7 +60,7 @@ pub enum AuditError {
     /// The queue of unwritten lines is full.
     #[error("the audit queue is full; try again in a moment")]
     Full,
-    /// One record would be longer than [`LINE_BYTES_MAX`] bytes.
+    /// One record would be longer than 1 MiB, the longest that a line may be.
     #[error("the call touches too much for one audit record; ask for fewer items")]
     TooLong,
     /// An earlier line could not be stored, or the log was closed.
