@@ -5,7 +5,8 @@
 //! `RESOLVE_NO_SYMLINKS`: when that succeeds, what was opened is what its name says, and the
 //! decision that was made on the name holds. When a link is met, the link is resolved below the
 //! root, the real path is decided on again, and *that* path is opened without links; so a link
-//! named `a.md` to `.env` is `.env`, whoever swaps what meanwhile.
+//! named `a.md` to `.env` is `.env`, whoever swaps what meanwhile. Before that the link is read
+//! as text, so that one to an excluded name is refused whether the name exists or not.
 //!
 //! Only regular files and directories are served: opened `O_NONBLOCK`, then looked at.
 //!
@@ -24,6 +25,7 @@ use crate::policy::{Permit, join, normalised, outside_roots};
 use crate::roots::{Hardlinks, Root, below};
 
 pub(crate) mod entries;
+mod follow;
 
 /// How often a resolution that a concurrent rename disturbed (`EAGAIN`) is tried again.
 const RETRIES_MAX: usize = 64;
@@ -57,12 +59,17 @@ pub(crate) enum Want {
 /// `Denied` where policy says no to what was really opened, or the path leads outside;
 /// `NotFound`; `Unsupported` for what is neither file nor directory, or is not what was wanted.
 pub(crate) fn open(permit: &Permit, want: Want) -> Result<Opened, Fault> {
-    let flags = if want == Want::Either { LOOK } else { READ };
+    let flags = match want {
+        Want::Either => LOOK,
+        Want::File => READ,
+        // What is no directory is not even opened: it looks the same as what is not there.
+        Want::Directory => READ.union(OFlags::DIRECTORY),
+    };
     open_with(permit, flags, want).map_err(|fault| hide_existence(permit, fault))
 }
 
 fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault> {
-    let (root, _) = permit.root()?;
+    let (root, rules) = permit.root()?;
     let asked = permit.rel();
     let exact = normalised(asked).ok_or_else(outside_roots)?;
     for _ in 0..RETRIES_MAX {
@@ -71,19 +78,22 @@ fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault
         let first = if has_dot_dot { Err(Errno::LOOP) } else { open_exact(root, &exact, flags) };
         let (handle, rel) = match first {
             Ok(handle) => (handle, exact.clone()),
-            Err(Errno::LOOP) => match resolve(root, asked) {
-                Ok(real) => {
-                    // Decided before it is opened: opening a device can have effects of its own.
-                    permit.decide_again(&real, matches!(want, Want::Directory | Want::Either))?;
-                    match open_exact(root, &real, flags) {
-                        Ok(handle) => (handle, real),
-                        Err(Errno::LOOP | Errno::AGAIN) => continue,
-                        Err(errno) => return Err(refusal(errno, permit)),
+            Err(Errno::LOOP) => {
+                let text = follow::follow(root, rules, asked)?;
+                match resolve(root, asked) {
+                    Ok(real) => {
+                        // Decided before it is opened: opening a device can have effects of its own.
+                        permit.decide_again(&real, want != Want::File)?;
+                        match open_exact(root, &real, flags) {
+                            Ok(handle) => (handle, real),
+                            Err(Errno::LOOP | Errno::AGAIN) => continue,
+                            Err(errno) => return Err(refusal(errno, permit)),
+                        }
                     }
+                    Err(Errno::AGAIN) => continue,
+                    Err(errno) => return Err(hide_target(permit, text, refusal(errno, permit))),
                 }
-                Err(Errno::AGAIN) => continue,
-                Err(errno) => return Err(refusal(errno, permit)),
-            },
+            }
             Err(Errno::AGAIN) => continue,
             Err(errno) => return Err(refusal(errno, permit)),
         };
@@ -194,11 +204,12 @@ fn hide_existence(permit: &Permit, fault: Fault) -> Fault {
     if !tells_kind && !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
         return fault;
     }
-    let visible = || {
-        let rel = normalised(permit.rel())?;
-        permit.decide_again(&rel, false).err()
-    };
-    visible().unwrap_or(fault)
+    hide_target(permit, normalised(permit.rel()), fault)
+}
+
+/// Replaces a "not found" by the denial that would stand there if the file existed.
+fn hide_target(permit: &Permit, rel: Option<Vec<u8>>, fault: Fault) -> Fault {
+    rel.and_then(|rel| permit.decide_again(&rel, false).err()).unwrap_or(fault)
 }
 
 fn refusal(errno: Errno, permit: &Permit) -> Fault {
@@ -229,9 +240,12 @@ fn not_found(permit: &Permit) -> Fault {
     let path = shown(&join(root.public(), permit.rel()));
     let short: String = path.chars().take(SHOWN_CHARS_MAX).collect();
     let dots = if short.len() < path.len() { "…" } else { "" };
-    let what = if permit.verb() == Verb::List { "directory" } else { "file or directory" };
+    let (what, next) = match permit.verb() {
+        Verb::List => ("directory", "; if it is a file, read it or ask get_file_info"),
+        _ => ("file or directory", ""),
+    };
     Fault::not_found(format!(
-        "no such {what}: {short}{dots}; list its parent directory to see what is there"
+        "no such {what}: {short}{dots}; list its parent directory to see what is there{next}"
     ))
 }
 

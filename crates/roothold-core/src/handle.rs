@@ -103,20 +103,6 @@ pub enum HandleError {
     Expired,
 }
 
-impl HandleError {
-    /// The reason as a stable word for logs and metrics.
-    pub const fn class(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::UnknownKey => "unknown_key",
-            Self::Tampered => "tampered",
-            Self::WrongPurpose => "wrong_purpose",
-            Self::WrongPrincipal => "wrong_principal",
-            Self::Expired => "expired",
-        }
-    }
-}
-
 /// Seals and opens handles with a list of keys: the first seals, all of them open.
 pub struct Sealer {
     keys: Vec<(String, XChaCha20Poly1305)>,

@@ -207,9 +207,15 @@ fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `scheme:` by RFC 3986 §3.1, of two letters or more and followed by a slash, or `file:` itself.
+/// Whether it begins with `file:`, or with any scheme (RFC 3986 §3.1) and `://`. A relative path
+/// with `://` further on is a path.
 fn starts_with_scheme(argument: &str) -> bool {
-    argument.starts_with("file:") || argument.contains("://") && !argument.starts_with('/')
+    let is_scheme = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    argument.starts_with("file:")
+        || argument.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
 }
 
 fn check_escapes(path: &str) -> Result<(), Fault> {

@@ -214,16 +214,29 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
         }
         return Cow::Borrowed(path);
     }
-    // Folding can denormalise and the reverse, so NFKC stands on both sides of it (UAX #31, NFKC_Casefold).
-    let text: String = String::from_utf8_lossy(path).nfkc().filter(|c| !is_ignorable(*c)).collect();
-    let folded: String = UniCase::unicode(text).to_folded_case().nfkc().collect();
-    Cow::Owned(folded.into_bytes())
+    let text = String::from_utf8_lossy(path);
+    let folded: Vec<String> = text.split('/').map(fold_component).collect();
+    Cow::Owned(folded.join("/").into_bytes())
 }
 
-/// Default-ignorable code points that a name can carry unseen (Unicode DerivedCoreProperties).
+/// Folds one name. Some characters fold to several with a slash among them, such as `℅`; a name
+/// has none, so it becomes one that no pattern takes for the end of a name.
+fn fold_component(name: &str) -> String {
+    const SLASH_IN_A_NAME: &str = "\u{fffd}";
+    // Folding can denormalise and the reverse, so NFKC stands on both sides of it (UAX #31, NFKC_Casefold).
+    let text: String = name.nfkc().filter(|c| !is_ignorable(*c)).collect();
+    let folded: String = UniCase::unicode(text).to_folded_case().nfkc().collect();
+    folded.replace('/', SLASH_IN_A_NAME)
+}
+
+/// Default-ignorable code points, which a name can carry unseen (Unicode 17,
+/// DerivedCoreProperties, Default_Ignorable_Code_Point).
 fn is_ignorable(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The pattern without a leading slash, which only says that it is anchored.
@@ -306,6 +319,24 @@ mod tests {
         assert!(exclude("**/secréts/**", "secre\u{301}ts/a.txt"));
         assert!(exclude("stra\u{df}e", "STRASSE"));
         assert!(exclude("credentials.*", "sub/CREDENTIALS.JSON"));
+    }
+
+    #[test]
+    fn what_folds_to_a_slash_or_to_nothing_disguises_no_name() {
+        assert!(exclude("secret*.txt", "secret\u{2105}.txt"));
+        assert!(exclude("secret*", "a/secret\u{2105}"));
+        for unseen in [
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{2065}',
+            '\u{fff0}',
+            '\u{1bca0}',
+        ] {
+            assert!(exclude(".env", &format!(".en{unseen}v")), "{unseen:?}");
+        }
     }
 
     #[test]

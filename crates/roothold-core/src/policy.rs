@@ -156,8 +156,15 @@ impl Policy {
         };
         let (root, rel) = self.place(grant, path)?;
         let permit = Permit::file(self.clone(), action.verb, root, rel, path.wants_directory());
+        let rules = &self.0.rules[root];
         let lexical = normalised(permit.rel()).ok_or_else(outside_roots)?;
-        self.0.rules[root].decide(action.verb, &lexical, None)?;
+        if lexical != permit.rel() {
+            // `a/.ssh/../b` is `a/b` only where there is a `.ssh`: any answer would tell.
+            for place in before_dot_dot(permit.rel()) {
+                rules.refuse_excluded(&place)?;
+            }
+        }
+        rules.decide(action.verb, &lexical, None)?;
         Ok(permit)
     }
 
@@ -247,6 +254,22 @@ pub(crate) fn normalised(rel: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(kept.join(&b'/'))
+}
+
+/// The places, as text, that a path is at before each of its `..`; up to where it leaves the root.
+fn before_dot_dot(rel: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    rel.split(|byte| *byte == b'/')
+        .map_while(move |component| {
+            if component != b".." {
+                kept.push(component);
+                return Some(None);
+            }
+            let above = kept.join(&b'/');
+            kept.pop()?;
+            Some(Some(above))
+        })
+        .flatten()
 }
 
 /// Whether an action needs the target to be visible, readable or writable; for messages.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 
 use crate::path::FilePath;
@@ -92,6 +92,9 @@ pub enum RootError {
         /// What is wrong, and the mend.
         reason: String,
     },
+    /// Two roots have the same name, or one has the URI of another as its name.
+    #[error("[[roots]] name: two roots are called `{0}`; give each its own name")]
+    DuplicateName(String),
     /// Two roots overlap.
     #[error(
         "[[roots]] `{first}` and `{second}` overlap by {by}; make one of them an exclude or a narrower root"
@@ -242,6 +245,7 @@ impl Roots {
             .map(|spec| Root::open(spec).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         crate::gate::probe(&roots[0].directory).map_err(RootError::Openat2)?;
+        refuse_same_names(&roots)?;
         refuse_overlap(&roots)?;
         Ok(Self(roots.into()))
     }
@@ -249,6 +253,17 @@ impl Roots {
     /// The roots in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Root>> {
         self.0.iter()
+    }
+
+    /// The root in which a directory of the operator's lies, such as that of the audit log.
+    pub fn containing(&self, directory: &Path) -> Option<&Root> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = openat(CWD, directory, flags, Mode::empty()).ok()?;
+        let chain = ancestors(&handle);
+        let is_above = |root: &&Arc<Root>| {
+            ancestors(&root.directory).first().is_some_and(|own| chain.contains(own))
+        };
+        self.0.iter().find(is_above).map(|root| &**root)
     }
 
     /// How many there are.
@@ -261,9 +276,10 @@ impl Roots {
         &self.0[at]
     }
 
-    /// The position of a root by name or URI.
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|root| root.name == name || root.uri == name)
+    /// The positions of the roots that a name or URI means.
+    pub(crate) fn positions(&self, name: &str) -> Vec<usize> {
+        let means = |root: &Root| root.name == name || root.uri == name;
+        (0..self.0.len()).filter(|at| means(&self.0[*at])).collect()
     }
 }
 
@@ -293,15 +309,16 @@ fn open_directory(spec: &RootSpec) -> Result<OwnedFd, RootError> {
             other => format!("cannot be opened: {other}"),
         })
     })?;
-    if is_kernel_file_system(&spec.path) {
+    if is_kernel_file_system(&directory) {
         return Err(refuse("is a file system of the kernel; files there are not data".to_owned()));
     }
     Ok(directory)
 }
 
 /// procfs, sysfs, devtmpfs and their like hold switches and secrets, not files
-/// (magic numbers from `linux/magic.h`). `O_PATH` handles cannot be asked, so it is opened again.
-fn is_kernel_file_system(path: &Path) -> bool {
+/// (magic numbers from `linux/magic.h`). The handle itself is asked, not what its path may mean
+/// by now. Device files lie on a tmpfs like any other, so `/dev` is known by its identity.
+fn is_kernel_file_system(directory: &OwnedFd) -> bool {
     const PROC: u64 = 0x9fa0;
     const SYSFS: u64 = 0x6265_6572;
     const DEBUGFS: u64 = 0x6462_6720;
@@ -310,14 +327,12 @@ fn is_kernel_file_system(path: &Path) -> bool {
     const CGROUP: u64 = 0x0027_e0eb;
     const CGROUP2: u64 = 0x6367_7270;
     const DEVPTS: u64 = 0x1cd1;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let kind = openat(CWD, path, flags, Mode::empty())
-        .and_then(|handle| fstatfs(&handle))
-        .map(|stat| stat.f_type);
-    let is_dev = path == Path::new("/dev");
+    let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let own = fstat(directory).map(identity);
+    let is_dev = own.is_ok_and(|own| stat("/dev").map(identity) == Ok(own));
     is_dev
-        || kind.is_ok_and(|kind| {
-            let kind = u64::try_from(kind).unwrap_or_default();
+        || fstatfs(directory).is_ok_and(|stat| {
+            let kind = u64::try_from(stat.f_type).unwrap_or_default();
             [PROC, SYSFS, DEBUGFS, TRACEFS, SECURITYFS, CGROUP, CGROUP2, DEVPTS].contains(&kind)
         })
 }
@@ -343,13 +358,31 @@ fn open_mount(
     Ok((path.as_bytes().to_vec(), handle))
 }
 
+/// A name must mean one root, since `[[principals]]` grants roots by it. A name that only repeats
+/// the end of its root's URI is what directories are given that were named without one: two
+/// of them may be alike, and what would grant by such a name is refused there.
+fn refuse_same_names(roots: &[Arc<Root>]) -> Result<(), RootError> {
+    let is_chosen = |root: &Root| root.uri.rsplit('/').next() != Some(&root.name);
+    for (at, first) in roots.iter().enumerate() {
+        let clash = roots.iter().enumerate().any(|(other, second)| {
+            let same = other > at && first.name == second.name;
+            (same && (is_chosen(first) || is_chosen(second)))
+                || (other != at && first.name == second.uri)
+        });
+        if clash {
+            return Err(RootError::DuplicateName(first.name.clone()));
+        }
+    }
+    Ok(())
+}
+
 fn refuse_overlap(roots: &[Arc<Root>]) -> Result<(), RootError> {
     let overlap = |first: &Root, second: &Root, by| RootError::Overlap {
         first: first.name.clone(),
         second: second.name.clone(),
         by,
     };
-    let chains = roots.iter().map(|root| ancestors(root)).collect::<Vec<_>>();
+    let chains = roots.iter().map(|root| ancestors(&root.directory)).collect::<Vec<_>>();
     for (at, first) in roots.iter().enumerate() {
         for (other, second) in roots.iter().enumerate().filter(|(other, _)| *other != at) {
             if other > at
@@ -366,13 +399,13 @@ fn refuse_overlap(roots: &[Arc<Root>]) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Device and inode of the root and of each directory above it.
-fn ancestors(root: &Root) -> Vec<(u64, u64)> {
+/// Device and inode of a directory and of each one above it.
+fn ancestors(directory: impl AsFd) -> Vec<(u64, u64)> {
     let identity = |stat: &Stat| (stat.st_dev, stat.st_ino);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(stat) = fstat(&root.directory) else { return Vec::new() };
+    let Ok(stat) = fstat(directory.as_fd()) else { return Vec::new() };
     let mut chain = vec![identity(&stat)];
-    let mut handle = openat(&root.directory, "..", flags, Mode::empty()).ok();
+    let mut handle = openat(directory.as_fd(), "..", flags, Mode::empty()).ok();
     while let Some(current) = handle {
         let Ok(stat) = fstat(&current) else { break };
         if chain.last() == Some(&identity(&stat)) {

@@ -1,7 +1,7 @@
 //! Bodies: reading a request's within its limits, and the ones that answers have.
 //!
 //! Invariant: no body is ever buffered beyond `body_bytes_max`, nor all of them together beyond
-//! `bodies_bytes_max`.
+//! `bodies_bytes_max`; what answers may take is in `answers.rs`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -152,6 +152,14 @@ impl EdgeBody {
         if let Self::Stream(stream) = self {
             stream.lease = lease;
             stream.until = Some(Box::pin(shutdown.draining_token().cancelled_owned()));
+        }
+    }
+
+    /// The bytes of a whole body.
+    pub(crate) fn whole_mut(&mut self) -> Option<&mut Bytes> {
+        match self {
+            Self::Full(bytes) => bytes.as_mut(),
+            Self::Stream(_) => None,
         }
     }
 

@@ -23,6 +23,10 @@ pub struct EdgeConfig {
     /// Most memory that all request bodies together may take, in bytes; a body that would go beyond
     /// answers 503. Bodies up to 16 KiB are not counted. Default 256 MiB.
     pub bodies_bytes_max: usize,
+    /// Most memory that all answers together may take until their clients have read them, in
+    /// bytes; at least 64 KiB. One beyond waits up to 5 s for room, and then becomes a 503. Answers up
+    /// to 64 KiB and streams are not counted. Default 256 MiB.
+    pub answers_bytes_max: usize,
     /// Largest request head of HTTP/1 and header list of HTTP/2, in bytes; at least 8 KiB. Default 32 KiB.
     pub header_bytes_max: usize,
     /// Most header fields in a request. Default 100.
@@ -76,6 +80,7 @@ impl Default for EdgeConfig {
             path: "/mcp".to_owned(),
             body_bytes_max: 4 * 1024 * 1024,
             bodies_bytes_max: 256 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
             header_bytes_max: 32 * 1024,
             headers_max: 100,
             header_timeout: Duration::from_secs(10),
@@ -101,7 +106,8 @@ impl Default for EdgeConfig {
 /// The bounds of sessions for revisions before 2026-07-28.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
-    /// Most open sessions; `initialize` beyond answers 503. Default 1,000, about 56 MB.
+    /// Most open sessions; `initialize` beyond answers 503. Default 1,000, about 56 MB. Where callers
+    /// authenticate, one principal holds at most a quarter of them (rounded up); beyond, 429.
     pub sessions_max: usize,
     /// A session that is not used for this long ends. Default 5 minutes.
     pub idle_timeout: Duration,

@@ -27,7 +27,7 @@ use crate::observer::MethodClass;
 use crate::reply::{self, Reply};
 use crate::request::{self, Typed, keys};
 use crate::rpc::{self, Kind};
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, SessionsFull};
 
 /// Methods of older revisions that 2026-07-28 does not have.
 const REMOVED: [&str; 5] =
@@ -224,15 +224,25 @@ impl<H: ServerHandler> Front<H> {
         Some(headers.get(SESSION_ID)?.to_str().unwrap_or_default().into())
     }
 
-    async fn initialize(&self, message: Message) -> Reply {
+    async fn initialize(&self, mut message: Message) -> Reply {
+        // It makes a session; named by its header, it would be let into one that is there already.
+        message.parts.headers.remove(SESSION_ID);
         let Some((sessions, rmcp)) = &self.stateful else {
             return self.by_rmcp(&self.stateless, message).await;
         };
-        let Some(_place) = sessions.open().await else {
-            let text = "all sessions are taken; retry later, or use a revision without sessions\n";
-            return reply::text(StatusCode::SERVICE_UNAVAILABLE, text);
-        };
         let owner = message.caller.principal().shared_name();
+        let _place = match sessions.open(Arc::clone(&owner)).await {
+            Ok(place) => place,
+            Err(SessionsFull::OfPrincipal) => {
+                let text = "this caller has as many sessions as it may; end one, or retry later\n";
+                return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
+            }
+            Err(SessionsFull::OfAll) => {
+                let text =
+                    "all sessions are taken; retry later, or use a revision without sessions\n";
+                return reply::text(StatusCode::SERVICE_UNAVAILABLE, text);
+            }
+        };
         let reply = self.by_rmcp(rmcp, message).await;
         if let Some(id) = reply.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()) {
             sessions.bind(id, owner);

@@ -11,6 +11,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::answers::AnswerBudget;
 use crate::auth::{Authenticator, FailureLimit, RateLimit};
 use crate::body::BodyBudget;
 use crate::config::EdgeConfig;
@@ -59,6 +60,9 @@ pub enum StartError {
     Random,
 }
 
+/// Says whether the handler can serve now.
+pub(crate) type ReadyCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A front that is ready to serve one handler.
 pub struct Edge<H> {
     pub(crate) handler: H,
@@ -68,6 +72,7 @@ pub struct Edge<H> {
     pub(crate) rate: Option<RateLimit>,
     pub(crate) failures: Option<FailureLimit>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) ready: Option<ReadyCheck>,
 }
 
 /// Collects what a front is made of.
@@ -78,6 +83,7 @@ pub struct EdgeBuilder<H> {
     rate: Option<RateLimit>,
     failures: Option<FailureLimit>,
     observer: Arc<dyn Observer>,
+    ready: Option<ReadyCheck>,
 }
 
 impl<H: ServerHandler> Edge<H> {
@@ -90,6 +96,7 @@ impl<H: ServerHandler> Edge<H> {
             rate: None,
             failures: None,
             observer: Arc::new(Unobserved),
+            ready: None,
         }
     }
 
@@ -106,7 +113,7 @@ impl<H: ServerHandler> Edge<H> {
         let prefix = getrandom::u32().map_err(|_| StartError::Random)?;
         let stateless = rmcp_service(&handler, &self.config, streams, None);
         let stateful = self.config.legacy_sessions.map(|limits| {
-            let sessions = Sessions::new(limits);
+            let sessions = Sessions::new(limits, self.auth.is_none());
             let service = rmcp_service(&handler, &self.config, streams, Some(sessions.manager()));
             (sessions, service)
         });
@@ -116,7 +123,9 @@ impl<H: ServerHandler> Edge<H> {
             rate: self.rate,
             failures: self.failures,
             bodies: BodyBudget::new(self.config.bodies_bytes_max),
+            answers: AnswerBudget::new(self.config.answers_bytes_max),
             observer: self.observer,
+            ready: self.ready,
             shutdown,
             supported: handler.supported_protocol_versions(),
             logs_to_older: info.capabilities.logging.is_some(),
@@ -187,13 +196,22 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         self
     }
 
+    /// Sets what `/ready` asks before it answers 200: while `check` returns false it answers 503,
+    /// and requests that come all the same are still served. It runs on the request's way, so it
+    /// must not block. Default: ready from the first accept to the beginning of the shutdown.
+    #[must_use]
+    pub fn ready_when(mut self, check: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.ready = Some(Arc::new(check));
+        self
+    }
+
     /// Checks the configuration.
     ///
     /// # Errors
     ///
     /// [`StartError::BadName`] and [`StartError::OutOfBounds`] say what to correct.
     pub fn build(self) -> Result<Edge<H>, StartError> {
-        let Self { handler, config, auth, rate, failures, observer } = self;
+        let Self { handler, config, auth, rate, failures, observer, ready } = self;
         let bounds = |fits: bool, setting, bounds| {
             if fits { Ok(()) } else { Err(StartError::OutOfBounds { setting, bounds }) }
         };
@@ -202,10 +220,11 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         bounds(config.headers_max > 0, "headers_max", "at least 1")?;
         bounds(config.connections_max > 0, "connections_max", "at least 1")?;
         bounds(config.body_bytes_max > 0, "body_bytes_max", "at least 1 byte")?;
+        bounds(config.answers_bytes_max >= 64 * 1024, "answers_bytes_max", "at least 65536 bytes")?;
         bounds(config.h2_streams_max > 0, "h2_streams_max", "at least 1")?;
         let public_url = config.public_url.as_deref();
         let names = Names::new(&config.allowed_hosts, &config.allowed_origins, public_url)
             .map_err(|entry| StartError::BadName { entry })?;
-        Ok(Edge { handler, config, names, auth, rate, failures, observer })
+        Ok(Edge { handler, config, names, auth, rate, failures, observer, ready })
     }
 }

@@ -149,6 +149,8 @@ fn encode(message: &ServerJsonRpcMessage) -> Bytes {
             br#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"the result cannot be written as JSON"}}"#,
         );
     }
+    // A large answer may stay long with a client that reads slowly; doubled, so would its room.
+    encoded.shrink_to_fit();
     Bytes::from(encoded)
 }
 

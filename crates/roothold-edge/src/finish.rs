@@ -15,6 +15,8 @@ pub(crate) struct Finish {
     started: Instant,
     pub(crate) method: MethodClass,
     pub(crate) fast: bool,
+    /// Whether all of the request's body was taken.
+    pub(crate) body_read: bool,
     pub(crate) status: u16,
     bytes: u64,
 }
@@ -26,7 +28,16 @@ impl Finish {
     pub(crate) fn begin(observer: Arc<dyn Observer>, conn: Arc<ConnState>) -> Self {
         conn.request_began();
         let (method, status) = (MethodClass::Other, CLIENT_CLOSED_REQUEST);
-        Self { observer, conn, started: Instant::now(), method, fast: false, status, bytes: 0 }
+        Self {
+            observer,
+            conn,
+            started: Instant::now(),
+            method,
+            fast: false,
+            body_read: false,
+            status,
+            bytes: 0,
+        }
     }
 
     pub(crate) fn started(&self) -> Instant {

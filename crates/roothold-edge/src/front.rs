@@ -22,11 +22,13 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use roothold_core::Principal;
 
+use crate::answers::{self, AnswerBudget};
 use crate::auth::{Authenticator, FailureLimit, RateLimit};
 use crate::body::{self, BodyBudget, BodyRefused, EdgeBody};
 use crate::caller::{Caller, parse_traceparent};
 use crate::config::EdgeConfig;
 use crate::conn::ConnState;
+use crate::edge::ReadyCheck;
 use crate::fast::FastPath;
 use crate::finish::Finish;
 use crate::headers::ParamHeaders;
@@ -47,6 +49,7 @@ pub(crate) struct Front<H: ServerHandler> {
     pub(crate) rate: Option<RateLimit>,
     pub(crate) failures: Option<FailureLimit>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) ready: Option<ReadyCheck>,
     pub(crate) shutdown: Shutdown,
     pub(crate) handler: Arc<Stamped<H>>,
     pub(crate) supported: Cow<'static, [ProtocolVersion]>,
@@ -54,6 +57,7 @@ pub(crate) struct Front<H: ServerHandler> {
     pub(crate) logs_to_older: bool,
     pub(crate) params: ParamHeaders,
     pub(crate) bodies: BodyBudget,
+    pub(crate) answers: AnswerBudget,
     pub(crate) fast: FastPath<H>,
     pub(crate) stateless: Rmcp<H>,
     pub(crate) stateful: Option<(Sessions, Rmcp<H>)>,
@@ -114,6 +118,7 @@ impl<H: ServerHandler> Front<H> {
             via.conn.is_http2();
         }
         let mut finish = Finish::begin(Arc::clone(&self.observer), Arc::clone(&via.conn));
+        let has_body = !request.body().is_end_stream();
         let id = self.request_ids.id_of(request.headers());
         let mut reply = if request.uri().path() == self.config.path {
             self.endpoint(request, via, &id, &mut finish).await
@@ -122,7 +127,12 @@ impl<H: ServerHandler> Front<H> {
         };
         reply.headers_mut().insert(X_REQUEST_ID, id);
         reply::keep_private(reply.headers_mut());
-        if version < Version::HTTP_2 && self.shutdown.is_draining() {
+        let unread = has_body && !finish.body_read;
+        if unread {
+            via.conn.linger();
+        }
+        // what is left of an unread body cannot be the next request
+        if version < Version::HTTP_2 && (unread || self.shutdown.is_draining()) {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         finish.status = reply.status().as_u16();
@@ -141,10 +151,7 @@ impl<H: ServerHandler> Front<H> {
         match path {
             "/health" | "/ready" if !read => reply::method_not_allowed("GET, HEAD"),
             "/health" => reply::text(StatusCode::OK, "ok\n"),
-            "/ready" if self.shutdown.phase() == Phase::Serving => {
-                reply::text(StatusCode::OK, "ready\n")
-            }
-            "/ready" => reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/ready" => self.ready(),
             _ => match self.auth.metadata_json() {
                 Some(metadata) if self.is_metadata_path(path) && read => {
                     reply::json(StatusCode::OK, metadata)
@@ -156,6 +163,16 @@ impl<H: ServerHandler> Front<H> {
                 }
             },
         }
+    }
+
+    fn ready(&self) -> Reply {
+        if self.shutdown.phase() != Phase::Serving {
+            return reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        if self.ready.as_ref().is_some_and(|ready| !ready()) {
+            return reply::text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n");
+        }
+        reply::text(StatusCode::OK, "ready\n")
     }
 
     fn is_metadata_path(&self, path: &str) -> bool {
@@ -177,7 +194,6 @@ impl<H: ServerHandler> Front<H> {
     {
         let (uri, headers) = (request.uri(), request.headers());
         if !self.names.host_allowed(uri, headers) {
-            via.conn.linger();
             return reply::text(
                 StatusCode::FORBIDDEN,
                 "the Host header is not a name of this server\n",
@@ -187,7 +203,6 @@ impl<H: ServerHandler> Front<H> {
             Origin::Absent => None,
             Origin::Allowed => headers.get(ORIGIN).cloned(),
             Origin::Foreign => {
-                via.conn.linger();
                 return reply::text(StatusCode::FORBIDDEN, "the Origin header is not allowed\n");
             }
         };
@@ -197,12 +212,24 @@ impl<H: ServerHandler> Front<H> {
         let mut answer = if preflight {
             preflight_reply()
         } else {
-            self.admitted(request, via, id, finish).await
+            let answer = self.admitted(request, via, id, finish).await;
+            self.with_room(answer).await
         };
         if let Some(origin) = origin {
             let headers = answer.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        }
+        answer
+    }
+
+    /// The answer, once there is room for it until its client has read it.
+    async fn with_room(&self, mut answer: Reply) -> Reply {
+        if let Some(bytes) = answer.body_mut().whole_mut() {
+            match self.answers.hold(std::mem::take(bytes)).await {
+                Ok(held) => *bytes = held,
+                Err(answers::NoRoom) => return reply::no_room(answers::WAIT),
+            }
         }
         answer
     }
@@ -222,14 +249,12 @@ impl<H: ServerHandler> Front<H> {
         let with_sessions = self.stateful.is_some();
         let session = with_sessions && matches!(*method, Method::GET | Method::DELETE);
         if *method != Method::POST && !session {
-            via.conn.linger();
             let allow = if with_sessions { "GET, POST, DELETE" } else { "POST" };
             return reply::method_not_allowed(allow);
         }
-        let principal = match self.admit(request.headers(), via) {
+        let principal = match self.admit(request.headers(), via, id) {
             Ok(principal) => principal,
             Err(refusal) => {
-                via.conn.linger();
                 return *refusal;
             }
         };
@@ -248,21 +273,25 @@ impl<H: ServerHandler> Front<H> {
         }
         let takes = takes(headers);
         if let Some(refusal) = media_refused(headers, takes) {
-            via.conn.linger();
             return refusal;
         }
         let (parts, body) = request.into_parts();
         let (bytes_max, timeout) = (self.config.body_bytes_max, self.config.body_timeout);
         match body::read(body, bytes_max, timeout, &self.bodies).await {
-            Ok(body) => self.dispatch(parts, body.bytes.clone(), caller, takes, finish).await,
-            Err(refused) => {
-                via.conn.linger();
-                body_refused(refused)
+            Ok(body) => {
+                finish.body_read = true;
+                self.dispatch(parts, body.bytes.clone(), caller, takes, finish).await
             }
+            Err(refused) => body_refused(refused),
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, via: &Via) -> Result<Principal, Box<Reply>> {
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        via: &Via,
+        id: &HeaderValue,
+    ) -> Result<Principal, Box<Reply>> {
         if let Some(failures) = &self.failures {
             failures.check(via.remote).map_err(|wait| Box::new(reply::too_many_requests(wait)))?;
         }
@@ -270,7 +299,8 @@ impl<H: ServerHandler> Front<H> {
             if let Some(failures) = &self.failures {
                 failures.failed(via.remote);
             }
-            self.observer.authentication_failed(via.remote, failure.class());
+            let id = id.to_str().unwrap_or_default();
+            self.observer.authentication_failed(via.remote, failure.class(), id);
             Box::new(reply::unauthorized(self.auth.challenge(failure)))
         })?;
         if let Some(rate) = &self.rate {
@@ -324,10 +354,7 @@ fn body_refused(refused: BodyRefused) -> Reply {
             (StatusCode::SERVICE_UNAVAILABLE, message)
         }
     };
-    let mut reply = reply::text(status, message);
-    // the rest of the body is still on its way: it cannot be the next request
-    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    reply
+    reply::text(status, message)
 }
 
 fn media_refused(headers: &HeaderMap, takes: Takes) -> Option<Reply> {

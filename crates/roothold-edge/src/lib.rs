@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod answers;
 pub mod auth;
 mod body;
 mod caller;

@@ -22,8 +22,8 @@ pub trait Observer: Send + Sync + 'static {
     fn connection_refused(&self, _remote: IpAddr, _reason: Refusal) {}
     /// A request was answered: for a stream, to its end.
     fn request_finished(&self, _request: &RequestFinished) {}
-    /// A request carried no valid credential.
-    fn authentication_failed(&self, _remote: IpAddr, _class: FailureClass) {}
+    /// A request carried no valid credential. `request_id` is the one that its answer carries.
+    fn authentication_failed(&self, _remote: IpAddr, _class: FailureClass, _request_id: &str) {}
     /// A request was refused by the rate limit.
     fn rate_limited(&self, _principal: &Principal) {}
     /// The front entered a phase of its shutdown.
@@ -56,7 +56,7 @@ pub struct RequestFinished {
     pub duration: Duration,
     /// Whether it took the fast path.
     pub fast: bool,
-    /// Bytes of the answer's body, before any compression.
+    /// Bytes of the answer's body as they were sent, compressed where it was compressed.
     pub bytes: u64,
 }
 

@@ -51,7 +51,7 @@ impl Names {
         }
         if let Some(url) = public_url {
             let uri: Uri = url.parse().map_err(|_| url.to_owned())?;
-            let host = uri.host().ok_or_else(|| url.to_owned())?;
+            let host = uri.scheme().and_then(|_| uri.host()).ok_or_else(|| url.to_owned())?;
             names.hosts.push((host.to_ascii_lowercase(), None));
         }
         for origin in origins {

@@ -75,6 +75,14 @@ pub(crate) fn too_many_requests(wait: std::time::Duration) -> Reply {
     reply
 }
 
+/// 503 in place of an answer that found no room.
+pub(crate) fn no_room(retry_after: std::time::Duration) -> Reply {
+    let message = "answers that clients have not read take all the room; retry later\n";
+    let mut reply = text(StatusCode::SERVICE_UNAVAILABLE, message);
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+    reply
+}
+
 /// Puts the headers on an answer that keep it out of shared caches: it may depend on who asks.
 pub(crate) fn keep_private(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

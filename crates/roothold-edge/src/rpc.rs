@@ -13,7 +13,10 @@ use serde_json::value::RawValue;
 /// Longest string id, in bytes.
 pub(crate) const ID_BYTES_MAX: usize = 256;
 /// Largest absolute numeric id: beyond it, clients that hold numbers as doubles mix ids up.
-const ID_NUMBER_MAX: i64 = (1 << 53) - 1;
+const ID_NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Most of `{`, `[` and `,` outside strings in one message: each may become a value that takes a
+/// hundred times the byte it was sent as.
+const VALUES_MAX: usize = 100_000;
 
 /// The envelope of one message.
 #[derive(Debug)]
@@ -69,10 +72,13 @@ pub(crate) fn parse(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let fields = Fields::default();
-    let fields = deserializer
+    let mut fields = deserializer
         .deserialize_map(FieldsVisitor(fields))
         .and_then(|fields| deserializer.end().map(|()| fields))
         .map_err(|_| Malformed::parse("the body is not JSON"))?;
+    if has_too_many_values(body) {
+        fields.problem = Some("too many values; send at most 100,000 in one message");
+    }
     fields.into_envelope()
 }
 
@@ -154,7 +160,7 @@ fn parse_id(raw: &RawValue) -> Result<RequestId, &'static str> {
     match text.parse::<i64>() {
         // "-0" parses as an integer here, and is a float to every JSON reader
         Ok(_) if text == "-0" => Err("`id` must be a string or an integer"),
-        Ok(id) if id.abs() <= ID_NUMBER_MAX => Ok(RequestId::Number(id)),
+        Ok(id) if id.unsigned_abs() <= ID_NUMBER_MAX => Ok(RequestId::Number(id)),
         Ok(_) => Err("`id` lies beyond 2^53 - 1; send a string"),
         Err(_) if text == "null" => Err("`id` must not be null"),
         Err(_) => Err("`id` must be a string or an integer of at most 2^53 - 1"),
@@ -265,6 +271,37 @@ fn fold(key: &str) -> String {
             other => other.to_lowercase(),
         })
         .collect()
+}
+
+/// Whether a text that is JSON holds more than [`VALUES_MAX`]; asked before any value is made of it.
+fn has_too_many_values(json: &[u8]) -> bool {
+    if json.len() <= VALUES_MAX {
+        return false;
+    }
+    let (mut values, mut at) = (0, 0);
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' | b',' => values += 1,
+            b'"' => at += string_bytes(&json[at..]),
+            _ => {}
+        }
+    }
+    values > VALUES_MAX
+}
+
+/// The bytes of a string after its opening quote, with the closing one.
+fn string_bytes(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) {
+        at += found + 1;
+        if text[at - 1] == b'"' {
+            return at;
+        }
+        // what stands after a backslash ends nothing
+        at = (at + 1).min(text.len());
+    }
+    text.len()
 }
 
 /// Whether a `\ud800`-like escape stands without its other half anywhere in the text.

@@ -1,9 +1,10 @@
 //! From a configuration and tools to a server.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use roothold_core::audit::{AuditError, AuditLog, AuditOptions, Reads};
-use roothold_core::{Policy, PolicyError, RootError, Roots};
+use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Admission, Engine};
@@ -82,11 +83,17 @@ impl Builder {
         self
     }
 
+    /// The tools that this server would have, with the internal ones, which stand for methods.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// Opens the roots and the audit log.
     ///
     /// # Errors
     /// A [`StartError`], for a configuration that is unsafe or cannot work.
     pub fn build(self) -> Result<Roothold, StartError> {
+        self.config.check()?;
         let policy = open_policy(&self.config)?;
         let options = AuditOptions {
             reads: match self.config.audit.reads {
@@ -95,10 +102,13 @@ impl Builder {
             },
             ..AuditOptions::default()
         };
+        let audit_dir = self.config.audit_dir()?;
+        let audit = AuditLog::open(&audit_dir, options)?;
+        refuse_served(&policy, &audit_dir)?;
         let engine = Engine {
             catalog: self.catalog,
             policy,
-            audit: AuditLog::open(&self.config.audit_dir()?, options)?,
+            audit,
             metrics: Metrics::new(),
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
@@ -107,6 +117,19 @@ impl Builder {
         };
         Ok(Roothold { config: self.config, engine: Arc::new(engine) })
     }
+}
+
+/// Below a root the audit log is excluded by the configuration; where it is the root itself,
+/// nothing could be served, and everything that is recorded would be.
+fn refuse_served(policy: &Policy, audit_dir: &Path) -> Result<(), StartError> {
+    let root_of = |dir: &Path| policy.roots().containing(dir).map(Root::uri);
+    let Some(uri) = root_of(audit_dir) else { return Ok(()) };
+    if audit_dir.parent().and_then(root_of) == Some(uri) {
+        return Ok(());
+    }
+    Err(StartError::Front(format!(
+        "audit.dir: is the directory of the root {uri}; name one outside every root"
+    )))
 }
 
 /// Opens the roots and compiles the policy over them; touches nothing else.

@@ -1,7 +1,7 @@
 //! The choke point: every call of every tool, from every transport, goes through
 //! [`Engine::call`], step by step, and nothing else runs a tool.
 //!
-//! Find the tool → parse its input into actions → ask policy → admit → write the audit intent →
+//! Find the tool → parse its input into actions → ask policy → write the audit intent → admit →
 //! run under cancellation and deadline → one [`CallFinished`] event, which is the audit
 //! outcome, the metric and the log line.
 //!
@@ -110,9 +110,11 @@ impl Engine {
         let entry = self.catalog.get(request.tool).filter(is_reachable);
         let mut record = Record::new(self, started, CallFinished::new(&request, entry));
         let Some(entry) = entry else {
-            record.intent(&request, None, Err(("unknown_tool", None)))?;
-            record.finish(Err(&Fault::not_found("there is no tool of that name")));
-            return Err(CallError::UnknownTool);
+            let recorded = record.deny(&request, None, "unknown_tool".to_owned());
+            let fault = recorded.err();
+            let unknown = Fault::not_found("there is no tool of that name");
+            record.finish(Err(fault.as_ref().unwrap_or(&unknown)));
+            return Err(fault.map_or(CallError::UnknownTool, CallError::Fault));
         };
         let result = self.decide_and_run(&mut record, entry, request).await;
         match result {
@@ -137,27 +139,36 @@ impl Engine {
     ) -> Result<Answer, Fault> {
         let (cursor, bytes_max) = match page_arguments(entry, &mut request.arguments) {
             Ok(page) => page,
-            Err(fault) => return record.refuse(&request, None, fault),
+            Err(fault) => return Err(record.refuse(&request, None, fault)),
         };
         whole_numbers(&mut request.arguments);
         let arguments_digest = digest(&request.arguments);
         let parsed = match entry.tool.parse(Value::Object(std::mem::take(&mut request.arguments))) {
             Ok(parsed) => parsed,
-            Err(fault) => return record.refuse(&request, None, fault),
+            Err(fault) => return Err(record.refuse(&request, None, fault)),
         };
         let permits = match self.decide(&request, entry, &parsed.actions) {
             Ok(permits) => permits,
-            Err(fault) => return record.refuse(&request, Some(&parsed.actions), fault),
+            Err(fault) => return Err(record.refuse(&request, Some(&parsed.actions), fault)),
         };
-        record.intent(&request, Some((&parsed.actions, &permits)), Ok(()))?;
+        record.allow(&request, &parsed.actions, &permits).await?;
         let ticket = match request.within {
             Some(call) => Arc::clone(&call.ticket),
-            None => Arc::new(self.admission.admit(request.principal, request.cancel).await?),
+            None => Arc::new(self.admit(&request).await?),
         };
         let call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
         let budget = call.budget.clone();
         let work = (parsed.run)(call, Permits::new(permits));
         self.wait(work, budget, request.cancel).await
+    }
+
+    /// Waits for a place among the running calls, unless the server stops meanwhile.
+    async fn admit(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
+        tokio::select! {
+            biased;
+            ticket = self.admission.admit(request.principal, request.cancel) => ticket,
+            () = self.stop.cancelled() => Err(stopping()),
+        }
     }
 
     fn decide(
@@ -190,12 +201,17 @@ impl Engine {
             .unwrap_or(limits.result_bytes_default)
             .clamp(RESULT_BYTES_MIN, ceiling.max(RESULT_BYTES_MIN));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        // A part of a call ends before the whole, so that what the other parts found is not lost.
+        let time = request.within.map_or(limits.call_timeout(), |call| {
+            let left = call.budget.deadline().saturating_duration_since(Instant::now());
+            limits.call_timeout().min(left * 9 / 10)
+        });
         Call {
             engine: Arc::clone(self),
             principal: request.principal.clone(),
             request_id: Arc::clone(&request.request_id),
             tool: entry.tool.name(),
-            budget: Budget::new(wanted, limits.result_entries_max, limits.call_timeout()),
+            budget: Budget::new(wanted, limits.result_entries_max, time),
             cancel: request.cancel.clone(),
             progress: request.progress.clone(),
             cursor,
@@ -223,12 +239,16 @@ impl Engine {
                 FaultKind::Timeout,
                 "the call ran out of time; ask for less, such as a smaller directory or range",
             )),
-            () = self.stop.cancelled() => Err(Fault::new(
-                FaultKind::Unavailable,
-                "the server is stopping; try again, another replica will answer",
-            )),
+            () = self.stop.cancelled() => Err(stopping()),
         }
     }
+}
+
+fn stopping() -> Fault {
+    Fault::new(
+        FaultKind::Unavailable,
+        "the server is stopping; try again, another replica will answer",
+    )
 }
 
 struct OnDrop(Budget);
@@ -273,8 +293,9 @@ impl Call {
         work: impl FnOnce(&Budget) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
+        let thread = ticket.thread().await?;
         let work = tokio::task::spawn_blocking(move || {
-            let _ticket = ticket;
+            let _held = (ticket, thread);
             work(&budget)
         });
         work.await.map_err(Fault::internal)?

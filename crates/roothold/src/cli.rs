@@ -140,7 +140,7 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
         Command::Check(command) => command.run(),
         Command::Demo(command) => command.run(builder),
         Command::Call(command) => command.run(builder),
-        Command::Explain(command) => command.run(),
+        Command::Explain(command) => command.run(builder),
         Command::Install(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Audit(command) => command.run(),
@@ -169,13 +169,9 @@ fn sentence(error: &anyhow::Error) -> String {
     text
 }
 
-/// A line for the person at the terminal.
-#[expect(
-    clippy::print_stderr,
-    reason = "the command line talks to a person here, and nowhere else"
-)]
+/// A line for the person at the terminal, who may have gone.
 fn say(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A command's result, which goes to stdout here and nowhere else. A reader that went away, such

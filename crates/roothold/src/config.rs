@@ -3,6 +3,7 @@
 //! `ROOTHOLD_SERVER__LISTEN` and the like override `[server] listen`. A key that does not exist
 //! is refused, wherever it comes from. Paths are relative to the file that names them.
 
+mod bounds;
 mod load;
 mod reference;
 mod sections;

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use rmcp::ServiceExt as _;
 use roothold_edge::Shutdown;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
 
-pub(crate) use front::authenticator;
+pub(crate) use front::check;
 pub use signals::on_signals;
 
 /// What became of the calls when the server ended.
@@ -35,16 +36,22 @@ impl Roothold {
     /// address that is not loopback, or the private port is taken.
     ///
     /// # Cancellation
-    /// Dropping the future ends the server without waiting for what is running; use `shutdown`.
+    /// Use `shutdown`. Dropping the future closes the listeners and nothing more: requests on
+    /// connections that are open go on until they end or the runtime does, and nothing is flushed.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<Ended, StartError> {
+        if let Ok(address) = listener.local_addr() {
+            front::refuse_strangers(&self.config, address)?;
+        }
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen).await?;
-        let metrics = private.map(|listener| {
-            tokio::spawn(private::serve(listener, Arc::clone(&self.engine), shutdown.clone()))
+        // Ends when it is dropped, whichever way this future ends.
+        let _metrics = private.map(|listener| {
+            let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
+            AbortOnDropHandle::new(tokio::spawn(serving))
         });
         let stored = AtomicBool::new(false);
         let drained = edge
@@ -53,21 +60,25 @@ impl Roothold {
             })
             .await
             .map_err(|error| StartError::Front(error.to_string()))?;
-        if let Some(metrics) = metrics {
-            metrics.abort();
-        }
         Ok(Ended { clean: drained.is_clean() && stored.into_inner() })
     }
 
     /// Serves one client over stdin and stdout until the input ends or `shutdown` begins.
     ///
+    /// Once `shutdown` has begun, what is running may end within `server.drain_timeout_seconds`;
+    /// an abort cuts it. At the end of the input calls have 5 seconds, which is rmcp's own limit,
+    /// to be answered. What is cut then is recorded with that outcome.
+    ///
     /// # Errors
     /// When the transport fails.
     ///
     /// # Cancellation
-    /// As [`Self::serve`].
+    /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
-        let service = self.handler().serve(pipes::standard()).await;
+        let (input, output) = pipes::standard();
+        let input =
+            pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));
+        let service = self.handler().serve((input, output)).await;
         let service = match service {
             Ok(service) => service,
             // The client went away before it said anything.
@@ -79,19 +90,44 @@ impl Roothold {
         let stop = service.cancellation_token();
         let ended = service.waiting();
         tokio::pin!(ended);
+        let mut in_time = true;
+        let drain_timeout = Duration::from_secs(self.config.server.drain_timeout_seconds);
         tokio::select! {
             ended = &mut ended => { ended?; }
-            () = shutdown.begun() => {
+            () = overdue(&shutdown, drain_timeout) => {
+                in_time = false;
                 stop.cancel();
-                let _ = tokio::time::timeout(Duration::from_secs(self.config.server.drain_timeout_seconds), ended).await;
+                let _ = tokio::time::timeout(OUTCOMES_TIMEOUT, ended).await;
             }
         }
-        Ok(Ended { clean: flush(Arc::clone(&self.engine)).await })
+        // What still runs is cut by the flush.
+        let answered = in_time && self.engine.metrics.calls_in_flight() == 0;
+        Ok(Ended { clean: flush(Arc::clone(&self.engine)).await && answered })
+    }
+}
+
+/// Ends when the shutdown has begun and no call is running any more.
+async fn idle_after(shutdown: Shutdown, engine: Arc<Engine>) {
+    shutdown.begun().await;
+    while engine.metrics.calls_in_flight() > 0 {
+        tokio::time::sleep(CALLS_POLL).await;
+    }
+}
+
+/// Ends when what is running has had its time, or is to be cut.
+async fn overdue(shutdown: &Shutdown, drain_timeout: Duration) {
+    shutdown.begun().await;
+    tokio::select! {
+        () = tokio::time::sleep(drain_timeout) => {}
+        () = shutdown.aborted() => {}
     }
 }
 
 /// How long calls that were told to stop may take to say how they ended.
 const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether calls still run: far below what a person notices.
+const CALLS_POLL: Duration = Duration::from_millis(5);
 
 /// Ends what is still running, so that its outcome is recorded, and stores what is in memory;
 /// tells whether that worked.
@@ -99,11 +135,15 @@ async fn flush(engine: Arc<Engine>) -> bool {
     engine.stop.cancel();
     let deadline = Instant::now() + OUTCOMES_TIMEOUT;
     while engine.metrics.calls_in_flight() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(CALLS_POLL).await;
+    }
+    let recorded = engine.metrics.calls_in_flight() == 0;
+    if !recorded {
+        tracing::error!("calls still run that were told to stop; their outcomes are not recorded");
     }
     let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
     let error = match closed {
-        Ok(Ok(())) => return true,
+        Ok(Ok(())) => return recorded,
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };

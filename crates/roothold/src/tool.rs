@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use rmcp::model::{ContentBlock, JsonObject, ToolAnnotations};
+use rmcp::model::{ContentBlock, JsonObject, ResourceContents, ToolAnnotations};
 use roothold_core::{Actions, Fault, Permit};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -34,7 +34,8 @@ pub trait Tool: Send + Sync + 'static {
     /// What clients are told of it.
     fn about(&self) -> About;
 
-    /// What a call with this input would touch. Pure: policy sees it before anything happens.
+    /// What a call with this input would touch. Pure: policy sees it before anything happens. A
+    /// call with an action of `Verb::Write` runs only once its intent is on the audit log's disk.
     ///
     /// # Errors
     /// `Invalid`, for arguments that make no sense.
@@ -129,15 +130,32 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The size of the answer's texts and data in bytes.
+    /// The size of the answer in bytes: of its texts and data, or of its structured form where it
+    /// has no text.
     pub(crate) fn len(&self) -> usize {
-        let text = |block: &ContentBlock| match block {
+        let block = |block: &ContentBlock| match block {
             ContentBlock::Text(text) => text.text.len(),
             ContentBlock::Image(image) => image.data.len(),
             ContentBlock::Audio(audio) => audio.data.len(),
+            ContentBlock::Resource(embedded) => match &embedded.resource {
+                ResourceContents::TextResourceContents { text, .. } => text.len(),
+                ResourceContents::BlobResourceContents { blob, .. } => blob.len(),
+                _ => 0,
+            },
             _ => 0,
         };
-        self.content.iter().map(text).sum()
+        let content: usize = self.content.iter().map(block).sum();
+        if content > 0 { content } else { self.structured.as_ref().map_or(0, strings_len) }
+    }
+}
+
+/// The bytes of all texts in a value.
+fn strings_len(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(strings_len).sum(),
+        Value::Object(map) => map.values().map(strings_len).sum(),
+        _ => 0,
     }
 }
 
@@ -260,8 +278,14 @@ impl<T: Tool> AnyTool for T {
     }
 
     fn parse(&self, arguments: Value) -> Result<Parsed<'_>, Fault> {
-        let input: T::Input = serde_json::from_value(arguments).map_err(|error| {
-            Fault::invalid(format!("the arguments do not fit the tool's inputSchema: {error}"))
+        let input: T::Input = serde_path_to_error::deserialize(arguments).map_err(|error| {
+            let at = error.path().to_string();
+            // `.` is the whole: what is missing or unknown is named by the error itself.
+            let place = if at == "." { String::new() } else { format!("{at}: ") };
+            let reason = error.into_inner();
+            Fault::invalid(format!(
+                "the arguments do not fit the tool's inputSchema: {place}{reason}"
+            ))
         })?;
         let actions = Tool::actions(self, &input)?;
         let run = move |call: Call, permits: Permits| -> BoxFuture<'_, Result<Answer, Fault>> {

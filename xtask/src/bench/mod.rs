@@ -96,6 +96,7 @@ impl Options {
 fn again_in_release(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let status = Command::new("cargo")
         .args(["build", "--release", "--locked", "--package", "roothold", "--package", "xtask"])
+        .args(["--bins", "--example", "hello"])
         .current_dir(root)
         .status()
         .context("starting cargo build")?;

@@ -62,7 +62,7 @@ impl Site {
         let config = self.dir.path().join(format!("{reads}.toml"));
         std::fs::write(&config, self.configuration(addr, free_addr()?, reads)?)?;
         let config = path_text(&config)?;
-        Server::start(&self.programs.join("roothold"), &["serve", "--config", &config], addr)
+        Server::start(&self.programs.join("examples/hello"), &["serve", "--config", &config], addr)
     }
 
     /// The least that an operator would write: what is not said here is measured at its default.

@@ -23,7 +23,7 @@ pub enum Reads {
     /// Appended to the file before the answer is given.
     #[default]
     Written,
-    /// Kept in a bounded queue in memory that a thread writes out at least every 50 ms.
+    /// Kept in a bounded queue in memory that a thread writes out within 100 ms.
     Queued,
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the audit log.
+
 #![expect(clippy::disallowed_methods, reason = "the tests look at the log's own files")]
 
 mod chain;

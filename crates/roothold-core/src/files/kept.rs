@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
 
+use crate::fault::Fault;
 use crate::gate::Opened;
 use crate::gate::entries::Entries;
 
@@ -70,15 +71,36 @@ impl KeptListings {
         Some(entries)
     }
 
-    /// Keeps what was read of a directory after it was opened.
-    pub(super) fn keep(&self, opened: &Opened, entries: &Arc<Entries>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.keep_at(opened, entries, i64::try_from(now).unwrap_or(0));
+    /// Reads a directory, and keeps what was read for the next one who asks.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub(super) fn read(
+        &self,
+        opened: &Opened,
+        read: impl FnOnce() -> Result<Entries, Fault>,
+    ) -> Result<Arc<Entries>, Fault> {
+        self.read_by(opened, seconds, read)
     }
 
-    fn keep_at(&self, opened: &Opened, entries: &Arc<Entries>, now: i64) {
+    fn read_by(
+        &self,
+        opened: &Opened,
+        clock: impl FnOnce() -> i64,
+        read: impl FnOnce() -> Result<Entries, Fault>,
+    ) -> Result<Arc<Entries>, Fault> {
         let stamp = Stamp::of(&opened.stat);
-        if entries.len() < ENTRIES_MIN || entries.bytes() > KEPT_BYTES_MAX || !stamp.is_quiet(now) {
+        // Before the reading: a change during a slow one could fall into the tick of the stamp.
+        let is_quiet = stamp.is_quiet(clock());
+        let entries = Arc::new(read()?);
+        if is_quiet {
+            self.keep(opened, stamp, &entries);
+        }
+        Ok(entries)
+    }
+
+    fn keep(&self, opened: &Opened, stamp: Stamp, entries: &Arc<Entries>) {
+        if entries.len() < ENTRIES_MIN || entries.bytes() > KEPT_BYTES_MAX {
             return;
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +111,12 @@ impl KeptListings {
             bytes -= kept.remove(0).entries.bytes();
         }
     }
+}
+
+/// Seconds since 1970-01-01 UTC.
+fn seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -108,8 +136,12 @@ mod tests {
         Opened { stat: fstat(&handle).unwrap(), handle, rel: b"a".to_vec() }
     }
 
-    fn read(opened: &Opened) -> Arc<Entries> {
-        Arc::new(Entries::read(&opened.handle, &budget(), |_, _| true).unwrap())
+    fn read(opened: &Opened) -> Result<Entries, Fault> {
+        Entries::read(&opened.handle, &budget(), |_, _| true)
+    }
+
+    fn read_at(kept: &KeptListings, opened: &Opened, now: i64) {
+        kept.read_by(opened, || now, || read(opened)).unwrap();
     }
 
     fn large() -> tempfile::TempDir {
@@ -125,7 +157,7 @@ mod tests {
         let dir = large();
         let (kept, opened) = (KeptListings::default(), open(dir.path()));
         let later = opened.stat.st_ctime + QUIET_SECONDS;
-        kept.keep_at(&opened, &read(&opened), later);
+        read_at(&kept, &opened, later);
         assert_eq!(kept.get(&opened).unwrap().len(), ENTRIES_MIN);
         let moved = Opened { rel: b"b".to_vec(), ..open(dir.path()) };
         assert!(kept.get(&moved).is_none());
@@ -140,22 +172,35 @@ mod tests {
     fn a_directory_that_just_changed_is_not_trusted() {
         let dir = large();
         let (kept, opened) = (KeptListings::default(), open(dir.path()));
-        kept.keep_at(&opened, &read(&opened), opened.stat.st_ctime + QUIET_SECONDS - 1);
+        read_at(&kept, &opened, opened.stat.st_ctime + QUIET_SECONDS - 1);
         assert!(kept.get(&opened).is_none());
         let mut timeless = open(dir.path());
         timeless.stat.st_mtime = 0;
-        kept.keep_at(&timeless, &read(&opened), opened.stat.st_ctime + 1000);
+        read_at(&kept, &timeless, opened.stat.st_ctime + 1000);
         assert!(kept.get(&timeless).is_none());
+    }
+
+    #[test]
+    fn a_slow_reading_does_not_age_the_directory() {
+        let dir = large();
+        let (kept, opened) = (KeptListings::default(), open(dir.path()));
+        let now = std::cell::Cell::new(opened.stat.st_ctime);
+        let slow = || {
+            now.set(now.get() + 10 * QUIET_SECONDS);
+            read(&opened)
+        };
+        kept.read_by(&opened, || now.get(), slow).unwrap();
+        assert!(kept.get(&opened).is_none());
     }
 
     #[test]
     fn what_is_kept_has_a_limit() {
         let dir = large();
         let kept = KeptListings::default();
-        let entries = read(&open(dir.path()));
+        let entries = Arc::new(read(&open(dir.path())).unwrap());
         for at in 0..KEPT_BYTES_MAX / entries.bytes() + 10 {
             let opened = Opened { rel: at.to_string().into_bytes(), ..open(dir.path()) };
-            kept.keep_at(&opened, &entries, opened.stat.st_ctime + QUIET_SECONDS);
+            kept.keep(&opened, Stamp::of(&opened.stat), &entries);
         }
         assert_eq!(kept.0.lock().unwrap().len(), KEPT_BYTES_MAX / entries.bytes());
     }

@@ -83,14 +83,14 @@ fn open_and_list(permit: &Permit, budget: &Budget) -> Result<(Opened, Listing), 
         return Ok((opened, Listing { entries, public }));
     }
     let (mut entry_public, mut entry_rel) = (public.clone(), opened.rel.clone());
-    let entries = Entries::read(&opened.handle, budget, |name, kind| {
-        set_last(&mut entry_public, public.len(), name);
-        set_last(&mut entry_rel, opened.rel.len(), name);
-        !rules.excludes_entry(&entry_public, &entry_rel)
-            && (kind == EntryKind::Directory || rules.visible(&entry_public, &entry_rel))
+    let entries = rules.kept_listings().read(&opened, || {
+        Entries::read(&opened.handle, budget, |name, kind| {
+            set_last(&mut entry_public, public.len(), name);
+            set_last(&mut entry_rel, opened.rel.len(), name);
+            !rules.excludes_entry(&entry_public, &entry_rel)
+                && (kind == EntryKind::Directory || rules.visible(&entry_public, &entry_rel))
+        })
     })?;
-    let entries = Arc::new(entries);
-    rules.kept_listings().keep(&opened, &entries);
     Ok((opened, Listing { entries, public }))
 }
 
@@ -114,6 +114,8 @@ impl SizedListing {
             .filter(|stat| gate::kind_of(stat) == FileType::RegularFile)
             // The size of a file with another name may be that of an outside file.
             .filter(|stat| stat.st_nlink <= 1 || !self.hides_linked)
+            // A file of another file system is mounted here; the gate does not open it.
+            .filter(|stat| stat.st_dev == self.opened.stat.st_dev)
             .and_then(|stat| u64::try_from(stat.st_size).ok())
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of what is read and listed, on real files.
+
 #![expect(
     clippy::disallowed_methods,
     reason = "fixtures are made on disk, in a temporary directory"
@@ -93,6 +95,64 @@ fn a_hidden_file_looks_the_same_whether_it_exists() {
 }
 
 #[test]
+fn a_way_through_an_excluded_place_does_not_tell_whether_it_exists() {
+    let workspace = Workspace::new();
+    workspace.file("work/README.md", "x").file("work/.ssh/id", "x").file("work/d/.env", "x");
+    for (name, here, missing) in [
+        ("end", ".ssh/id", ".aws/id"),
+        ("directory", ".ssh", ".aws"),
+        ("through", ".ssh/../README.md", ".aws/../README.md"),
+        ("deep", "d/../.ssh/id", "nosuch/../.ssh/id"),
+    ] {
+        workspace.link(&format!("work/{name}-1"), here);
+        workspace.link(&format!("work/{name}-0"), missing);
+    }
+    workspace.link("work/chain-1", "end-1").link("work/chain-0", "./end-0");
+    workspace.link("work/d/up-1", "../d/.env").link("work/d/up-0", "../d/.netrc");
+    let policy = workspace.policy();
+    for (here, missing) in [
+        (".ssh/../README.md", ".aws/../README.md"),
+        (".ssh/id/../../README.md", ".ssh/no/../../README.md"),
+        ("d/.env/../../README.md", "d/.netrc/../../README.md"),
+        ("end-1", "end-0"),
+        ("directory-1/id", "directory-0/id"),
+        ("directory-1/../README.md", "directory-0/../README.md"),
+        ("through-1", "through-0"),
+        ("deep-1", "deep-0"),
+        ("chain-1", "chain-0"),
+        ("d/up-1", "d/up-0"),
+    ] {
+        for verb in [Verb::Read, Verb::List, Verb::Stat] {
+            let ask = |path: &str| {
+                let permit = decide(&policy, verb, &format!("/work/{path}"))?;
+                match verb {
+                    Verb::Read => read_text(&permit, TextRange::Whole, None, &budget()).map(drop),
+                    Verb::List => list(&permit, &budget()).map(drop),
+                    _ => info(&permit, &budget()).map(drop),
+                }
+            };
+            let rule = |path| ask(path).unwrap_err().rule().map(|rule| rule.name);
+            assert_eq!(rule(here), Some("exclude"), "{verb:?} {here}");
+            assert_eq!(rule(missing), Some("exclude"), "{verb:?} {missing}");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_hidden_file_looks_the_same_whether_it_exists() {
+    let workspace = Workspace::new();
+    workspace.file("work/main.rs", "x").file("work/a.md", "x");
+    workspace.link("work/1.md", "main.rs").link("work/0.md", "none.rs").link("work/gone", "x.md");
+    let spec = crate::PolicySpec { read: vec!["*.md".to_owned()], ..Default::default() };
+    let policy = crate::testing::policy(&[workspace.root("work")], spec);
+    let said = |path| text(&policy, path, TextRange::Whole).unwrap_err();
+    assert_eq!(said("/work/1.md").public(), said("/work/0.md").public());
+    assert_eq!(said("/work/1.md").rule().unwrap().name, "read");
+    workspace.link("work/gone.md", "none.md");
+    assert_eq!(said("/work/gone.md").kind(), FaultKind::NotFound);
+}
+
+#[test]
 fn a_listing_hides_what_policy_hides_and_shows_odd_names_reversibly() {
     let workspace = Workspace::new();
     workspace
@@ -143,6 +203,83 @@ fn ranges_give_the_lines_and_bytes_that_they_say() {
 }
 
 #[test]
+fn ranges_at_the_edge_of_numbers_are_answered() {
+    let workspace = Workspace::new();
+    workspace.file("work/n.txt", "one\ntwo\nthree\n");
+    let policy = workspace.policy();
+    let get = |range| text(&policy, "/work/n.txt", range);
+    assert_eq!(get(TextRange::Lines(2, Some(u64::MAX))).unwrap().text, "two\nthree");
+    assert_eq!(get(TextRange::Lines(1, Some(u64::MAX))).unwrap().lines, Some((1, 3)));
+    assert_eq!(get(TextRange::Head(u64::MAX)).unwrap().text, "one\ntwo\nthree");
+    assert_eq!(get(TextRange::Tail(u64::MAX)).unwrap().text, "one\ntwo\nthree\n");
+    assert_eq!(get(TextRange::Bytes(4, Some(u64::MAX))).unwrap().text, "two\nthree\n");
+    for range in [
+        TextRange::Head(0),
+        TextRange::Tail(0),
+        TextRange::Lines(0, None),
+        TextRange::Lines(0, Some(u64::MAX)),
+        TextRange::Lines(2, Some(1)),
+        TextRange::Lines(u64::MAX, None),
+        TextRange::Lines(u64::MAX, Some(u64::MAX)),
+        TextRange::Bytes(u64::MAX, None),
+    ] {
+        assert_eq!(get(range).unwrap_err().kind(), FaultKind::Invalid, "{range:?}");
+    }
+}
+
+#[test]
+fn pages_are_full_whatever_the_script() {
+    let workspace = Workspace::new();
+    let mut broken = "漢字".repeat(20_000).into_bytes();
+    broken[30_000] = 0xff;
+    workspace.file("work/cjk.txt", "漢字".repeat(20_000)).file("work/broken.txt", &broken);
+    let policy = workspace.policy();
+    let room = budget().result_bytes_max;
+    for path in ["/work/cjk.txt", "/work/broken.txt"] {
+        let page = text(&policy, path, TextRange::Whole).unwrap();
+        assert!((room - 8..=room).contains(&json_len(&page.text)), "{}", page.text.len());
+        // No character is split by the end of the page.
+        assert!(page.text.ends_with(['漢', '字']), "{path}");
+    }
+}
+
+#[test]
+fn the_hash_is_of_the_bytes_that_are_shown() {
+    use std::os::unix::fs::FileExt;
+    let workspace = Workspace::new();
+    workspace.file("work/f.txt", "A\nA\n");
+    let policy = workspace.policy();
+    let first_line = || text(&policy, "/work/f.txt", TextRange::Head(1)).unwrap();
+    let file = fs::File::options().write(true).open(workspace.disk("work/f.txt")).unwrap();
+    let write = |content: &str| file.write_at(content.as_bytes(), 0).unwrap();
+    let hash_of_a = first_line().hash;
+    write("B\nB\n");
+    let hash_of_b = first_line().hash;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                write("A\nA\n");
+                write("B\nB\n");
+            }
+        });
+        let pages: Vec<TextPage> = (0..20_000).map(|_| first_line()).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for page in pages {
+            assert_eq!(page.hash, if page.text == "A" { &*hash_of_a } else { &hash_of_b });
+        }
+    });
+}
+
+#[test]
+fn an_answer_without_a_hash_has_none() {
+    let workspace = Workspace::new();
+    workspace.file("work/l.txt", "line\n".repeat(100_000));
+    let permit = decide(&workspace.policy(), Verb::Read, "/work/l.txt").unwrap();
+    assert_eq!(read_text_unhashed(&permit, None, &budget()).unwrap().hash, "");
+}
+
+#[test]
 fn pages_join_to_the_file_and_keep_within_the_budget() {
     let workspace = Workspace::new();
     let lines: String = (0..500).map(|n| format!("line {n} \"quoted\" é😀\n")).collect();
@@ -165,6 +302,35 @@ fn pages_join_to_the_file_and_keep_within_the_budget() {
         }
         assert_eq!(&joined, content);
         assert!(pages > 5);
+    }
+}
+
+#[test]
+fn pages_of_broken_text_keep_within_the_budget_and_leave_nothing_out() {
+    let workspace = Workspace::new();
+    let pieces: [&[u8]; 6] =
+        [b"\xff", b"\xe6\xbc", "漢😀".as_bytes(), b"\"\x01", b"ab\n", b"\xf0\x9f"];
+    let mut at = 1_usize;
+    let bytes: Vec<u8> = (0..4000)
+        .flat_map(|_| {
+            at = (at * 75 + 74) % 65537;
+            pieces[at % pieces.len()].to_vec()
+        })
+        .collect();
+    workspace.file("work/b.txt", &bytes);
+    let permit = decide(&workspace.policy(), Verb::Read, "/work/b.txt").unwrap();
+    for room in [100, 1000, 1001, 1002] {
+        let small = Budget::new(room, 10, std::time::Duration::from_mins(1));
+        let (mut end, mut resume) = (0, None);
+        loop {
+            let page = read_text(&permit, TextRange::Whole, resume, &small).unwrap();
+            assert!(page.bytes.0 == end && json_len(&page.text) <= room);
+            (end, resume) = (page.bytes.1, page.resume);
+            if resume.is_none() {
+                break;
+            }
+        }
+        assert_eq!(end, bytes.len() as u64);
     }
 }
 

@@ -88,7 +88,7 @@ pub fn read_text(
     resume: Option<Resume>,
     budget: &Budget,
 ) -> Result<TextPage, Fault> {
-    read(permit, range, resume, budget, content_hash)
+    read(permit, range, resume, budget, true)
 }
 
 /// Reads a whole file as [`read_text`] does, for answers that show no hash: the page's is empty.
@@ -100,7 +100,7 @@ pub fn read_text_unhashed(
     resume: Option<Resume>,
     budget: &Budget,
 ) -> Result<TextPage, Fault> {
-    read(permit, TextRange::Whole, resume, budget, |_| String::new())
+    read(permit, TextRange::Whole, resume, budget, false)
 }
 
 fn read(
@@ -108,14 +108,13 @@ fn read(
     range: TextRange,
     resume: Option<Resume>,
     budget: &Budget,
-    hash_of: fn(&[u8]) -> String,
+    hashed: bool,
 ) -> Result<TextPage, Fault> {
     let opened = gate::open(permit, Want::File)?;
     let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
-    let file = &opened.handle;
     let version = || version_of(&opened.stat);
     let span = match resume {
-        None => span_of(file, range, size, budget)?,
+        None => span_of(&opened.handle, range, size, budget)?,
         Some(resume) if resume.version == version() => Span {
             start: resume.offset,
             end: resume.end,
@@ -124,24 +123,19 @@ fn read(
         },
         Some(resume) => return Err(changed(resume.offset)),
     };
-    let want = span.end.saturating_sub(span.start).min(budget.result_bytes_max as u64);
-    let mut raw = Vec::new();
-    read_at(file, span.start, usize::try_from(want).unwrap_or(usize::MAX), &mut raw, budget)?;
+    let Loaded { mut raw, hash } = load(&opened.handle, &span, size, budget, hashed)?;
     refuse_binary(&raw)?;
 
     let cut = cut(&raw, &span, budget.result_bytes_max);
-    let hash = if span.start == 0 && cut.len as u64 == size {
-        hash_of(&raw[..cut.len])
-    } else if size <= HASH_WHOLE_BYTES_MAX {
-        let mut whole = Vec::new();
-        read_at(file, 0, usize::try_from(size).unwrap_or(0), &mut whole, budget)?;
-        hash_of(&whole)
-    } else {
-        version()
-    };
     raw.truncate(cut.len);
+    let hash = match hash {
+        _ if !hashed => String::new(),
+        Some(hash) => hash,
+        None if span.start == 0 && raw.len() as u64 == size => content_hash(&raw),
+        None => version(),
+    };
     let newlines = memchr::memchr_iter(b'\n', &raw).count() as u64;
-    let stop = span.start + cut.len as u64;
+    let stop = span.start + raw.len() as u64;
     let resume = cut.more.then(|| Resume {
         offset: stop,
         end: span.end,
@@ -149,11 +143,7 @@ fn read(
         lines_left: span.lines_left.map(|left| left - newlines.min(left)),
         version: version(),
     });
-    let unfinished = u64::from(raw.last().is_some_and(|byte| *byte != b'\n'));
-    let lines = span
-        .line
-        .filter(|_| !raw.is_empty())
-        .map(|first| (first, first + newlines + unfinished - 1));
+    let lines = span.lines_of(&raw, newlines);
     if span.lines_left.is_some() && !cut.more && raw.last() == Some(&b'\n') {
         // A range of lines ends without the newline after it, as the reference server's `head` does.
         raw.pop();
@@ -177,9 +167,54 @@ fn read(
     })
 }
 
+impl Span {
+    /// The numbers of the first and last line of a page that begins where the span does.
+    fn lines_of(&self, page: &[u8], newlines: u64) -> Option<(u64, u64)> {
+        let unfinished = u64::from(page.last().is_some_and(|byte| *byte != b'\n'));
+        let first = self.line.filter(|_| !page.is_empty())?;
+        Some((first, first + newlines + unfinished - 1))
+    }
+}
+
+/// The bytes that a page is cut from.
+struct Loaded {
+    raw: Vec<u8>,
+    /// The content's hash, where the whole file was read.
+    hash: Option<String>,
+}
+
+/// Reads as much of a span as one page can hold. A small file is read as a whole, once, so that
+/// its hash is that of the bytes the page is cut from.
+fn load(
+    file: impl AsFd,
+    span: &Span,
+    size: u64,
+    budget: &Budget,
+    hashed: bool,
+) -> Result<Loaded, Fault> {
+    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let want = count(span.end.saturating_sub(span.start)).min(budget.result_bytes_max);
+    let mut raw = Vec::new();
+    if !hashed || size > HASH_WHOLE_BYTES_MAX {
+        read_at(file, span.start, want, &mut raw, budget)?;
+        return Ok(Loaded { raw, hash: None });
+    }
+    read_at(file, 0, count(size), &mut raw, budget)?;
+    let hash = Some(content_hash(&raw));
+    raw.drain(..count(span.start).min(raw.len()));
+    raw.truncate(want);
+    Ok(Loaded { raw, hash })
+}
+
 fn span_of(file: impl AsFd, range: TextRange, size: u64, budget: &Budget) -> Result<Span, Fault> {
     let whole = Span { start: 0, end: size, line: Some(1), lines_left: None };
     match range {
+        TextRange::Head(0) | TextRange::Tail(0) | TextRange::Lines(0, _) => {
+            Err(Fault::invalid("lines are counted from 1; ask for 1 or more"))
+        }
+        TextRange::Lines(first, Some(last)) if last < first => {
+            Err(Fault::invalid("the range of lines ends before it begins; swap its ends"))
+        }
         TextRange::Whole => Ok(whole),
         TextRange::Head(lines) => Ok(Span { lines_left: Some(lines), ..whole }),
         TextRange::Tail(lines) => {
@@ -187,7 +222,7 @@ fn span_of(file: impl AsFd, range: TextRange, size: u64, budget: &Budget) -> Res
         }
         TextRange::Lines(first, last) => {
             let start = line_offset(file, size, first, budget)?;
-            let lines_left = last.map(|last| (last + 1).saturating_sub(first));
+            let lines_left = last.map(|last| (last - first).saturating_add(1));
             Ok(Span { start, line: Some(first), lines_left, ..whole })
         }
         TextRange::Bytes(start, end) => {
@@ -201,7 +236,7 @@ fn span_of(file: impl AsFd, range: TextRange, size: u64, budget: &Budget) -> Res
     }
 }
 
-/// The offset at which line `number` (from 1) begins.
+/// The offset at which line `number` (from 1, never 0) begins.
 fn line_offset(file: impl AsFd, size: u64, number: u64, budget: &Budget) -> Result<u64, Fault> {
     let (mut offset, mut missing) = (0, number - 1);
     let mut block = Vec::with_capacity(SCAN_BLOCK_BYTES);
@@ -231,7 +266,7 @@ fn line_offset(file: impl AsFd, size: u64, number: u64, budget: &Budget) -> Resu
     Ok(offset)
 }
 
-/// The offset at which the last `lines` lines begin; reads from the end only.
+/// The offset at which the last `lines` lines (never 0) begin; reads from the end only.
 fn tail_offset(file: impl AsFd, size: u64, lines: u64, budget: &Budget) -> Result<u64, Fault> {
     const BLOCK: u64 = 64 * 1024;
     let (mut end, mut missing) = (size, lines);
@@ -293,19 +328,30 @@ fn cut(raw: &[u8], span: &Span, bytes_max: usize) -> Cut {
 /// The longest prefix whose JSON form has at most `bytes_max` bytes.
 fn fitting(raw: &[u8], bytes_max: usize) -> usize {
     const WORST: usize = 6;
+    /// What a bad sequence is shown as, U+FFFD, has three bytes.
+    const REPLACEMENT: usize = 3;
     if raw.len().saturating_mul(WORST) <= bytes_max {
         return raw.len();
     }
-    let valid = std::str::from_utf8(raw).is_ok();
-    if valid && raw.len() + escapes_len(raw) <= bytes_max {
-        return raw.len();
-    }
-    let mut used = 0;
-    for (at, byte) in raw.iter().enumerate() {
-        // A bad byte becomes U+FFFD, which has three bytes.
-        used += if valid || byte.is_ascii() { json_byte_len(*byte) } else { 3 };
-        if used > bytes_max {
-            return at;
+    let (mut at, mut used) = (0, 0);
+    for chunk in raw.utf8_chunks() {
+        let text = chunk.valid();
+        let whole = used + json_len(text);
+        if whole > bytes_max {
+            let fits = |byte: &u8| {
+                used += json_byte_len(*byte);
+                used <= bytes_max
+            };
+            return at + text.bytes().take_while(fits).count();
+        }
+        used = whole;
+        at += text.len();
+        if !chunk.invalid().is_empty() {
+            used += REPLACEMENT;
+            if used > bytes_max {
+                return at;
+            }
+            at += chunk.invalid().len();
         }
     }
     raw.len()
@@ -343,17 +389,18 @@ fn json_byte_len(byte: u8) -> usize {
     }
 }
 
-/// The nearest position at or before `at` that does not split a character.
+/// `at`, or the beginning of the character that it splits. A character at the very beginning is
+/// split rather than left for a next page that would begin there again.
 fn char_end(raw: &[u8], at: usize) -> usize {
     const CHAR_BYTES_MAX: usize = 4;
-    let is_start = |at: &usize| raw.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
-    if at == raw.len() {
-        return match std::str::from_utf8(raw) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to().max(1).min(at),
-            _ => at,
-        };
+    let is_start = |at: &usize| raw[*at] & 0xc0 != 0x80;
+    let Some(start) = (at.saturating_sub(CHAR_BYTES_MAX)..at).rev().find(is_start) else {
+        return at;
+    };
+    match std::str::from_utf8(&raw[start..at]) {
+        Err(error) if error.error_len().is_none() && start > 0 => start,
+        _ => at,
     }
-    (at.saturating_sub(CHAR_BYTES_MAX)..=at).rev().find(is_start).filter(|at| *at > 0).unwrap_or(at)
 }
 
 fn refuse_binary(raw: &[u8]) -> Result<(), Fault> {

@@ -6,10 +6,14 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 
 use crate::budget::Budget;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 
 /// About five hundred names a system call; the C library uses as much.
 const BUFFER_BYTES: usize = 32 * 1024;
+/// The most bytes that the names of one directory have together: about ten million usual names.
+const NAMES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How many entries are looked at between two checks of the budget.
+const CHECK_EVERY: usize = 1024;
 
 /// What an entry is, without following a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +61,15 @@ impl Entries {
     /// Reads all entries that `keep` keeps, sorted by the bytes of their names.
     ///
     /// # Errors
-    /// A system error as `Internal`, or the budget's own.
+    /// A system error as `Internal`; `Limit` for a directory with more names than fit into
+    /// [`NAMES_BYTES_MAX`]; the budget's own.
     pub(crate) fn read(
         directory: impl AsFd,
         budget: &Budget,
         mut keep: impl FnMut(&[u8], EntryKind) -> bool,
     ) -> Result<Self, Fault> {
         let mut entries = Self::default();
+        let mut seen: usize = 0;
         let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
         let mut raw = RawDir::new(directory.as_fd(), &mut buffer);
         while let Some(entry) = raw.next() {
@@ -71,6 +77,11 @@ impl Entries {
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
+            }
+            // All count, so that a directory of hidden names only ends with its call, too.
+            seen += 1;
+            if seen.is_multiple_of(CHECK_EVERY) {
+                budget.check()?;
             }
             let kind = match entry.file_type() {
                 // Some file systems do not say; ask, without following.
@@ -84,10 +95,7 @@ impl Entries {
             };
             let kind = EntryKind::of(kind);
             if keep(name, kind) {
-                entries.push(name, kind);
-            }
-            if entries.index.len() % 1024 == 1023 {
-                budget.check()?;
+                entries.push(name, kind)?;
             }
         }
         let Self { names, index } = &mut entries;
@@ -95,14 +103,19 @@ impl Entries {
         Ok(entries)
     }
 
-    fn push(&mut self, name: &[u8], kind: EntryKind) {
-        // NAME_MAX is 255 bytes, and 4 GiB of names in one directory is past every other limit.
-        let (Ok(start), Ok(len)) = (u32::try_from(self.names.len()), u16::try_from(name.len()))
-        else {
-            return;
-        };
-        self.names.extend_from_slice(name);
-        self.index.push((start, len, kind));
+    fn push(&mut self, name: &[u8], kind: EntryKind) -> Result<(), Fault> {
+        let fits = self.names.len() + name.len() <= NAMES_BYTES_MAX;
+        match (u32::try_from(self.names.len()), u16::try_from(name.len())) {
+            (Ok(start), Ok(len)) if fits => {
+                self.names.extend_from_slice(name);
+                self.index.push((start, len, kind));
+                Ok(())
+            }
+            _ => Err(Fault::new(
+                FaultKind::Limit,
+                "the directory has more entries than can be listed; name a file or directory in it",
+            )),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -127,4 +140,35 @@ impl Entries {
 
 fn slice(names: &[u8], (start, len, _): (u32, u16, EntryKind)) -> &[u8] {
     &names[start as usize..start as usize + len as usize]
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::testing::budget;
+
+    #[test]
+    fn hidden_entries_count_for_the_budget() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in 0..CHECK_EVERY {
+            fs::write(dir.path().join(name.to_string()), "").unwrap();
+        }
+        let handle = fs::File::open(dir.path()).unwrap();
+        let budget = budget();
+        budget.cancel();
+        let fault = Entries::read(&handle, &budget, |_, _| false).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Cancelled);
+    }
+
+    #[test]
+    fn no_name_is_dropped_at_the_limit() {
+        let names = vec![0; NAMES_BYTES_MAX - 1];
+        let mut entries = Entries { names, index: Vec::new() };
+        entries.push(b"a", EntryKind::File).unwrap();
+        let fault = entries.push(b"b", EntryKind::File).unwrap_err();
+        assert_eq!((fault.kind(), entries.len()), (FaultKind::Limit, 1));
+    }
 }

@@ -1,3 +1,5 @@
+//! Tests of path arguments.
+
 use super::*;
 
 fn bytes(argument: &str) -> Vec<u8> {
@@ -43,10 +45,19 @@ fn what_is_not_a_local_path_is_refused() {
         "file:///a%",
         "work:///x",
         "https://example.com/x",
+        "FILE:///x",
+        "svn+ssh://host/x",
     ] {
         let fault = FilePath::parse(bad).unwrap_err();
         assert_eq!(fault.kind(), crate::FaultKind::Invalid, "{bad:?}");
     }
+}
+
+#[test]
+fn only_a_scheme_at_the_beginning_makes_a_uri() {
+    assert_eq!(bytes("notes/see http://x"), b"notes/see http:/x");
+    assert_eq!(bytes("1://x"), b"1:/x");
+    assert_eq!(bytes("a:b"), b"a:b");
 }
 
 #[test]

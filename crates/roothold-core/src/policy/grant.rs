@@ -20,10 +20,12 @@ impl Grant {
                 names
                     .iter()
                     .map(|name| {
-                        roots.position(name).ok_or_else(|| PolicyError::UnknownRoot {
-                            principal: spec.name.clone(),
-                            root: name.clone(),
-                        })
+                        let (principal, root) = (spec.name.clone(), name.clone());
+                        match roots.positions(name)[..] {
+                            [only] => Ok(only),
+                            [] => Err(PolicyError::UnknownRoot { principal, root }),
+                            _ => Err(PolicyError::AmbiguousRoot { principal, root }),
+                        }
                     })
                     .collect::<Result<_, _>>()?,
             ),

@@ -67,13 +67,7 @@ impl RootRules {
         is_directory: Option<bool>,
     ) -> Result<(), Fault> {
         let public = self.public_of(rel);
-        if let Some(pattern) = self.excluded(&public, rel) {
-            let rule = Rule { name: "exclude", detail: Some(pattern.to_owned()) };
-            return Err(Fault::denied(
-                rule,
-                "excluded from every tool; leave it, or ask the operator",
-            ));
-        }
+        self.refuse_covered(&public, rel)?;
         match verb {
             Verb::List | Verb::Use => Ok(()),
             // Before opening, a path may turn out to be a directory, which anyone may look at.
@@ -86,6 +80,17 @@ impl RootRules {
             }
             Verb::Write => self.decide_write(&public, rel),
         }
+    }
+
+    /// Refuses a path that an exclude pattern covers, whatever is meant to be done with it.
+    pub(crate) fn refuse_excluded(&self, rel: &[u8]) -> Result<(), Fault> {
+        self.refuse_covered(&self.public_of(rel), rel)
+    }
+
+    fn refuse_covered(&self, public: &[u8], rel: &[u8]) -> Result<(), Fault> {
+        let Some(pattern) = self.excluded(public, rel) else { return Ok(()) };
+        let rule = Rule { name: "exclude", detail: Some(pattern.to_owned()) };
+        Err(Fault::denied(rule, "excluded from every tool; leave it, or ask the operator"))
     }
 
     pub(crate) fn kept_listings(&self) -> &KeptListings {

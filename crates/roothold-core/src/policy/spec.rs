@@ -84,4 +84,14 @@ pub enum PolicyError {
         /// What was written.
         root: String,
     },
+    /// A principal's root is the name of several.
+    #[error(
+        "[[principals]] `{principal}`: several roots are called `{root}`; use the uri of the one that is meant"
+    )]
+    AmbiguousRoot {
+        /// The principal.
+        principal: String,
+        /// What was written.
+        root: String,
+    },
 }

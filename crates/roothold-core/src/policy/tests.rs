@@ -1,3 +1,5 @@
+//! Tests of decisions; none of them reads a file.
+
 use super::*;
 use crate::testing::{Workspace, decide, policy};
 use crate::{Access, RootSpec, Scopes};
@@ -67,6 +69,16 @@ fn dot_dot_is_decided_on_where_it_leads() {
         denying_rule(&policy, Verb::Read, "/workspace/../workspace/mcp-demo/b.md"),
         Some("roots")
     );
+}
+
+#[test]
+fn a_path_through_an_excluded_place_is_excluded() {
+    let workspace = Workspace::new();
+    let policy = demo(&workspace);
+    for path in [".env/../a.md", "x/../.env/y/../../a.md", "a/prod.key/b/../../c.md"] {
+        let path = format!("/workspace/mcp-demo/{path}");
+        assert_eq!(denying_rule(&policy, Verb::Read, &path), Some("exclude"), "{path}");
+    }
 }
 
 #[test]
@@ -168,6 +180,25 @@ fn a_bad_configuration_names_its_key() {
 }
 
 #[test]
+fn a_name_means_one_root() {
+    let workspace = Workspace::new();
+    let root = |path: &str, name: &str| RootSpec { name: name.to_owned(), ..workspace.root(path) };
+    let error = Roots::open(&[root("a/x", "docs"), root("b/x", "docs")]).unwrap_err().to_string();
+    assert_eq!(error, "[[roots]] name: two roots are called `docs`; give each its own name");
+    assert!(Roots::open(&[root("a/x", "file:///b/x"), root("b/x", "docs")]).is_err());
+    // Two directories that were given without a name can end alike.
+    let twins = Roots::open(&[root("a/x", "x"), root("b/x", "x")]).unwrap();
+    let grant = |name: &str| {
+        let roots = Some(strings(&[name]));
+        let alice = PrincipalSpec { name: "alice".to_owned(), roots, ..PrincipalSpec::default() };
+        Policy::new(twins.clone(), PolicySpec::default(), &[alice])
+    };
+    let error = grant("x").unwrap_err().to_string();
+    assert!(error.contains("several roots are called `x`; use the uri"), "{error}");
+    assert!(grant("file:///b/x").is_ok());
+}
+
+#[test]
 fn overlapping_or_missing_roots_are_refused() {
     let workspace = Workspace::new();
     workspace.file("work/sub/a", "").link("alias", "work/sub");
@@ -185,6 +216,12 @@ fn overlapping_or_missing_roots_are_refused() {
     let missing = RootSpec { path: workspace.disk("nowhere"), ..workspace.root("z") };
     let error = Roots::open(&[missing]).unwrap_err().to_string();
     assert!(error.contains("does not exist"), "{error}");
-    assert!(Roots::open(&[RootSpec { path: "/proc".into(), ..outer }]).is_err());
+    for kernels_own in ["/proc", "/sys", "/dev"] {
+        workspace.link(&format!("to{kernels_own}"), kernels_own);
+        for path in [kernels_own.into(), workspace.disk(&format!("to{kernels_own}"))] {
+            let error = Roots::open(&[RootSpec { path, ..outer.clone() }]).unwrap_err();
+            assert!(error.to_string().contains("of the kernel"), "{error}");
+        }
+    }
     assert!(Roots::open(&[]).is_err());
 }

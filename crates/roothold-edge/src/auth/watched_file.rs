@@ -90,6 +90,25 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// The file that a path leads to, through links: what replaces a configuration file must not
+/// replace the link to it. A path where there is nothing stays as it is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server's own files, named by its configuration, are not behind the gate"
+)]
+pub(super) fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if std::fs::symlink_metadata(path).is_ok() {
+                let text = "it is a link to nothing; name the file itself";
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            Ok(path.to_owned())
+        }
+        found => found,
+    }
+}
+
 /// Reads at most 4 MiB of UTF-8.
 pub(super) fn read_text(file: &mut File) -> io::Result<String> {
     let mut text = String::new();

@@ -72,7 +72,36 @@ fn only_ids_that_every_client_can_hold_pass() {
         assert!(parse(with_id(id).as_bytes()).is_ok(), "{id}");
     }
     let long = format!("\"{}\"", "x".repeat(super::ID_BYTES_MAX + 1));
-    for id in ["null", "1.5", "1.0", "1e400", "-0", "9007199254740992", "true", "{}", "[]", &long] {
+    for id in [
+        "null",
+        "1.5",
+        "1.0",
+        "1e400",
+        "-0",
+        "9007199254740992",
+        "-9223372036854775808",
+        "9223372036854775807",
+        "true",
+        "{}",
+        "[]",
+        &long,
+    ] {
         assert_eq!(refused(with_id(id)).0, ErrorCode::INVALID_REQUEST, "{id}");
     }
+}
+
+#[test]
+fn a_message_of_too_many_values_is_refused_before_they_are_made() {
+    let with = |values: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":7,"method":"x","params":{{"a":[{values}]}}}}"#)
+    };
+    let over = with(&vec![r#"{"":0}"#; 60_000].join(","));
+    assert_eq!(refused(&over), (ErrorCode::INVALID_REQUEST, Some(RequestId::Number(7))));
+    let response = format!(r#"{{"jsonrpc":"2.0","id":7,"result":[{}0]}}"#, "0,".repeat(100_001));
+    assert_eq!(refused(response).0, ErrorCode::INVALID_REQUEST);
+    assert!(parse(with(&vec![r#"{"":0}"#; 40_000].join(",")).as_bytes()).is_ok());
+    // what stands in strings makes no values
+    let text = format!(r#""\",{}","\\""#, "[,{".repeat(100_000));
+    assert!(parse(with(&text).as_bytes()).is_ok());
+    assert_eq!(refused(format!("[{}", "[,".repeat(100_000))).0, ErrorCode::PARSE_ERROR);
 }

@@ -192,6 +192,11 @@ impl Request {
         self
     }
 
+    pub(crate) fn target(mut self, target: &str) -> Self {
+        self.target = target.into();
+        self
+    }
+
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self

@@ -1,6 +1,7 @@
 //! The phases of a shutdown.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use roothold_edge::{Edge, EdgeConfig, Phase, Shutdown, StartError};
@@ -8,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::client::{Conn, Request};
-use crate::fixture::Server;
+use crate::fixture::{Server, Setup};
 
 #[tokio::test]
 async fn nothing_under_way_is_lost() {
@@ -49,6 +50,19 @@ async fn nothing_under_way_is_lost() {
     assert!(drained.is_clean(), "{drained:?}");
     assert_eq!(shutdown.phase(), Phase::Stopped);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn ready_is_what_the_handler_says_and_alive_is_not() {
+    let ready = Arc::new(AtomicBool::new(false));
+    let setup = Setup { ready: Some(Arc::clone(&ready)), ..Setup::default() };
+    let server = Server::with(setup).await;
+    let status = async |path| server.send(&Request::get(path)).await.status;
+    assert_eq!((status("/ready").await, status("/health").await), (503, 200));
+    assert_eq!(server.send(&Request::call("read_file", &json!({}))).await.status, 200);
+    ready.store(true, Ordering::SeqCst);
+    assert_eq!(status("/ready").await, 200);
+    assert!(server.stop().await.is_clean());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A small handler, and a front around it on a free port.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -150,6 +150,7 @@ pub(crate) struct Setup {
     pub(crate) config: EdgeConfig,
     pub(crate) keys: bool,
     pub(crate) rate: Option<RateLimit>,
+    pub(crate) ready: Option<Arc<AtomicBool>>,
 }
 
 impl Server {
@@ -191,6 +192,9 @@ impl Server {
             .observer(Arc::clone(&seen) as Arc<dyn Observer>);
         if let Some(rate) = setup.rate {
             builder = builder.rate_limit(rate);
+        }
+        if let Some(ready) = setup.ready {
+            builder = builder.ready_when(move || ready.load(Ordering::SeqCst));
         }
         let edge = builder.build().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

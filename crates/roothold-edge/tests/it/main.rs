@@ -5,6 +5,7 @@ mod battery;
 mod client;
 mod drain;
 mod fixture;
+mod refusals;
 mod revisions;
 mod sessions;
 mod transport;

@@ -50,6 +50,11 @@ async fn a_session_is_its_makers_alone() {
         assert_eq!((unknown.status, unknown.body), (404, stolen.body));
     }
 
+    // `initialize` makes a session and enters none, whatever its header says
+    let entered = server.send(&in_session(Request::initialize(VERSION), &ben, &id)).await;
+    assert_eq!(entered.status, 200);
+    assert_ne!(entered.header("mcp-session-id").unwrap(), id);
+
     let mut first = Conn::open(server.address).await;
     first.write(&in_session(stream(), &anna, &id).bytes()).await;
     assert_eq!(first.read_head().await.unwrap().status, 200);
@@ -63,9 +68,12 @@ async fn a_session_is_its_makers_alone() {
 #[tokio::test]
 async fn sessions_are_capped() {
     let server = with_sessions(2).await;
-    let anna = server.anna.clone();
+    let (anna, ben) = (server.anna.clone(), server.ben.clone());
     let first = open(&server, &anna).await;
-    open(&server, &anna).await;
+    // one of two is her share, and the other place is his
+    let second = server.send(&Request::initialize(VERSION).bearer(&anna)).await;
+    assert_eq!(second.status, 429);
+    open(&server, &ben).await;
     let third = server.send(&Request::initialize(VERSION).bearer(&anna)).await;
     assert_eq!(third.status, 503);
     let end = Request::get("/mcp").method("DELETE");

@@ -17,22 +17,40 @@ const PRINCIPALS_MAX: usize = 4096;
 /// The places among the running calls.
 pub(crate) struct Admission {
     all: Arc<Semaphore>,
-    per_principal: usize,
-    principals: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+    calls_max: usize,
+    threads_max: usize,
+    principals: Mutex<HashMap<Arc<str>, Own>>,
     wait: Duration,
+}
+
+/// The places of one principal.
+#[derive(Clone)]
+struct Own {
+    calls: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
 }
 
 /// A place among the running calls; free again when the last clone of its `Arc` is dropped.
 pub(crate) struct Ticket {
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
+    threads: Arc<Semaphore>,
+}
+
+impl Ticket {
+    /// Waits until the principal may use one thread more for blocking work. All calls of a
+    /// principal, and the parts of its batches, share at most half of the threads.
+    pub(super) async fn thread(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.threads).acquire_owned().await.map_err(Fault::internal)
+    }
 }
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limits.calls_max)),
-            per_principal: limits.calls_per_principal_max,
+            calls_max: limits.calls_per_principal_max,
+            threads_max: (limits.blocking_threads_max / 2).max(1),
             principals: Mutex::default(),
             wait: limits.admission_timeout(),
         }
@@ -47,17 +65,17 @@ impl Admission {
         principal: &Principal,
         cancel: &CancellationToken,
     ) -> Result<Ticket, Fault> {
-        let own = self.of(principal);
+        let Own { calls: own, threads } = self.of(principal);
         // The way that nearly every call takes needs no timer.
         if let Ok(own) = Arc::clone(&own).try_acquire_owned()
             && let Ok(all) = Arc::clone(&self.all).try_acquire_owned()
         {
-            return Ok(Ticket { _all: all, _own: own });
+            return Ok(Ticket { _all: all, _own: own, threads });
         }
         let both = async {
             let own = own.acquire_owned().await;
             let all = Arc::clone(&self.all).acquire_owned().await;
-            Ok::<_, tokio::sync::AcquireError>(Ticket { _own: own?, _all: all? })
+            Ok::<_, tokio::sync::AcquireError>(Ticket { _own: own?, _all: all?, threads })
         };
         tokio::select! {
             ticket = both => ticket.map_err(Fault::internal),
@@ -68,16 +86,19 @@ impl Admission {
         }
     }
 
-    fn of(&self, principal: &Principal) -> Arc<Semaphore> {
+    fn of(&self, principal: &Principal) -> Own {
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = principals.get(principal.name()) {
-            return Arc::clone(known);
+            return known.clone();
         }
         if principals.len() >= PRINCIPALS_MAX {
-            principals.retain(|_, semaphore| semaphore.available_permits() < self.per_principal);
+            principals.retain(|_, own| own.calls.available_permits() < self.calls_max);
         }
-        let new = Arc::new(Semaphore::new(self.per_principal));
-        principals.insert(principal.shared_name(), Arc::clone(&new));
+        let new = Own {
+            calls: Arc::new(Semaphore::new(self.calls_max)),
+            threads: Arc::new(Semaphore::new(self.threads_max)),
+        };
+        principals.insert(principal.shared_name(), new.clone());
         new
     }
 }

@@ -1,17 +1,17 @@
 //! The two audit records of a call, and the event at its end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use roothold_core::audit::{self, CallId, Decision, Intent};
-use roothold_core::{Action, Actions, Fault, FaultKind};
+use roothold_core::audit::{self, AuditError, AuditLog, CallId, Decision, Intent};
+use roothold_core::{Action, Actions, Fault, FaultKind, Verb};
 
 use super::{CallRequest, Decided, Engine};
 use crate::telemetry::CallFinished;
-use crate::tool::Answer;
 
 /// Keeps the promise of one outcome per intent, also when the call's future is dropped.
 pub(super) struct Record<'a> {
-    engine: &'a Engine,
+    engine: &'a Arc<Engine>,
     id: CallId,
     started: Instant,
     finished: CallFinished,
@@ -19,67 +19,58 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn new(engine: &'a Engine, started: Instant, finished: CallFinished) -> Self {
+    pub(super) fn new(engine: &'a Arc<Engine>, started: Instant, finished: CallFinished) -> Self {
         Self { engine, id: engine.audit.next_call(), started, finished, open: false }
     }
 
-    pub(super) fn intent(
+    /// Records a call that may run. If it writes, the record is on disk when this returns.
+    pub(super) async fn allow(
         &mut self,
         request: &CallRequest<'_>,
-        decided: Option<(&Actions, &[Decided])>,
-        decision: Result<(), (&str, Option<&str>)>,
+        actions: &Actions,
+        decided: &[Decided],
     ) -> Result<(), Fault> {
-        let (actions, decided) =
-            decided.map_or((&[][..], &[][..]), |(actions, decided)| (actions.as_slice(), decided));
-        // A permit knows where a relative path leads; a denied action is recorded as it was asked for.
-        let target = |(at, action): (usize, &Action)| match decided.get(at) {
-            Some(Ok(permit)) => permit.target_shown().unwrap_or_else(|| action.target_shown()),
-            _ => action.target_shown(),
-        };
-        let targets: Vec<String> = actions.iter().enumerate().map(target).collect();
-        let rule_of = |at: usize| decided.get(at)?.as_ref().err()?.rule().map(|rule| rule.name);
-        let actions: Vec<audit::Action<'_>> = actions
-            .iter()
-            .zip(&targets)
-            .enumerate()
-            .map(|(at, (action, target))| audit::Action {
-                verb: action.verb.name(),
-                target,
-                denied: rule_of(at),
-            })
-            .collect();
-        let rule = match decision {
-            Ok(()) => "policy".to_owned(),
-            Err((rule, Some(detail))) => format!("{rule} {detail}"),
-            Err((rule, None)) => rule.to_owned(),
-        };
-        let intent = Intent {
-            call: self.id,
-            principal: request.principal.name(),
-            tool: request.tool,
-            actions: &actions,
-            decision: if decision.is_ok() { Decision::Allow } else { Decision::Deny },
-            rule: &rule,
-            request_id: &request.request_id,
-        };
-        self.engine.audit.intent_read(&intent).map_err(unrecorded)?;
+        let line = Line::new(self.id, request, actions.as_slice(), decided, None);
+        if actions.as_slice().iter().any(|action| action.verb == Verb::Write) {
+            let engine = Arc::clone(self.engine);
+            // It waits for the disk, which an async thread must not.
+            tokio::task::spawn_blocking(move || line.write(&engine.audit, AuditLog::intent_write))
+                .await
+                .map_err(Fault::internal)?
+                .map_err(unrecorded)?;
+        } else {
+            line.write(&self.engine.audit, AuditLog::intent_read).map_err(unrecorded)?;
+        }
         self.open = true;
         Ok(())
     }
 
-    /// Records a call that never ran.
+    /// Records a call that never runs, and returns why.
     pub(super) fn refuse(
         &mut self,
         request: &CallRequest<'_>,
         actions: Option<&Actions>,
         fault: Fault,
-    ) -> Result<Answer, Fault> {
+    ) -> Fault {
         let rule = match fault.rule() {
-            Some(rule) => (rule.name, rule.detail.as_deref()),
-            None => ("arguments", None),
+            Some(rule) => rule.to_string(),
+            None => "arguments".to_owned(),
         };
-        self.intent(request, actions.map(|actions| (actions, &[][..])), Err(rule))?;
-        Err(fault)
+        self.deny(request, actions, rule).err().unwrap_or(fault)
+    }
+
+    /// Records a call that never runs, by the rule that refused it.
+    pub(super) fn deny(
+        &mut self,
+        request: &CallRequest<'_>,
+        actions: Option<&Actions>,
+        rule: String,
+    ) -> Result<(), Fault> {
+        let actions = actions.map_or(&[][..], Actions::as_slice);
+        let line = Line::new(self.id, request, actions, &[], Some(rule));
+        line.write(&self.engine.audit, AuditLog::intent_read).map_err(unrecorded)?;
+        self.open = true;
+        Ok(())
     }
 
     /// Records the end. Returns a fault if that was not possible.
@@ -95,16 +86,98 @@ impl<'a> Record<'a> {
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        if self.open {
-            self.finish(Err(&Fault::new(FaultKind::Cancelled, "the client hung up")));
+        if !self.open {
+            return;
         }
+        let fault = if std::thread::panicking() {
+            Fault::internal("the tool panicked")
+        } else {
+            Fault::new(FaultKind::Cancelled, "the client hung up")
+        };
+        self.finish(Err(&fault));
     }
 }
 
-fn unrecorded(error: audit::AuditError) -> Fault {
-    Fault::new(
-        FaultKind::Unavailable,
-        "the audit log cannot be written, so no call is served; tell the operator",
-    )
-    .with_source(error)
+/// What an intent says, owned, so that it can be written on another thread.
+struct Line {
+    call: CallId,
+    principal: Arc<str>,
+    tool: String,
+    actions: Vec<(Verb, String, Option<&'static str>)>,
+    /// `None`: the policy allowed it.
+    refused_by: Option<String>,
+    request_id: Arc<str>,
+}
+
+impl Line {
+    fn new(
+        call: CallId,
+        request: &CallRequest<'_>,
+        actions: &[Action],
+        decided: &[Decided],
+        refused_by: Option<String>,
+    ) -> Self {
+        let described = |(at, action): (usize, &Action)| {
+            // A permit knows where a relative path leads; a denied action is recorded as it was
+            // asked for.
+            let (target, denied) = match decided.get(at) {
+                Some(Ok(permit)) => (permit.target_shown(), None),
+                Some(Err(fault)) => (None, fault.rule().map(|rule| rule.name)),
+                None => (None, None),
+            };
+            (action.verb, target.unwrap_or_else(|| action.target_shown()), denied)
+        };
+        Self {
+            call,
+            principal: request.principal.shared_name(),
+            tool: request.tool.to_owned(),
+            actions: actions.iter().enumerate().map(described).collect(),
+            refused_by,
+            request_id: Arc::clone(&request.request_id),
+        }
+    }
+
+    fn write(
+        &self,
+        audit: &AuditLog,
+        how: fn(&AuditLog, &Intent<'_>) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
+        let actions: Vec<audit::Action<'_>> = self
+            .actions
+            .iter()
+            .map(|(verb, target, denied)| audit::Action {
+                verb: verb.name(),
+                target,
+                denied: *denied,
+            })
+            .collect();
+        let allowed = self.refused_by.is_none();
+        let intent = Intent {
+            call: self.call,
+            principal: &self.principal,
+            tool: &self.tool,
+            actions: &actions,
+            decision: if allowed { Decision::Allow } else { Decision::Deny },
+            rule: self.refused_by.as_deref().unwrap_or("policy"),
+            request_id: &self.request_id,
+        };
+        how(audit, &intent)
+    }
+}
+
+fn unrecorded(error: AuditError) -> Fault {
+    match error {
+        AuditError::TooLong => Fault::new(
+            FaultKind::Limit,
+            "the call names too much to be recorded in one line; ask for fewer items",
+        ),
+        AuditError::Full => {
+            Fault::new(FaultKind::Busy, "the audit queue is full just now; try again in a moment")
+        }
+        error => Fault::new(
+            FaultKind::Unavailable,
+            "the audit log cannot be written, so no call is served; tell the operator",
+        )
+        .with_source(error),
+    }
 }

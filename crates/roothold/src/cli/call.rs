@@ -40,7 +40,7 @@ pub(super) struct Call {
     /// Serve a configuration in this process instead of calling a server.
     #[arg(long, short, value_name = "FILE", group = "server")]
     config: Option<PathBuf>,
-    /// With --dir: let the call change files.
+    /// With --dir: let the call change files; no built-in tool does so yet.
     #[arg(long, requires = "dir")]
     write: bool,
     /// A file with the bearer token or API key; else the variable ROOTHOLD_TOKEN is used.

@@ -8,7 +8,7 @@ use roothold_core::Access;
 use super::{ConfigArgs, print, say};
 use crate::builder::open_policy;
 use crate::config::Config;
-use crate::serve::authenticator;
+use crate::{serve, telemetry};
 
 /// Says what is wrong with a configuration, or prints what is in force.
 #[derive(Debug, Args)]
@@ -45,7 +45,8 @@ impl Check {
 /// The effective policy in words.
 fn effective(config: &Config) -> anyhow::Result<String> {
     let policy = open_policy(config)?;
-    authenticator(config)?;
+    serve::check(config)?;
+    telemetry::check_filter(&config.telemetry.log)?;
     config.sealer()?;
     let mut text = String::from("The configuration is good.\n\nroots\n");
     for root in policy.roots().iter() {

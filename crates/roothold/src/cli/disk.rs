@@ -7,7 +7,7 @@
 )]
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -53,32 +53,68 @@ pub(super) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// Puts `text` in the place of a file in one step, and keeps what was there beside it.
 ///
-/// Returns where the old content is, if there was any. A link is followed, and the mode is kept.
+/// Returns where the old content is, if there was any: in a new file, never over an older one. A
+/// link is followed, one to nothing is refused, and the mode is kept.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<Option<PathBuf>> {
     let writing = || format!("{} cannot be written", path.display());
     make_directory(path.parent().unwrap_or(Path::new("")))?;
-    let there = fs::exists(path).with_context(writing)?;
-    let path = if there { &fs::canonicalize(path).with_context(writing)? } else { path };
+    let there = is_there(path);
+    let target = if there {
+        fs::canonicalize(path).with_context(|| {
+            format!("{} leads to nothing; remove the link, or name the file itself", path.display())
+        })?
+    } else {
+        path.to_owned()
+    };
     let (mut mode, mut backup) = (0o600, None);
     if there {
-        mode = fs::metadata(path).with_context(writing)?.permissions().mode() & 0o777;
-        let kept = beside(path, ".backup");
-        fs::copy(path, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
-        backup = Some(kept);
+        let found = fs::metadata(&target).with_context(writing)?;
+        anyhow::ensure!(found.is_file(), "{} is no file; name another one", path.display());
+        mode = found.permissions().mode() & 0o777;
+        backup = Some(keep(&target, mode)?);
     }
-    let new = beside(path, &format!(".new-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&new)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&new, path));
+    let new = beside(&target, &format!(".new-{}", std::process::id()));
+    let mut file = create(&new, mode).with_context(writing)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, &target));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
     written.with_context(writing)?;
     Ok(backup)
+}
+
+/// Most backups of one file.
+const BACKUPS_MAX: u32 = 1000;
+
+/// Copies a file beside itself under the first name that is free.
+fn keep(path: &Path, mode: u32) -> anyhow::Result<PathBuf> {
+    for at in 1..=BACKUPS_MAX {
+        let suffix = if at == 1 { ".backup".to_owned() } else { format!(".backup-{at}") };
+        let kept = beside(path, &suffix);
+        let writing = || format!("{} cannot be written", kept.display());
+        let mut backup = match create(&kept, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created.with_context(writing)?,
+        };
+        let copied = open(path)
+            .and_then(|mut old| io::copy(&mut old, &mut backup).with_context(writing))
+            .and_then(|_| backup.sync_all().with_context(writing));
+        if copied.is_err() {
+            let _ = fs::remove_file(&kept);
+        }
+        return copied.map(|()| kept);
+    }
+    anyhow::bail!("{} has {BACKUPS_MAX} backups; remove those not needed", path.display())
+}
+
+/// Makes a file of this mode where there is nothing yet, not even a link.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -136,4 +172,58 @@ pub(super) fn user_directory(variable_name: &str, below_home: &str) -> anyhow::R
 #[cfg(test)]
 pub(super) fn overwrite(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_no_backup_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mcp.json");
+        let at = |name: &str| read(&dir.path().join(name), 100).unwrap();
+        assert_eq!(replace(&path, "first").unwrap(), None);
+        // a backup of somebody else's, and a link in the place of the next one
+        fs::write(dir.path().join("mcp.json.backup"), "precious").unwrap();
+        fs::write(dir.path().join("elsewhere"), "precious too").unwrap();
+        symlink(dir.path().join("elsewhere"), dir.path().join("mcp.json.backup-2")).unwrap();
+        let kept = replace(&path, "second").unwrap().unwrap();
+        assert!(kept.ends_with("mcp.json.backup-3"));
+        assert!(replace(&path, "third").unwrap().unwrap().ends_with("mcp.json.backup-4"));
+        assert_eq!(at("mcp.json"), "third");
+        assert_eq!(
+            (at("mcp.json.backup-3"), at("mcp.json.backup-4")),
+            ("first".into(), "second".into())
+        );
+        assert_eq!(
+            (at("mcp.json.backup"), at("elsewhere")),
+            ("precious".into(), "precious too".into())
+        );
+    }
+
+    #[test]
+    fn a_link_is_written_through_and_one_to_nothing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("dotfiles.json"), dir.path().join("mcp.json"));
+        symlink(&target, &link).unwrap();
+        let refused = replace(&link, "new").unwrap_err().to_string();
+        assert!(refused.contains("leads to nothing"), "{refused}");
+        assert!(is_there(&link) && !is_there(&target));
+        fs::write(&target, "old").unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o640)).unwrap();
+        let kept = replace(&link, "new").unwrap().unwrap();
+        assert!(kept.ends_with("dotfiles.json.backup"));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            (read(&target, 9).unwrap(), read(&kept, 9).unwrap()),
+            ("new".into(), "old".into())
+        );
+        for path in [&target, &kept] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
+        }
+        assert!(replace(dir.path(), "new").is_err());
+    }
 }

@@ -11,7 +11,7 @@ use roothold_core::{
 };
 
 use super::{ConfigArgs, print};
-use crate::builder::open_policy;
+use crate::builder::{Builder, open_policy};
 use crate::config::Config;
 
 /// Says whether a principal may do something to a path, and which rule says so.
@@ -27,10 +27,10 @@ pub(super) struct Explain {
     /// The scopes of the credential, separated by spaces. Default: all.
     #[arg(long, value_name = "SCOPES")]
     scopes: Option<String>,
-    /// The tool that would be used. Default: the usual one for the verb.
+    /// The tool that would be used. Default: the usual one for the verb, if there is one.
     #[arg(long, value_name = "TOOL")]
     tool: Option<String>,
-    /// With DIR: let callers change files.
+    /// With DIR: let callers change files; no built-in tool does so yet.
     #[arg(long, requires = "directories")]
     write: bool,
     /// What would be done.
@@ -74,6 +74,7 @@ impl Word {
         }
     }
 
+    /// The tool that most would use for it; a server need not have it.
     fn usual_tool(self) -> &'static str {
         match self {
             Self::List => "list_directory",
@@ -90,7 +91,7 @@ const LISTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LISTED_ENTRIES_MAX: usize = 1_000_000;
 
 impl Explain {
-    pub(super) fn run(self) -> anyhow::Result<u8> {
+    pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let source = ConfigArgs { config: self.config.clone(), ..ConfigArgs::default() };
         let config = source.load(&self.directories, self.write, Vec::new())?;
         if config.roots.is_empty() {
@@ -98,17 +99,37 @@ impl Explain {
         }
         let policy = open_policy(&config)?;
         let principal = self.asking(&config)?;
-        let tool = self.tool.as_deref().unwrap_or_else(|| self.verb.usual_tool());
+        let tool = self.tool(&builder())?;
         let path = FilePath::parse(&self.path).map_err(|fault| anyhow!("{}", fault.public()))?;
-        let answer = explain(&policy, &principal, tool, self.verb.verb(), &path);
+        // Without a tool the question is about the path alone: whatever tool is granted may ask.
+        let asking = tool.unwrap_or_else(|| granted_tool(&config, &principal));
+        let answer = explain(&policy, &principal, asking, self.verb.verb(), &path);
         let place = root_of(&policy, &principal, &path);
-        let who = format!("{} may {} it with {tool}", principal.name(), self.verb.verb().name());
+        let with = tool.map_or_else(
+            || "; this server has no tool that does".to_owned(),
+            |tool| format!(" with {tool}"),
+        );
+        let who = format!("{} may {} it{with}", principal.name(), self.verb.verb().name());
         let (word, code) = if answer.allowed { ("allowed", 0) } else { ("denied", 1) };
         print(&format!(
             "{word}  {path}\nroot    {place}\nrule    {}\nasked   whether {who}\nnote    {}",
             answer.rule, answer.note
         ));
         Ok(code)
+    }
+
+    /// The tool that is asked about, if this server has one.
+    fn tool(&self, builder: &Builder) -> anyhow::Result<Option<&str>> {
+        let catalog = builder.catalog();
+        let Some(tool) = &self.tool else {
+            let usual = self.verb.usual_tool();
+            return Ok(catalog.get(usual).map(|_| usual));
+        };
+        if catalog.get(tool).is_none() {
+            let names: Vec<_> = catalog.iter().map(|entry| entry.tool.name()).collect();
+            bail!("there is no tool `{tool}`; there are {}", names.join(", "));
+        }
+        Ok(Some(tool))
     }
 
     fn asking(&self, config: &Config) -> anyhow::Result<Principal> {
@@ -124,6 +145,14 @@ impl Explain {
             None => Ok(Principal::new(Principal::local().name(), scopes)),
         }
     }
+}
+
+/// A tool that the configuration grants the principal, or none by name where all are granted.
+fn granted_tool<'a>(config: &'a Config, principal: &Principal) -> &'a str {
+    let entry = |name: &str| config.principals.iter().find(|entry| entry.name == name);
+    let entry = entry(principal.name()).or_else(|| entry("*"));
+    let tools = entry.and_then(|entry| entry.tools.as_deref()).unwrap_or_default();
+    tools.first().map_or("", String::as_str)
 }
 
 #[derive(Debug)]

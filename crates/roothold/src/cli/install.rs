@@ -20,7 +20,7 @@ pub(super) struct Install {
     /// Directories to serve over stdio. Default: the current one.
     #[arg(value_name = "DIR", conflicts_with = "http")]
     directories: Vec<PathBuf>,
-    /// Let the client change files in them.
+    /// Let the client change files in them; no built-in tool does so yet.
     #[arg(long, conflicts_with = "http")]
     allow_write: bool,
     /// The URL of a server that runs already, instead of directories.

@@ -24,8 +24,8 @@ const EXAMPLES: &str =
 
 Examples:
   roothold keys new ci --config roothold.toml --scopes 'files:read' --expires 90d > ci.key
-  roothold keys list --file keys.toml
-  roothold keys revoke 3f9c --file keys.toml";
+  roothold keys list --file keys.jsonl
+  roothold keys revoke 3f9c01d7ab42 --file keys.jsonl";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -17,7 +17,7 @@ pub(super) struct Stdio {
     /// Directories to serve, read-only; each is a root whose URI is its path.
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Let the client change files in them.
+    /// Let the client change files in them; no built-in tool does so yet.
     #[arg(long)]
     write: bool,
     #[command(flatten)]
@@ -47,6 +47,7 @@ impl Stdio {
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             let signals = tokio::spawn(on_signals(shutdown.clone())?);
+            tracing::debug!("serving MCP on stdin and stdout");
             let ended = server.stdio(shutdown).await?;
             signals.abort();
             anyhow::Ok(ended)

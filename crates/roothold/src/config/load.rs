@@ -4,6 +4,7 @@
     reason = "the configuration is read here, and the environment nowhere else"
 )]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -64,10 +65,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigError> {
         Some(path) => read_table(path)?,
         None => Table::new(),
     };
-    let mut variables: Vec<(String, String)> =
-        env::vars().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
-    variables.sort();
-    for (name, text) in variables {
+    for (name, text) in variables(env::vars_os())? {
         let key = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
         if key.contains('.') {
             set(&mut table, &key, parse_value(&text), &name)?;
@@ -85,7 +83,28 @@ pub fn load(source: &Source) -> Result<Config, ConfigError> {
     })?;
     let base = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
     anchor(&mut config, &base);
+    config.check()?;
     Ok(config)
+}
+
+/// Our variables, by name. Others may hold what they like, also bytes that are no text.
+fn variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut ours = Vec::new();
+    for (name, text) in all {
+        let Ok(name) = name.into_string() else { continue };
+        if !name.starts_with(ENV_PREFIX) {
+            continue;
+        }
+        let text = text.into_string().map_err(|_| ConfigError::Value {
+            key: name.clone(),
+            reason: "is not UTF-8; set the variable to text".to_owned(),
+        })?;
+        ours.push((name, text));
+    }
+    ours.sort();
+    Ok(ours)
 }
 
 fn read_table(path: &Path) -> Result<Table, ConfigError> {
@@ -176,7 +195,17 @@ impl Config {
     /// For a path that is not absolute and has no working directory to be relative to.
     pub fn root_specs(&self) -> Result<Vec<RootSpec>, ConfigError> {
         let several_users = self.authenticates() || !self.principals.is_empty();
-        self.roots.iter().map(|root| root_spec(root, several_users)).collect()
+        let mut specs = self
+            .roots
+            .iter()
+            .map(|root| root_spec(root, several_users))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Ok(audit) = self.audit_dir() {
+            for spec in &mut specs {
+                hide(spec, &audit);
+            }
+        }
+        Ok(specs)
     }
 
     /// The directory of the audit log.
@@ -268,6 +297,33 @@ fn root_spec(root: &RootSection, several_users: bool) -> Result<RootSpec, Config
     })
 }
 
+/// Excludes a directory of the server's own from a root that it lies in, such as the audit log
+/// below a home directory that is served.
+fn hide(spec: &mut RootSpec, own: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let real = |path: &Path| {
+        // What is not there yet will be made below what is.
+        path.ancestors().find_map(|above| {
+            let below = path.strip_prefix(above).ok()?;
+            Some(fs::canonicalize(above).ok()?.join(below))
+        })
+    };
+    let Some((root, own)) = real(&spec.path).zip(real(own)) else { return };
+    let Ok(below) = own.strip_prefix(&root) else { return };
+    let below = String::from_utf8_lossy(below.as_os_str().as_bytes()).into_owned();
+    let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\');
+    let pattern = below.chars().fold(String::from("/"), |mut pattern, c| {
+        if special(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+        pattern
+    });
+    if pattern.len() > 1 {
+        spec.patterns.exclude.push(pattern);
+    }
+}
+
 /// The URI of a directory whose public path is its own, without `.` and `..`.
 fn directory_uri(absolute: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
@@ -282,4 +338,24 @@ fn directory_uri(absolute: &Path) -> String {
     }
     let bytes = clean.as_os_str().as_bytes();
     roothold_core::uri(bytes.strip_prefix(b"/").unwrap_or(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_our_variables_must_be_text() {
+        let broken = || OsString::from_vec(b"\xff".to_vec());
+        let theirs = [(broken(), "x".into()), ("PATHS".into(), broken()), (broken(), broken())];
+        let ours = ("ROOTHOLD_SERVER__LISTEN".into(), "127.0.0.1:1".into());
+        let all = theirs.into_iter().chain([ours]);
+        let found = variables(all).unwrap();
+        assert_eq!(found, [("ROOTHOLD_SERVER__LISTEN".to_owned(), "127.0.0.1:1".to_owned())]);
+        let error = variables([("ROOTHOLD_AUDIT__DIR".into(), broken())].into_iter());
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "ROOTHOLD_AUDIT__DIR: is not UTF-8; set the variable to text");
+    }
 }

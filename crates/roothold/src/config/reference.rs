@@ -50,7 +50,10 @@ fn rows(page: &mut String, prefix: &str, section: &Value, defaults: &Value) {
         section["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (key, schema) in keys {
         let about = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
-        let default = match &defaults[key] {
+        // Entries of lists, and tables that are unset by default, have theirs in the schema only.
+        let default = Some(&defaults[key]).filter(|value| !value.is_null());
+        let default = default.unwrap_or(&schema["default"]);
+        let default = match default {
             _ if required.contains(&key.as_str()) => "required".to_owned(),
             Value::Null | Value::Object(_) => String::new(),
             Value::Array(list) if list.is_empty() => "`[]`".to_owned(),

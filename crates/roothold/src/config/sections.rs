@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roothold_core::PrincipalSpec;
+use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ impl Default for Server {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LegacySessions {
-    /// The most sessions at once.
+    /// The most sessions at once; one principal who authenticated has at most a quarter of them.
     pub sessions_max: usize,
     /// How long a session may be idle, in seconds.
     pub idle_timeout_seconds: u64,
@@ -248,7 +249,7 @@ pub struct Jwt {
 }
 
 fn default_algorithms() -> Vec<String> {
-    ["RS256", "PS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
+    JwtAlgorithm::DEFAULT.map(|algorithm| algorithm.name().to_owned()).to_vec()
 }
 
 fn default_leeway() -> u64 {
@@ -287,6 +288,10 @@ pub struct Limits {
     pub requests_per_second: Option<f64>,
     /// How many requests a principal may save up for a burst.
     pub requests_burst: u32,
+    /// Requests per second of one remote address that may carry no usable credential; more are answered 429 unread. 0 for no limit. Default: 10, or no limit where `server.public_url` is `https`: then a proxy ends TLS, every client has the proxy's address, and the proxy must count.
+    pub auth_failures_per_second: Option<f64>,
+    /// How many such requests an address may save up for a burst.
+    pub auth_failures_burst: u32,
     /// The largest request body, in bytes.
     pub body_bytes_max: usize,
     /// The most open connections.
@@ -316,6 +321,8 @@ impl Default for Limits {
             admission_timeout_seconds: 10,
             requests_per_second: None,
             requests_burst: 400,
+            auth_failures_per_second: None,
+            auth_failures_burst: 50,
             body_bytes_max: 4 * 1024 * 1024,
             connections_max: 10_000,
             header_timeout_seconds: 10,
@@ -342,7 +349,7 @@ impl Limits {
 pub struct Audit {
     /// The directory of the log, one file per start. Default: `roothold/audit` in the user's state directory.
     pub dir: Option<PathBuf>,
-    /// When the lines of reads are stored: `written` before the answer, or `queued` within 50 ms.
+    /// When the lines of reads are stored: `written` before the answer, or `queued` within 100 ms. Of requests without a usable credential at most 20 a second are recorded; the metric `roothold_auth_failures_unrecorded_total` counts the others.
     pub reads: AuditReads,
 }
 

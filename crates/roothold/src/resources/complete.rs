@@ -1,7 +1,7 @@
 //! How a path can go on: names in a directory, or the roots.
 
 use roothold_core::files::{EntryKind, list};
-use roothold_core::{Action, Actions, Fault, FaultKind, FilePath, Verb};
+use roothold_core::{Action, Actions, Fault, FaultKind, FilePath, Permit, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub(super) struct Completions {
 
 impl Tool for Complete {
     const NAME: &'static str = NAME;
+    // A directory that is denied has no completions, and is no error.
+    const INDEPENDENT: bool = true;
     type Input = Input;
     type Output = Structured<Completions>;
 
@@ -39,35 +41,51 @@ impl Tool for Complete {
         }
     }
 
-    fn actions(&self, _input: &Input) -> Result<Actions, Fault> {
-        Ok(Actions::one(Action::named("completion", Some("files:read"))))
+    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
+        let typed = Typed::of(&input.value);
+        Ok(Actions::one(match FilePath::parse(&format!("/{}", typed.directory)) {
+            Ok(path) => Action::file(Verb::List, path),
+            // What is no path has no completions.
+            Err(_) => Action::named("not a path", Some("files:read")),
+        }))
     }
 
-    async fn run(
-        &self,
-        call: Call,
-        _permits: Permits,
-        input: Input,
-    ) -> Result<Self::Output, Fault> {
+    async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let worker = call.clone();
-        let value = call.blocking(move |_| complete(&worker, &input.value)).await?;
+        let permit = permits.one();
+        let value = call.blocking(move |_| complete(&worker, permit, &input.value)).await?;
         Ok(Structured { value, text: String::new(), note: None })
     }
 }
 
-fn complete(call: &Call, typed: &str) -> Result<Completions, Fault> {
-    // The template is file:///{+path}: the path has no leading slash, but some clients send one.
-    let slash = if typed.starts_with('/') { "/" } else { "" };
-    let typed = &typed[slash.len()..];
+/// What was typed. The template is `file:///{+path}`: the path has no leading slash, but some
+/// clients send one.
+struct Typed<'a> {
+    slash: &'static str,
+    path: &'a str,
+    directory: &'a str,
+    start: &'a str,
+}
+
+impl<'a> Typed<'a> {
+    fn of(value: &'a str) -> Self {
+        let slash = if value.starts_with('/') { "/" } else { "" };
+        let path = &value[slash.len()..];
+        let (directory, start) = path.rsplit_once('/').unwrap_or(("", path));
+        Self { slash, path, directory, start }
+    }
+}
+
+fn complete(call: &Call, permit: Result<Permit, Fault>, value: &str) -> Result<Completions, Fault> {
+    let Typed { slash, path, directory, start } = Typed::of(value);
     let mut values: Vec<String> = call
         .policy()
         .roots_of(call.principal())
         .filter_map(|root| std::str::from_utf8(root.public()).ok())
-        .filter(|root| root.starts_with(typed) && root.len() > typed.len())
+        .filter(|root| root.starts_with(path) && root.len() > path.len())
         .map(|root| format!("{slash}{root}/"))
         .collect();
-    let (directory, start) = typed.rsplit_once('/').unwrap_or(("", typed));
-    match names(call, directory, start) {
+    match permit.and_then(|permit| names(call, &permit, start)) {
         Ok(names) => values.extend(names.into_iter().map(|name| {
             let parent = if directory.is_empty() { String::new() } else { format!("{directory}/") };
             format!("{slash}{parent}{name}")
@@ -88,11 +106,8 @@ fn complete(call: &Call, typed: &str) -> Result<Completions, Fault> {
     Ok(Completions { values, has_more })
 }
 
-fn names(call: &Call, directory: &str, start: &str) -> Result<Vec<String>, Fault> {
-    let path = FilePath::parse(&format!("/{directory}"))?;
-    let actions = Actions::one(Action::file(Verb::List, path));
-    let permits = call.policy().decide(call.principal(), NAME, &actions)?;
-    let listing = list(&permits[0], call.budget())?;
+fn names(call: &Call, permit: &Permit, start: &str) -> Result<Vec<String>, Fault> {
+    let listing = list(permit, call.budget())?;
     let fitting = listing
         .after(None)
         .filter(|entry| entry.name.as_bytes() == entry.raw && entry.name.starts_with(start));

@@ -1,7 +1,7 @@
 //! The files that can be read, of all roots, page by page.
 
 use roothold_core::files::{EntryKind, Visit, Walk, json_len};
-use roothold_core::{Action, Actions, Fault, FilePath, Verb, uri};
+use roothold_core::{Action, Actions, Fault, FaultKind, FilePath, Verb, uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,14 @@ fn collect(call: &Call, start: Option<Position>) -> Result<(Vec<Found>, Option<P
         let path = FilePath::from_bytes(&[b"/", root.public()].concat())?;
         let actions = Actions::one(Action::file(Verb::List, path));
         let permits = call.policy().decide(call.principal(), NAME, &actions)?;
-        let mut walk = Walk::start(&permits[0], after.take().as_deref(), call.budget())?;
+        let mut walk = match Walk::start(&permits[0], after.take().as_deref(), call.budget()) {
+            Ok(walk) => walk,
+            // One root that cannot be read has no resources; the others have.
+            Err(fault) if matches!(fault.kind(), FaultKind::Denied | FaultKind::NotFound) => {
+                continue;
+            }
+            Err(fault) => return Err(fault),
+        };
         let mut last = Vec::new();
         let done = walk.run(|entry| {
             if found.len() == PAGE_MAX {

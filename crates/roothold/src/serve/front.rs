@@ -1,14 +1,16 @@
 //! The front of a server, from its configuration.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rmcp::ServerHandler;
 use roothold_edge::auth::{
-    Authenticator, JwtAlgorithm, JwtConfig, JwtVerifier, KeyRing, ProtectedResource, RateLimit,
-    TokenType,
+    Authenticator, FailureLimit, JwtAlgorithm, JwtConfig, JwtVerifier, KeyRing, ProtectedResource,
+    RateLimit, TokenType,
 };
-use roothold_edge::{Edge, EdgeConfig, SessionLimits};
+use roothold_edge::{Edge, EdgeBuilder, EdgeConfig, SessionLimits, StartError as EdgeError};
 
 use super::observer::FrontObserver;
 use crate::builder::{Roothold, StartError};
@@ -16,31 +18,96 @@ use crate::config::{Config, Jwt};
 use crate::handler::Handler;
 
 /// The scopes of the built-in tools, for the OAuth metadata.
-const SCOPES: [&str; 6] = [
-    "files:read",
-    "files:write",
-    "datasets:read",
-    "databases:read",
-    "databases:write",
-    "jobs:manage",
-];
+const SCOPES: [&str; 1] = ["files:read"];
 
 /// Requests per second of one principal, unless configured: far above an agent's pace, far below a flood.
 const RATE_AUTHENTICATED: f64 = 200.0;
 
+/// Failed authentications per second of one address, unless configured: a client whose key has
+/// expired stays below it, a guesser or a flood does not.
+const RATE_FAILURES: f64 = 10.0;
+
 pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
     let config = &server.config;
     let observer = Arc::new(FrontObserver::new(Arc::clone(&server.engine)));
-    let mut builder = Edge::builder(server.handler())
-        .config(edge_config(config))
-        .auth(authenticator(config)?)
-        .observer(observer);
+    let engine = Arc::clone(&server.engine);
+    // A call that cannot be recorded is refused, so a replica with a broken log is of no use.
+    let builder = guarded(server.handler(), config)?
+        .observer(observer)
+        .ready_when(move || engine.audit.is_healthy());
+    built(builder, config)
+}
+
+/// Whether a front can be made of the configuration, and may listen where it says.
+///
+/// # Errors
+/// A [`StartError`] that names the key and the mend.
+pub(crate) fn check(config: &Config) -> Result<(), StartError> {
+    refuse_strangers(config, config.server.listen)?;
+    built(guarded(Nothing, config)?, config).map(drop)
+}
+
+/// A handler for a front that is only looked at.
+struct Nothing;
+
+impl ServerHandler for Nothing {}
+
+/// Refuses to serve everyone on an address that others reach, unless the operator has said so.
+pub(super) fn refuse_strangers(config: &Config, address: SocketAddr) -> Result<(), StartError> {
+    let open = !config.authenticates() && config.auth.unauthenticated.is_none();
+    if address.ip().is_loopback() || !open {
+        return Ok(());
+    }
+    Err(StartError::Front(format!(
+        "server.listen: refusing to serve without authentication on {address}; set auth.keys_file or \
+         [auth.jwt], listen on a loopback address, or set auth.unauthenticated = \"on-the-network\""
+    )))
+}
+
+/// A front with the configured limits and authentication around a handler.
+fn guarded<H: ServerHandler>(handler: H, config: &Config) -> Result<EdgeBuilder<H>, StartError> {
+    let mut builder =
+        Edge::builder(handler).config(edge_config(config)).auth(authenticator(config)?);
     let default_rate = if config.authenticates() { RATE_AUTHENTICATED } else { 0.0 };
     let rate = config.limits.requests_per_second.unwrap_or(default_rate);
     if rate > 0.0 {
         builder = builder.rate_limit(RateLimit::per_second(rate, config.limits.requests_burst));
     }
-    builder.build().map_err(|error| StartError::Front(error.to_string()))
+    let rate = failures_per_second(config);
+    if rate > 0.0 {
+        let burst = config.limits.auth_failures_burst;
+        builder = builder.failure_limit(FailureLimit::per_second(rate, burst));
+    }
+    Ok(builder)
+}
+
+/// How often one address may fail to authenticate. The front speaks no TLS: where clients use
+/// `https`, a proxy stands before it, and a limit on the proxy's address would lock everyone out.
+fn failures_per_second(config: &Config) -> f64 {
+    let url = config.server.public_url.as_deref().unwrap_or_default();
+    let proxied = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+    let default = if config.authenticates() && !proxied { RATE_FAILURES } else { 0.0 };
+    config.limits.auth_failures_per_second.unwrap_or(default)
+}
+
+fn built<H: ServerHandler>(
+    builder: EdgeBuilder<H>,
+    config: &Config,
+) -> Result<Edge<H>, StartError> {
+    builder.build().map_err(|error| {
+        let server = &config.server;
+        let key = match &error {
+            EdgeError::BadName { entry } if server.allowed_hosts.contains(entry) => {
+                "server.allowed_hosts: "
+            }
+            EdgeError::BadName { entry } if server.allowed_origins.contains(entry) => {
+                "server.allowed_origins: "
+            }
+            EdgeError::BadName { .. } => "server.public_url: ",
+            _ => "",
+        };
+        StartError::Front(format!("{key}{error}"))
+    })
 }
 
 fn edge_config(config: &Config) -> EdgeConfig {
@@ -66,7 +133,7 @@ fn edge_config(config: &Config) -> EdgeConfig {
     }
 }
 
-pub(crate) fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     if !config.authenticates() {
         return Ok(Authenticator::none());
     }

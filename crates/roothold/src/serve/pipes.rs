@@ -5,14 +5,46 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use rustix::fs::{FileType, fstat};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Input that ends where a future does, even if more would come.
+pub(super) struct Until {
+    input: Input,
+    /// `None` once it has ended.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Until {
+    pub(super) fn new(input: Input, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { input, end: Some(Box::pin(end)) }
+    }
+}
+
+impl AsyncRead for Until {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(end) = &mut self.end {
+            if end.as_mut().poll(context).is_pending() {
+                return Pin::new(&mut self.input).poll_read(context, buffer);
+            }
+            self.end = None;
+        }
+        // Nothing was read: that is what the end of a file looks like.
+        Poll::Ready(Ok(()))
+    }
+}
 
 /// Standard input and output; wants to be called inside of a runtime.
 pub(super) fn standard() -> (Input, Output) {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,14 +23,33 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// Whether a log filter can be used.
+///
+/// # Errors
+/// When it cannot be parsed.
+pub(crate) fn check_filter(level: &str) -> anyhow::Result<()> {
+    filter(level).map(drop)
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    // rmcp writes three lines per request at info.
+    EnvFilter::try_new(format!("rmcp=warn,{level}")).with_context(|| {
+        format!("telemetry.log: `{level}` is no log filter; write `info` or `roothold=debug,info`")
+    })
+}
+
 /// Starts logging. `level` is a filter such as `info` or `roothold=debug,info`.
 ///
 /// # Errors
 /// When the filter cannot be parsed, or logging has been started before.
 pub(crate) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
-    // rmcp writes three lines per request at info.
-    let filter = EnvFilter::try_new(format!("rmcp=warn,{level}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = filter(level)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Else a line that cannot be written is told on stderr itself, which panics when whoever
+        // read it has gone: a lost line must not cost a call.
+        .log_internal_errors(false);
     let json = match format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,

@@ -68,6 +68,7 @@ pub(crate) struct EdgeMetrics {
     pub(crate) connections: Gauge,
     pub(crate) rate_limited: Counter,
     auth_failures: Family<ClassLabel, Counter>,
+    pub(crate) auth_failures_unrecorded: Counter,
 }
 
 /// A call that is running, as the gauge counts it.
@@ -133,6 +134,11 @@ impl Metrics {
         );
         let refused = "Requests without a usable credential";
         registry.register("roothold_auth_failures", refused, edge.auth_failures.clone());
+        registry.register(
+            "roothold_auth_failures_unrecorded",
+            "Refused credentials without a line in the audit log",
+            edge.auth_failures_unrecorded.clone(),
+        );
         registry.register_with_unit(
             "process_resident_memory",
             "Resident memory",

@@ -1,5 +1,7 @@
 //! What all paged answers have in common.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use roothold_core::files::{Problem, json_len};
 use roothold_core::{Fault, FaultKind};
 use schemars::JsonSchema;
@@ -69,7 +71,7 @@ impl Room {
 
     /// The most that a cursor takes: Base64 of the place, JSON if it is text, and what is around it.
     fn cursor_bytes(&self, place: &[u8]) -> usize {
-        let place = str::from_utf8(place).map_or(place.len() * 4, json_len);
+        let place = str::from_utf8(place).map_or(place.len().div_ceil(3) * 4 + 16, json_len);
         (place + self.principal_bytes + CURSOR_FRAME_BYTES).div_ceil(3) * 4
     }
 }
@@ -79,12 +81,15 @@ impl Room {
 #[serde(untagged)]
 pub(crate) enum Place {
     Text(String),
-    Bytes(Vec<u8>),
+    Bytes { base64: String },
 }
 
 impl From<Vec<u8>> for Place {
     fn from(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+        String::from_utf8(bytes).map_or_else(
+            |error| Self::Bytes { base64: STANDARD_NO_PAD.encode(error.as_bytes()) },
+            Self::Text,
+        )
     }
 }
 
@@ -92,7 +97,8 @@ impl From<Place> for Vec<u8> {
     fn from(place: Place) -> Self {
         match place {
             Place::Text(text) => text.into_bytes(),
-            Place::Bytes(bytes) => bytes,
+            // The cursor was sealed here, so it holds what was put into it.
+            Place::Bytes { base64 } => STANDARD_NO_PAD.decode(base64).unwrap_or_default(),
         }
     }
 }

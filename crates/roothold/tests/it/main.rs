@@ -7,8 +7,10 @@
 )]
 
 mod attacks;
+mod batch;
 mod catalog;
 mod cli;
+mod failing;
 mod http;
 mod paging;
 mod product;

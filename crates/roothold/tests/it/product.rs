@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use roothold_core::audit;
 use serde_json::{Value, json};
 
-use crate::support::{Dirs, Request, Server, Spec, texts};
+use crate::support::{Dirs, Request, Server, Spec, Stdio, texts};
 
 /// `nobody`, so that file modes mean something although tests may run as root.
 const UNPRIVILEGED: u32 = 65534;
@@ -163,4 +163,21 @@ fn without_room_for_the_audit_log_nothing_is_answered() {
     println!("{answered} calls found room in the last block");
     // With room again: what stands in the log is still a chain.
     let _ = audit::verify(server.audit().raw.as_slice());
+}
+
+#[test]
+fn the_audit_log_below_a_root_is_out_of_reach() {
+    let dirs = Dirs::with_fixture();
+    let audit = dirs.work().join("state [1]/audit");
+    let mut stdio = Stdio::start_with_audit(dirs.base(), &dirs.config(""), &audit);
+    let path = dirs.fill_in("$ROOT/state [1]");
+    let call = |stdio: &mut Stdio, tool: &str, path: &str| {
+        let arguments = json!({"name": tool, "arguments": {"path": path}});
+        stdio.request("tools/call", &arguments).0["result"].to_string()
+    };
+    let listed = call(&mut stdio, "list_directory", &path);
+    assert!(!listed.contains("audit"), "{listed}");
+    let denied = call(&mut stdio, "list_directory", &format!("{path}/audit"));
+    assert!(denied.contains("denied: rule exclude"), "{denied}");
+    assert!(audit.is_dir());
 }

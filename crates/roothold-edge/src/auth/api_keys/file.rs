@@ -21,7 +21,7 @@ use super::{
     entry::KeyEntry,
     key::{ApiKey, KeyHash},
 };
-use crate::auth::watched_file::{mode, open, read_text};
+use crate::auth::watched_file::{mode, open, read_text, resolved};
 
 /// What a new file begins with.
 const HEADER: &str = "\
@@ -67,13 +67,14 @@ pub struct KeysFile {
 }
 
 impl KeysFile {
-    /// Opens the keys file, which need not exist yet.
+    /// Opens the keys file, which need not exist yet. A link is followed once, here: changes go
+    /// to the file it leads to.
     ///
     /// # Errors
     ///
-    /// The file exists and is malformed, or cannot be read.
+    /// The file exists and is malformed, or cannot be read, or the path is a link to nothing.
     pub fn open(path: &Path) -> Result<Self, KeysFileError> {
-        let file = Self { path: path.to_owned() };
+        let file = Self { path: resolved(path)? };
         file.list()?;
         Ok(file)
     }

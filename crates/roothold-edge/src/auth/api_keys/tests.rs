@@ -196,3 +196,23 @@ fn secrets_use_the_whole_alphabet() {
     }
     assert_eq!(seen.len(), 62);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_key_is_revoked_through_a_link_too() {
+    use std::os::unix::fs::symlink;
+    let (directory, path) = place();
+    let (entry, key) = KeysFile::open(&path).unwrap().new_key("alice", &[], None).unwrap();
+    let ring = KeyRing::load(&path).unwrap();
+    let link = directory.path().join("link");
+    symlink(&path, &link).unwrap();
+    KeysFile::open(&link).unwrap().revoke(entry.id()).unwrap();
+    assert!(ring.refresh().unwrap());
+    let verified = ring.verify(key.reveal(), SystemTime::now());
+    assert_eq!(verified.unwrap_err(), FailureClass::Revoked);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    let dangling = directory.path().join("dangling");
+    symlink(directory.path().join("nothing"), &dangling).unwrap();
+    assert!(KeysFile::open(&dangling).unwrap_err().to_string().contains("link to nothing"));
+}

@@ -26,18 +26,12 @@ pub struct JwtConfig {
 }
 
 impl JwtConfig {
-    /// The defaults: RS256, PS256, ES256, ES384 and EdDSA, 30 s leeway, `at+jwt` only, `sub`.
+    /// The defaults: [`JwtAlgorithm::DEFAULT`], 30 s leeway, `at+jwt` only, `sub`.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
             audiences: vec![audience.into()],
-            algorithms: vec![
-                JwtAlgorithm::Rs256,
-                JwtAlgorithm::Ps256,
-                JwtAlgorithm::Es256,
-                JwtAlgorithm::Es384,
-                JwtAlgorithm::EdDsa,
-            ],
+            algorithms: JwtAlgorithm::DEFAULT.to_vec(),
             leeway: Duration::from_secs(30),
             token_type: TokenType::AtJwt,
             principal_claim: "sub".to_owned(),
@@ -143,6 +137,11 @@ impl JwtAlgorithm {
         Self::Es384,
         Self::EdDsa,
     ];
+
+    /// The algorithms that are allowed where none are named: one of each key type and size in
+    /// common use.
+    pub const DEFAULT: [Self; 5] =
+        [Self::Rs256, Self::Ps256, Self::Es256, Self::Es384, Self::EdDsa];
 
     /// Its name in the `alg` header (RFC 7518, RFC 8037).
     pub const fn name(self) -> &'static str {

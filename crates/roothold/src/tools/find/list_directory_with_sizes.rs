@@ -1,6 +1,6 @@
 //! `list_directory_with_sizes`: the same with sizes, sorted as asked, and a sum.
 
-use roothold_core::files::{EntryKind, SizedEntry, SizedListing, json_len, list_with_sizes};
+use roothold_core::files::{EntryKind, SizedEntry, json_len, list_with_sizes};
 use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,19 +96,23 @@ impl Tool for ListDirectoryWithSizes {
         call.blocking(move |budget| {
             let found = list_with_sizes(&permit, budget)?;
             let by_size = input.sort_by == SortBy::Size;
-            let totals = match &after {
-                Some(position) => position.totals,
-                None => sums(&found, budget)?,
-            };
+            let known = after.as_ref().map(|position| position.totals);
             let after = after.map(|position| (position.size, Vec::from(position.name)));
             let name = after.as_ref().map(|(_, name)| name.clone());
-            let mut rest: Box<dyn Iterator<Item = SizedEntry>> = if by_size {
-                Box::new(largest_first(&found, after, budget)?)
-            } else {
-                Box::new(found.after(name.as_deref()))
+            // A later page by name looks at its own files only; any other page at all, once.
+            let all = match (by_size, known) {
+                (false, Some(_)) => None,
+                _ => Some(collect(found.after(None), budget)?),
+            };
+            let totals = known.unwrap_or_else(|| all.as_deref().map(sums).unwrap_or_default());
+            let rest: Box<dyn Iterator<Item = SizedEntry>> = match all {
+                Some(all) if by_size => Box::new(largest_first(all, after)),
+                Some(all) => Box::new(all.into_iter()),
+                None => Box::new(found.after(name.as_deref())),
             };
             let (mut room, mut shown, mut more) = (Room::of(&sealing), Vec::new(), false);
-            for sized in rest.by_ref() {
+            for sized in rest {
+                budget.check()?;
                 let width = json_len(&sized.entry.name).max(NAME_WIDTH);
                 if !room.take(width + 64, &sized.entry.raw)? {
                     more = true;
@@ -131,36 +135,47 @@ impl Tool for ListDirectoryWithSizes {
 /// The width that the reference server pads names to.
 const NAME_WIDTH: usize = 30;
 
-fn sums(found: &SizedListing, budget: &Budget) -> Result<Totals, Fault> {
+/// All entries; each is looked at on disk as it comes, so the budget is asked meanwhile.
+fn collect(
+    entries: impl Iterator<Item = SizedEntry>,
+    budget: &Budget,
+) -> Result<Vec<SizedEntry>, Fault> {
+    const CHECK_EVERY: usize = 256;
+    let mut all = Vec::new();
+    for entry in entries {
+        all.push(entry);
+        if all.len().is_multiple_of(CHECK_EVERY) {
+            budget.check()?;
+        }
+    }
+    Ok(all)
+}
+
+fn sums(all: &[SizedEntry]) -> Totals {
     let mut totals = Totals::default();
-    for sized in found.after(None) {
+    for sized in all {
         if sized.entry.kind == EntryKind::Directory {
             totals.directories += 1;
         } else {
             totals.files += 1;
         }
-        totals.bytes += size_of(&sized);
-        if totals.files % 256 == 255 {
-            budget.check()?;
-        }
+        // A sparse file can be as large as its file system allows.
+        totals.bytes = totals.bytes.saturating_add(size_of(sized));
     }
-    Ok(totals)
+    totals
 }
 
 /// All entries by falling size, then by name, from the one after `after`.
 fn largest_first(
-    found: &SizedListing,
+    mut all: Vec<SizedEntry>,
     after: Option<(u64, Vec<u8>)>,
-    budget: &Budget,
-) -> Result<impl Iterator<Item = SizedEntry> + use<>, Fault> {
-    let mut all: Vec<SizedEntry> = found.after(None).collect();
-    budget.check()?;
+) -> impl Iterator<Item = SizedEntry> {
     all.sort_by(|a, b| size_of(b).cmp(&size_of(a)).then_with(|| a.entry.raw.cmp(&b.entry.raw)));
     let is_after = |entry: &SizedEntry, (size, name): &(u64, Vec<u8>)| {
         size_of(entry) < *size || (size_of(entry) == *size && entry.entry.raw > *name)
     };
     let first = after.map_or(0, |after| all.partition_point(|entry| !is_after(entry, &after)));
-    Ok(all.into_iter().skip(first))
+    all.into_iter().skip(first)
 }
 
 fn size_of(entry: &SizedEntry) -> u64 {
@@ -212,7 +227,44 @@ fn format_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::format_size;
+    use std::time::Duration;
+
+    use roothold_core::FaultKind;
+    use roothold_core::files::Listed;
+
+    use super::*;
+
+    fn file(name: &str, size: u64) -> SizedEntry {
+        let entry =
+            Listed { name: name.to_owned(), raw: name.as_bytes().to_vec(), kind: EntryKind::File };
+        SizedEntry { entry, size: Some(size) }
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_number() {
+        let totals = sums(&[file("a", u64::MAX), file("b", 2)]);
+        assert_eq!((totals.files, totals.bytes), (2, u64::MAX));
+    }
+
+    #[test]
+    fn looking_at_every_file_ends_with_the_call() {
+        let budget = Budget::new(1, 1, Duration::from_mins(1));
+        budget.cancel();
+        let endless = std::iter::repeat_with(|| file("a", 1));
+        assert_eq!(collect(endless, &budget).unwrap_err().kind(), FaultKind::Cancelled);
+    }
+
+    #[test]
+    fn the_largest_come_first_and_equal_ones_by_name() {
+        let all = || vec![file("a", 1), file("b", 3), file("c", 3), file("d", 2)];
+        let names = |after: Option<(u64, &str)>| -> Vec<String> {
+            let after = after.map(|(size, name)| (size, name.as_bytes().to_vec()));
+            largest_first(all(), after).map(|sized| sized.entry.name).collect()
+        };
+        assert_eq!(names(None), ["b", "c", "d", "a"]);
+        assert_eq!(names(Some((3, "b"))), ["c", "d", "a"]);
+        assert_eq!(names(Some((1, "a"))), [""; 0]);
+    }
 
     #[test]
     fn sizes_read_as_the_reference_server_writes_them() {

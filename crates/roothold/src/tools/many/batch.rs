@@ -21,7 +21,7 @@ pub(in crate::tools) struct Input {
     /// The calls; they run at once and in no order.
     #[schemars(length(min = 1))]
     calls: Vec<Item>,
-    /// Largest answer of all calls together in bytes (default 65536).
+    /// Largest answer of all calls together in bytes; default 65536 unless the operator set another.
     max_bytes: Option<u64>,
 }
 
@@ -53,6 +53,8 @@ struct Outcome {
     content: Option<Value>,
 }
 
+/// What a call takes in the answer at least: the word that its own answer was too large.
+const OUTCOME_BYTES_MIN: usize = 250;
 /// How many calls of one batch run at once.
 const CONCURRENT_MAX: usize = 8;
 
@@ -99,30 +101,52 @@ impl Tool for Batch {
         let limits = call.limits();
         let total = input.max_bytes.unwrap_or(limits.result_bytes_default);
         let total = usize::try_from(total.min(limits.result_bytes_ceiling)).unwrap_or(usize::MAX);
+        let least = input.calls.len() * OUTCOME_BYTES_MIN;
+        if total < least {
+            return Err(Fault::invalid(format!(
+                "max_bytes must be at least {least} for {} calls; raise it, or make fewer calls",
+                input.calls.len()
+            )));
+        }
         let share = total / input.calls.len();
         let call = &call;
         let running = stream::iter(input.calls).map(|item| async move {
             let result = call.nested(&item.tool, item.arguments, share).await;
             outcome(item.tool, result)
         });
-        let outcomes: Vec<Outcome> = running.buffered(CONCURRENT_MAX).collect().await;
-        let value = Results { results: fitted(outcomes, total)? };
+        // Each answer is fitted as it comes: a hundred large ones must not stand in memory together.
+        let mut running = std::pin::pin!(running.buffered(CONCURRENT_MAX));
+        let (mut left, mut results) = (Left::of(total), Vec::new());
+        while let Some(outcome) = running.next().await {
+            results.push(left.fit(outcome)?);
+        }
+        let value = Results { results };
         let text = serde_json::to_string(&value).map_err(Fault::internal)?;
         Ok(Structured { value, text, note: None })
     }
 }
 
-/// Keeps the answers that fit together; one that does not is said to be too large in its place.
-fn fitted(outcomes: Vec<Outcome>, bytes_max: usize) -> Result<Vec<Outcome>, Fault> {
-    let mut left = bytes_max.saturating_sub(json_len(r#"{"results":[]}"#));
-    let mut results = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        let outcome =
-            if written_len(&outcome)? <= left { outcome } else { too_large(&outcome.tool) };
-        left = left.saturating_sub(written_len(&outcome)?);
-        results.push(outcome);
+/// The room that the answers of a batch have left.
+struct Left(usize);
+
+impl Left {
+    fn of(bytes_max: usize) -> Self {
+        Self(bytes_max.saturating_sub(json_len(r#"{"results":[]}"#)))
     }
-    Ok(results)
+
+    /// The answer if it fits, else a word in its place that it is too large.
+    fn fit(&mut self, outcome: Outcome) -> Result<Outcome, Fault> {
+        let mut bytes = written_len(&outcome)?;
+        let outcome = if bytes <= self.0 {
+            outcome
+        } else {
+            let shorter = too_large(&outcome.tool);
+            bytes = written_len(&shorter)?;
+            shorter
+        };
+        self.0 = self.0.saturating_sub(bytes);
+        Ok(outcome)
+    }
 }
 
 /// The bytes of an outcome inside the text form, as that is written.

@@ -42,6 +42,9 @@ impl Tool for ReadMediaFile {
     async fn run(&self, call: Call, permits: Permits, _input: Input) -> Result<Blocks, Fault> {
         let permit = permits.one()?;
         let limit = call.limits().media_bytes_max;
+        // Base64 makes four bytes of three; in a batch it must fit into the call's share.
+        let share = call.budget().result_bytes_max as u64 / 4 * 3;
+        let limit = if call.is_nested() { limit.min(share) } else { limit };
         call.blocking(move |budget| {
             let file = read_whole(
                 &permit,

@@ -1,6 +1,6 @@
 //! `listRoots`: the roots and the access policy.
 
-use roothold_core::{Action, Actions, Fault};
+use roothold_core::{Access, Action, Actions, Fault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,11 +65,15 @@ impl Tool for ListRoots {
             description: root.description().to_owned(),
         });
         let spec = call.policy().spec();
-        let access_policy = AccessPolicy {
-            read: spec.read.clone(),
-            write: spec.write.clone(),
-            exclude: spec.exclude.clone(),
+        let mut usable = call.policy().roots_of(call.principal());
+        // Patterns that no root lets apply would only mislead.
+        let write = if usable.any(|root| root.access() == Access::ReadWrite) {
+            spec.write.clone()
+        } else {
+            Vec::new()
         };
+        let access_policy =
+            AccessPolicy { read: spec.read.clone(), write, exclude: spec.exclude.clone() };
         let value = Scope { roots: roots.collect(), access_policy };
         let text = serde_json::to_string(&value).map_err(Fault::internal)?;
         Ok(Structured { value, text, note: None })

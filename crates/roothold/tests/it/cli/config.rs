@@ -1,6 +1,6 @@
 //! Configurations that are refused, in one sentence and with exit code 2; and how stdio ends.
 
-use super::Person;
+use super::{Person, Ran};
 
 #[test]
 fn what_is_unsafe_or_wrong_is_refused_in_one_sentence() {
@@ -41,6 +41,53 @@ fn what_is_unsafe_or_wrong_is_refused_in_one_sentence() {
     assert!(none.contains("nowhere.toml"), "{none}");
     let variable = person.command(&["check"]).env("ROOTHOLD_SERVER__PORT", "1").output().unwrap();
     assert_eq!(variable.status.code(), Some(2));
+}
+
+#[test]
+fn check_refuses_what_serve_refuses() {
+    let person = Person::new();
+    person.file("a/x.md", "");
+    let root = "[[roots]]\npath = \"a\"\n";
+    let listen = "[server]\nlisten = ";
+    let cases = [
+        (1, format!("{listen}\"0.0.0.0:0\"\n"), "auth.unauthenticated = \"on-the-network\""),
+        (1, "[server]\nallowed_hosts = [\"a b\"]\n".to_owned(), "server.allowed_hosts: `a b`"),
+        (1, "[server]\nallowed_origins = [\"x\"]\n".to_owned(), "server.allowed_origins: `x`"),
+        (1, "[server]\npublic_url = \"mcp\"\n".to_owned(), "server.public_url: `mcp`"),
+        (1, "[telemetry]\nlog = \"a=b=c\"\n".to_owned(), "telemetry.log: `a=b=c`"),
+        (2, "[telemetry]\nlisten = \"9464\"\n".to_owned(), "telemetry.listen: `9464`"),
+        (2, "[limits]\ncalls_max = 0\n".to_owned(), "limits.calls_max: 0 is out of bounds"),
+        (2, format!("[limits]\ncalls_max = {}\n", i64::MAX), "write 1 to 1000000"),
+    ];
+    for (code, text, expected) in cases {
+        let config = person.file("roothold.toml", &(text + root));
+        let checked = person.run(&["check", "--config", &config]);
+        assert_eq!(checked.code, code, "{checked:?}");
+        assert!(checked.err.contains(expected), "{expected}: {checked:?}");
+        let served = person.run(&["serve", "--config", &config]);
+        assert_eq!(served.code, 2, "{served:?}");
+        assert!(served.err.contains(expected), "{expected}: {served:?}");
+    }
+    let open =
+        format!("{listen}\"0.0.0.0:0\"\n{root}[auth]\nunauthenticated = \"on-the-network\"\n");
+    let config = person.file("roothold.toml", &open);
+    person.run(&["check", "--config", &config]).good();
+}
+
+#[test]
+fn variables_of_others_may_be_bytes() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let person = Person::new();
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    person.file("a/x.md", "");
+    let config = person.file("roothold.toml", "[[roots]]\npath = \"a\"\n");
+    let run = |name: &str| {
+        let mut command = person.command(&["check", "--config", &config]);
+        Ran::from(command.env(name, bytes).output().unwrap())
+    };
+    run("SOMEONE_ELSES").good();
+    let ours = run("ROOTHOLD_AUDIT__DIR").bad(2);
+    assert!(ours.contains("ROOTHOLD_AUDIT__DIR: is not UTF-8"), "{ours}");
 }
 
 #[test]

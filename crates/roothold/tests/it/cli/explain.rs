@@ -35,6 +35,32 @@ fn the_table_of_the_demo_is_true() {
 }
 
 #[test]
+fn only_tools_that_exist_are_asked_about() {
+    let person = Person::new();
+    person.file("files/a.md", "hello");
+    let config = person.file(
+        "roothold.toml",
+        "[[roots]]\npath = \"files\"\nuri = \"file:///w\"\naccess = \"rw\"\n\
+         [[principals]]\nname = \"ci\"\ntools = [\"read_text_file\"]\n",
+    );
+    let ask = |more: &[&str]| {
+        person.run(&[&["explain", "--config", &config, "--principal", "ci"], more].concat())
+    };
+    let unknown = ask(&["--tool", "wriet_file", "write", "/w/a.md"]).bad(2);
+    assert!(unknown.contains("there is no tool `wriet_file`; there are listRoots,"), "{unknown}");
+    // No built-in tool writes: the answer is about the path, whatever tools are granted.
+    let write = ask(&["write", "/w/a.md"]).good();
+    assert!(write.contains("may write it; this server has no tool that does"), "{write}");
+    let list = ask(&["list", "/w"]);
+    assert!(list.code == 1 && list.out.contains("rule    tools"), "{list:?}");
+    assert!(
+        ask(&["--tool", "read_text_file", "read", "/w/a.md"])
+            .good()
+            .contains("with read_text_file")
+    );
+}
+
+#[test]
 fn principals_scopes_and_directories_count() {
     let person = Person::new();
     let path = person.file("files/a.md", "hello");

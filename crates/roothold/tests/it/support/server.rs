@@ -24,6 +24,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) uid: Option<u32>,
     pub(crate) audit: PathBuf,
     pub(crate) log: &'a str,
+    /// Whether no file that the server writes may grow beyond some KiB.
+    pub(crate) small_files: bool,
 }
 
 impl<'a> Spec<'a> {
@@ -36,6 +38,7 @@ impl<'a> Spec<'a> {
             uid: None,
             audit: base.join("audit"),
             log: "debug",
+            small_files: false,
         }
     }
 
@@ -59,6 +62,12 @@ impl Server {
         let file = spec.base.join("roothold.toml");
         std::fs::write(&file, &spec.config).unwrap();
         let mut command = Command::new(&spec.binary);
+        if spec.small_files {
+            // Without the signal, writing beyond the limit is an error like a full disk's.
+            let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+            command = Command::new("/bin/sh");
+            command.args(["-c", script]).arg(&spec.binary);
+        }
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log", spec.log])
             .arg("--config")

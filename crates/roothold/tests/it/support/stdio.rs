@@ -17,6 +17,11 @@ pub(crate) struct Stdio {
 impl Stdio {
     /// Starts a server and shakes hands in revision 2025-11-25.
     pub(crate) fn start(base: &Path, config: &str) -> Self {
+        Self::start_with_audit(base, config, &base.join("audit"))
+    }
+
+    /// The same with the audit log in a directory of the test's choice.
+    pub(crate) fn start_with_audit(base: &Path, config: &str, audit: &Path) -> Self {
         let file = base.join("roothold.toml");
         std::fs::write(&file, config).unwrap();
         let log = std::fs::File::create(base.join("stderr.log")).unwrap();
@@ -24,7 +29,7 @@ impl Stdio {
             .args(["stdio", "--log", "debug", "--config"])
             .arg(&file)
             .arg("--audit-dir")
-            .arg(base.join("audit"))
+            .arg(audit)
             .current_dir(base.join("outside"))
             .stdin(Io::piped())
             .stdout(Io::piped())
