@@ -31,7 +31,9 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let config = self.config.load(&[], false, Vec::new())?;
         match effective(&config) {
-            Ok(text) if self.full => print(&format!("{text}\n{}", toml::to_string(&config)?)),
+            Ok(text) if self.full => {
+                print(&format!("{text}\n{}", toml::to_string(&without_secrets(config))?));
+            }
             Ok(text) => print(&text),
             Err(error) => {
                 say(&format!("roothold: {}", super::sentence(&error)));
@@ -40,6 +42,18 @@ impl Check {
         }
         Ok(0)
     }
+}
+
+/// The configuration with its sealing keys taken out; a variable's name is no secret.
+fn without_secrets(mut config: Config) -> Config {
+    for key in &mut config.handles.keys {
+        if let Some((kid, secret)) = key.split_once(':')
+            && !secret.starts_with("${")
+        {
+            *key = format!("{kid}:(hidden)");
+        }
+    }
+    config
 }
 
 /// The effective policy in words.

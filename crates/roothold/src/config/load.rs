@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use roothold_core::handle::{HandleKey, Sealer};
+use roothold_core::handle::{HandleKey, KEY_ID_LEN_MAX, Sealer};
 use roothold_core::{Access, Hardlinks, PolicySpec, RootPatterns, RootSpec};
 use toml::{Table, Value};
 
@@ -247,7 +247,15 @@ impl Config {
 }
 
 fn handle_key(text: &str) -> Result<HandleKey, String> {
-    let (kid, secret) = text.split_once(':').ok_or("each key is written kid:secret")?;
+    // Nothing of a key that is written the wrong way round may be shown: it is the secret.
+    let is_id = |kid: &&str| {
+        (1..=KEY_ID_LEN_MAX).contains(&kid.len())
+            && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let (kid, secret) = text
+        .split_once(':')
+        .filter(|(kid, _)| is_id(kid))
+        .ok_or("each key is written kid:secret, with 1 to 32 letters, digits, - or _ as its kid")?;
     let secret = expand(secret)?;
     let bytes = URL_SAFE_NO_PAD
         .decode(secret.trim().trim_end_matches('='))

@@ -369,7 +369,25 @@ pub enum AuditReads {
 #[serde(default, deny_unknown_fields)]
 pub struct Handles {
     /// `kid:secret` each, where the secret is 32 bytes as base64url and may be `${VARIABLE}`; the first seals, all open. Unset: a key per process, good for one replica.
+    #[serde(deserialize_with = "secrets")]
     pub keys: Vec<String>,
+}
+
+/// A list of secrets, or one. What is neither is refused without being shown.
+fn secrets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Secrets {
+        One(String),
+        Many(Vec<String>),
+    }
+    match Secrets::deserialize(from) {
+        Ok(Secrets::One(secret)) => Ok(vec![secret]),
+        Ok(Secrets::Many(secrets)) => Ok(secrets),
+        Err(_) => {
+            Err(serde::de::Error::custom("handles.keys must be a list of \"kid:secret\" texts"))
+        }
+    }
 }
 
 /// Logs and metrics.

@@ -108,3 +108,31 @@ fn completions_are_scripts() {
         assert!(script.contains("healthcheck"), "{shell}");
     }
 }
+
+#[test]
+fn a_sealing_key_is_never_shown() {
+    let person = Person::new();
+    person.file("a/x.md", "");
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ";
+    let values = [
+        format!("\"{secret}:k1\""),
+        format!("[\"{secret}:k1\"]"),
+        format!("{{ k1 = \"{secret}\" }}"),
+        format!("[\"k1:{secret}!\"]"),
+        format!("[[\"{secret}\"]]"),
+    ];
+    for value in values {
+        let text = format!("[handles]\nkeys = {value}\n[[roots]]\npath = \"a\"\n");
+        let config = person.file("roothold.toml", &text);
+        for command in ["check", "serve"] {
+            let ran = person.run(&[command, "--config", &config]);
+            assert_ne!(ran.code, 0, "{value}");
+            let said = format!("{}{}", ran.out, ran.err);
+            assert!(said.contains("handles.keys") && !said.contains("c2VjcmV0"), "{said}");
+        }
+    }
+    let good = format!("[handles]\nkeys = [\"k1:{secret}\"]\n[[roots]]\npath = \"a\"\n");
+    let config = person.file("roothold.toml", &good);
+    let full = person.run(&["check", "--full", "--config", &config]).good();
+    assert!(full.contains("k1:(hidden)") && !full.contains("c2VjcmV0"), "{full}");
+}
