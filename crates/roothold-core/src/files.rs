@@ -8,6 +8,7 @@ mod info;
 mod kept;
 mod list;
 mod read;
+mod stamp;
 mod text;
 mod walk;
 

@@ -8,10 +8,8 @@
 //! from before it was read, and they were old enough then that any later change shows in them.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::Stat;
-
+use super::stamp::{Stamp, seconds};
 use crate::fault::Fault;
 use crate::gate::Opened;
 use crate::gate::entries::Entries;
@@ -20,9 +18,6 @@ use crate::gate::entries::Entries;
 const ENTRIES_MIN: usize = 256;
 /// The most that one root keeps; the listing that was not used for the longest time goes first.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// A directory that changed less than this ago may change again within the same tick of its
-/// clock; the coarsest one in use counts in 2 s.
-const QUIET_SECONDS: i64 = 3;
 
 /// The listings that one root keeps.
 #[derive(Debug, Default)]
@@ -33,30 +28,6 @@ struct Kept {
     rel: Vec<u8>,
     stamp: Stamp,
     entries: Arc<Entries>,
-}
-
-/// Identity and times of a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    identity: (u64, u64),
-    modified: (i64, u64),
-    changed: (i64, u64),
-}
-
-impl Stamp {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            identity: (stat.st_dev, stat.st_ino),
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
-            changed: (stat.st_ctime, stat.st_ctime_nsec),
-        }
-    }
-
-    /// Some file systems keep no times for some directories and call them 0.
-    fn is_quiet(&self, now: i64) -> bool {
-        let latest = self.modified.0.max(self.changed.0);
-        self.modified.0 > 0 && now.saturating_sub(latest) >= QUIET_SECONDS
-    }
 }
 
 impl KeptListings {
@@ -113,12 +84,6 @@ impl KeptListings {
     }
 }
 
-/// Seconds since 1970-01-01 UTC.
-fn seconds() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(now).unwrap_or(0)
-}
-
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
 mod tests {
@@ -129,6 +94,7 @@ mod tests {
     use rustix::fs::fstat;
 
     use super::*;
+    use crate::files::stamp::QUIET_SECONDS;
     use crate::testing::budget;
 
     fn open(path: &Path) -> Opened {
