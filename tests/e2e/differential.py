@@ -11,7 +11,7 @@ from lib import expected
 from lib.checks import Checks
 from lib.process import Stdio
 from lib.setup import NODE, REFERENCE, binary, environment
-from lib.tree import LINKS, MEDIA, SECRETS, TEXTS, plant, widen
+from lib.tree import ENCODED, LINKS, MEDIA, SECRETS, TEXTS, plant, widen
 
 DIRECTORIES = [
     "",
@@ -146,8 +146,8 @@ def reads(pair):
                 other = expected.tail_arguments(arguments, content)
                 pair.same("read_text_file", arguments, expected.tail_text(content), other)
             else:
-                pair.same("read_text_file", arguments, text)
-        pair.same("read_file", {"path": pair.path(name)}, text)
+                pair.same("read_text_file", arguments, expected.unmarked)
+        pair.same("read_file", {"path": pair.path(name)}, expected.unmarked)
         pair.same("get_file_info", {"path": pair.path(name)}, expected.facts)
     # To JSON Schema 1.0 is an integer, and some clients write it so.
     pair.same("read_text_file", {"path": pair.path("a.txt"), "head": 2.0}, text)
@@ -213,11 +213,30 @@ def intended(pair):
     answer = pair.reference.call("read_text_file", zero)
     checks.true("the reference takes head 0 for none", not answer.get("isError"), str(answer))
     checks.true("roothold refuses head 0", expected.refused(pair.roothold, "read_text_file", zero))
+    encodings(pair)
     spelling(pair)
     links(pair)
     relative(pair)
     cut(pair)
     wide(pair)
+
+
+def encodings(pair):
+    """Texts in other encodings are read, and the answer says which."""
+    for name, (content, encoding) in ENCODED.items():
+        arguments = {"path": pair.path(name)}
+        shown = pair.reference.call("read_text_file", arguments)["content"][0]["text"]
+        pair.checks.true(f"the reference does not decode {name}", "\ufffd" in shown, shown)
+        answer = pair.roothold.call("read_text_file", arguments)
+        pair.checks.equal(f"roothold decodes {name}", answer["content"][0]["text"], content)
+        said = expected.second_block(answer).get("encoding")
+        pair.checks.equal(f"roothold says how {name} is encoded", said, encoding)
+        tail = pair.roothold.call("read_text_file", {**arguments, "tail": 1})
+        last = content.splitlines(keepends=True)[-1]
+        pair.checks.equal(f"the tail of {name}", tail["content"][0]["text"], last)
+    marked = pair.roothold.call("read_text_file", {"path": pair.path("bom.txt")})
+    said = expected.second_block(marked).get("encoding")
+    pair.checks.equal("roothold says that a mark is there", said, "utf-8-bom")
 
 
 def spelling(pair):

@@ -4,6 +4,7 @@
 //! Nothing here formats an answer for a client; the server's tools do. Results are values with
 //! their partial problems, so that ten unreadable folders do not hide the other thousand.
 
+mod encoding;
 mod info;
 mod kept;
 mod list;
@@ -13,6 +14,7 @@ mod text;
 mod walk;
 
 pub use crate::gate::entries::EntryKind;
+pub use encoding::Encoding;
 pub use info::{FileInfo, Timestamp, info};
 pub(crate) use kept::KeptListings;
 pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};

@@ -7,12 +7,14 @@ mod read;
 
 use rmcp::model::{
     CacheScope, CompleteRequestParams, CompleteResult, CompletionInfo, ListResourceTemplatesResult,
-    ListResourcesResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
+    ListResourcesResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Reference, Resource, ResourceContents,
+    ResourceTemplate,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use roothold_core::Fault;
+use roothold_core::files::Encoding;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +75,14 @@ pub(crate) async fn read(
         (Some(text), _) => ResourceContents::text(text, found.uri),
         (None, blob) => ResourceContents::blob(blob.unwrap_or_default(), found.uri),
     };
-    let result = ReadResourceResult::new(vec![contents.with_mime_type(found.mime_type)]);
+    let mut contents = contents.with_mime_type(found.mime_type);
+    // UTF-8 goes without saying.
+    if let Some(encoding) = found.encoding.filter(|encoding| encoding != Encoding::Utf8.name()) {
+        let mut meta = MetaObject::default();
+        meta.insert("io.roothold/encoding".to_owned(), json!(encoding));
+        contents = contents.with_meta(meta);
+    }
+    let result = ReadResourceResult::new(vec![contents]);
     Ok(result.with_ttl_ms(0).with_cache_scope(CacheScope::Private).into())
 }
 

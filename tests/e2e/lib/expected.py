@@ -94,13 +94,19 @@ def tail_arguments(arguments, content):
 
 
 def tail_text(content):
-    """Rows "last line" and "line ends": the reference keeps the newline, drops CR."""
+    """Rows "byte order mark", "last line" and "line ends": the reference keeps the mark and the
+    newline, and drops CR."""
 
     def normal(block):
-        text = block["text"].replace("\r\n", "\n").removesuffix("\r")
+        text = unmarked(block).replace("\r\n", "\n").removesuffix("\r")
         return text.removesuffix("\n") if content.endswith("\n") else text
 
     return normal
+
+
+def unmarked(block):
+    """Row "byte order mark": to the reference it is the first character."""
+    return block["text"].removeprefix("\ufeff")
 
 
 def facts(block):

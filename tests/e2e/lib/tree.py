@@ -38,6 +38,14 @@ TEXTS = {
     'quote\'s "dir"/file.txt': "quoted\n",
 }
 
+# Texts that the reference decodes as the UTF-8 that they are not: (content, name of the encoding).
+ENCODED = {
+    "utf-16le.txt": ("größe €\r\n漢字\n", "utf-16le"),
+    "utf-16be.txt": ("größe €\r\n漢字\n", "utf-16be"),
+    "latin.txt": ("größe, “100 €”\nGrüße\n", "windows-1252"),
+}
+MARKS = {"utf-16le": b"\xff\xfe", "utf-16be": b"\xfe\xff"}
+
 LINKS = {"link-to-file.txt": "a.txt", "link-to-dir": "nested/a", "nested/up.txt": "../b.txt"}
 
 SECRETS = ["secret/.env", "secret/id_rsa", "secret/server.key", "secret/notes.txt"]
@@ -76,6 +84,8 @@ def plant(root):
     root = Path(root)
     for name, text in TEXTS.items():
         put(root / name, text.encode())
+    for name, (text, encoding) in ENCODED.items():
+        put(root / name, MARKS.get(encoding, b"") + text.encode(encoding))
     for number in range(40):
         put(root / "many" / f"file-{number}.txt", b"." * number)
     for name in SECRETS:

@@ -5,28 +5,23 @@
 
 mod cut;
 mod lines;
+mod source;
 mod span;
-
-use std::borrow::Cow;
-use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::read::{content_hash, read_at, version_of};
+use super::encoding::Encoding;
+use super::read::{content_hash, version_of};
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::{self, Want};
 use crate::path::{shown, uri};
 use crate::policy::Permit;
-use cut::cut;
+use cut::{Cut, cut};
+use source::Source;
 use span::{Span, span_of};
 
 pub use cut::json_len;
-
-/// A NUL in the first bytes means binary: the heuristic and the figure of git and of grep.
-const BINARY_PROBE_BYTES: usize = 8000;
-/// Up to this size a partial read also hashes the whole file, so that it can be edited.
-const HASH_WHOLE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Which part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +65,9 @@ pub struct TextPage {
     pub bytes: (u64, u64),
     /// The numbers of its first and last line, where they are known.
     pub lines: Option<(u64, u64)>,
-    /// Bytes that are not UTF-8 were replaced by U+FFFD.
+    /// How the text is written in the file. Windows-1252 is a guess.
+    pub encoding: Encoding,
+    /// Bytes that are no character of the encoding were replaced by U+FFFD.
     pub lossy: bool,
     /// Where to go on, if the budget cut the page.
     pub resume: Option<Resume>,
@@ -110,47 +107,38 @@ fn read(
     hashed: bool,
 ) -> Result<TextPage, Fault> {
     let opened = gate::open(permit, Want::File)?;
-    let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
     let version = || version_of(&opened.stat);
-    let span = match resume {
-        None => span_of(&opened.handle, range, size, budget)?,
-        Some(resume) if resume.version == version() => Span {
-            start: resume.offset,
-            end: resume.end,
-            line: resume.line,
-            lines_left: resume.lines_left,
-        },
-        Some(resume) => return Err(changed(resume.offset)),
-    };
-    let Loaded { mut raw, hash } = load(&opened.handle, &span, size, budget, hashed)?;
-    refuse_binary(&raw)?;
+    if let Some(resume) = resume.as_ref().filter(|resume| resume.version != version()) {
+        return Err(changed(resume.offset));
+    }
+    let source = Source::open(&opened, budget)?;
+    let span = resume.map_or_else(|| span_of(&source, range), |resume| Ok(Span::from(resume)))?;
+    let mut buffer = Vec::new();
+    let page = cut_page(&source, &span, &mut buffer, budget)?;
 
-    let cut = cut(&raw, &span, budget.result_bytes_max);
-    raw.truncate(cut.len);
-    let hash = match hash {
+    let stop = page.start + page.raw.len() as u64;
+    let hash = match source.hash() {
         _ if !hashed => String::new(),
         Some(hash) => hash,
-        None if span.start == 0 && raw.len() as u64 == size => content_hash(&raw),
+        None if span.start == 0 && stop == source.size => {
+            content_hash(&[page.encoding.mark(), page.raw].concat())
+        }
         None => version(),
     };
-    let newlines = memchr::memchr_iter(b'\n', &raw).count() as u64;
-    let stop = span.start + raw.len() as u64;
-    let resume = cut.more.then(|| Resume {
+    let newlines = page.encoding.count_line_ends(page.raw);
+    let resume = page.more.then(|| Resume {
         offset: stop,
         end: span.end,
         line: span.line.map(|line| line + newlines),
         lines_left: span.lines_left.map(|left| left - newlines.min(left)),
         version: version(),
     });
-    let lines = span.lines_of(&raw, newlines);
-    if span.lines_left.is_some() && !cut.more && raw.last() == Some(&b'\n') {
+    let (mut text, lossy) = page.encoding.show(page.raw);
+    let lines = span.lines_of(&text, newlines);
+    if span.lines_left.is_some() && resume.is_none() && text.ends_with('\n') {
         // A range of lines ends without the newline after it, as the reference server's `head` does.
-        raw.pop();
+        text.pop();
     }
-    let (text, lossy) = match String::from_utf8(raw) {
-        Ok(text) => (text, false),
-        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
-    };
     let (_, rules) = permit.root()?;
     let public = rules.public_of(&opened.rel);
     Ok(TextPage {
@@ -158,55 +146,53 @@ fn read(
         path: shown(&public),
         uri: uri(&public),
         hash,
-        size,
+        size: source.size,
         bytes: (span.start, stop),
         lines,
+        encoding: page.encoding,
         lossy,
         resume,
     })
 }
 
-/// The bytes that a page is cut from.
-struct Loaded {
-    raw: Vec<u8>,
-    /// The content's hash, where the whole file was read.
-    hash: Option<String>,
+impl From<Resume> for Span {
+    fn from(resume: Resume) -> Self {
+        Self {
+            start: resume.offset,
+            end: resume.end,
+            line: resume.line,
+            lines_left: resume.lines_left,
+        }
+    }
 }
 
-/// Reads as much of a span as one page can hold. A small file is read as a whole, once, so that
-/// its hash is that of the bytes the page is cut from.
-fn load(
-    file: impl AsFd,
+/// The bytes of one page, without a mark.
+struct Page<'a> {
+    /// Where they begin in the file.
+    start: u64,
+    raw: &'a [u8],
+    encoding: Encoding,
+    more: bool,
+}
+
+/// Reads as much of a span as one page can hold, and cuts the page from it.
+fn cut_page<'a>(
+    source: &'a Source<'_>,
     span: &Span,
-    size: u64,
+    buffer: &'a mut Vec<u8>,
     budget: &Budget,
-    hashed: bool,
-) -> Result<Loaded, Fault> {
-    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let want = count(span.end.saturating_sub(span.start)).min(budget.result_bytes_max);
-    let mut raw = Vec::new();
-    if !hashed || size > HASH_WHOLE_BYTES_MAX {
-        read_at(file, span.start, want, &mut raw, budget)?;
-        return Ok(Loaded { raw, hash: None });
-    }
-    read_at(file, 0, count(size), &mut raw, budget)?;
-    let hash = Some(content_hash(&raw));
-    raw.drain(..count(span.start).min(raw.len()));
-    raw.truncate(want);
-    Ok(Loaded { raw, hash })
-}
-
-fn refuse_binary(raw: &[u8]) -> Result<(), Fault> {
-    let probe = &raw[..raw.len().min(BINARY_PROBE_BYTES)];
-    if memchr::memchr(0, probe).is_none() {
-        return Ok(());
-    }
-    let what: Cow<'_, str> = if raw.starts_with(&[0xff, 0xfe]) || raw.starts_with(&[0xfe, 0xff]) {
-        "the file is UTF-16, which is not read as text; use read_media_file for its bytes".into()
-    } else {
-        "the file is binary; use read_media_file".into()
-    };
-    Err(Fault::new(FaultKind::Unsupported, what))
+) -> Result<Page<'a>, Fault> {
+    let known = source.encoding();
+    let start = span.start.max(known.mark().len() as u64);
+    // No character takes fewer bytes in an answer than its units are in the file.
+    let most = budget.result_bytes_max.saturating_mul(if known.unit() == 2 { 2 } else { 1 });
+    let want = usize::try_from(span.end.saturating_sub(start)).unwrap_or(usize::MAX).min(most);
+    let raw = source.block(start, want, buffer)?;
+    known.refuse_binary(raw)?;
+    let encoding = source.encoding_of(start, raw)?;
+    let left = span.end.saturating_sub(start);
+    let Cut { len, more } = cut(raw, encoding, left, span.lines_left, budget.result_bytes_max);
+    Ok(Page { start, raw: &raw[..len], encoding, more })
 }
 
 fn changed(offset: u64) -> Fault {
@@ -217,3 +203,6 @@ fn changed(offset: u64) -> Fault {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

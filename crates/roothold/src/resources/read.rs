@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use roothold_core::files::read_whole;
+use roothold_core::files::{Encoding, read_whole};
 use roothold_core::{Action, Actions, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub(super) struct Content {
     pub(super) uri: String,
     pub(super) mime_type: String,
     pub(super) text: Option<String>,
+    /// Of the text.
+    pub(super) encoding: Option<String>,
     pub(super) blob: Option<String>,
 }
 
@@ -48,13 +50,45 @@ impl Tool for ReadResource {
         let instead = "a resource has no pages, so use the tool read_text_file, which has";
         let file = call.blocking(move |budget| read_whole(&permit, limit, instead, budget)).await?;
         let mime_type = media_type(file.path.as_bytes()).to_owned();
-        let (text, blob) = match String::from_utf8(file.bytes) {
-            Ok(text) if !text.contains('\0') => (Some(text), None),
-            Ok(text) => (None, Some(STANDARD.encode(text))),
-            Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+        let found = text_of(&file.bytes, &mime_type);
+        let encoding = found.as_ref().map(|(_, encoding)| encoding.name().to_owned());
+        let (text, blob) = match found {
+            Some((text, _)) => (Some(text), None),
+            None => (None, Some(STANDARD.encode(&file.bytes))),
         };
         // The URI is that of the request: the client keeps contents by it.
-        let value = Content { uri: input.uri, mime_type, text, blob };
+        let value = Content { uri: input.uri, mime_type, text, encoding, blob };
         Ok(Structured { value, text: String::new(), note: None })
+    }
+}
+
+/// The text of a file, if all of it is text that could be written back as it was.
+fn text_of(bytes: &[u8], media_type: &str) -> Option<(String, Encoding)> {
+    let encoding = Encoding::detect(bytes).ok()?;
+    let is_media = ["image/", "audio/"].iter().any(|kind| media_type.starts_with(kind));
+    if is_media && encoding == Encoding::Windows1252 {
+        return None;
+    }
+    let text = encoding.decode(bytes).ok()?;
+    (!text.contains('\0')).then_some((text, encoding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_what_is_text_to_its_end() {
+        let text = |bytes: &[u8]| text_of(bytes, "text/plain").map(|(text, _)| text);
+        assert_eq!(text(b"\xff\xfea\0").unwrap(), "a");
+        assert_eq!(text(b"\xef\xbb\xbfa").unwrap(), "a");
+        assert_eq!(text(b"caf\xe9").unwrap(), "caf\u{e9}");
+        assert_eq!(text_of(b"caf\xe9", "image/png"), None);
+        let late_nul = [vec![b'a'; 9000], vec![0]].concat();
+        for no_text in
+            [&late_nul[..], b"\xff\xfea", "größe\u{fffd}\0".as_bytes(), b"gr\xc3\xb6\xff"]
+        {
+            assert_eq!(text(no_text), None, "{no_text:x?}");
+        }
     }
 }

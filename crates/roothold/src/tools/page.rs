@@ -135,7 +135,7 @@ impl Room {
 
 /// The room for a text beside the line about it, which holds hash, range and cursor.
 pub(super) fn beside_note(call: &Call) -> usize {
-    let note = 2 * CURSOR_FRAME_BYTES + (call.principal().name().len() + 256).div_ceil(3) * 4;
+    let note = 2 * CURSOR_FRAME_BYTES + (call.principal().name().len() + 352).div_ceil(3) * 4;
     call.budget().result_bytes_max.saturating_sub(note).max(TEXT_BYTES_MIN)
 }
 

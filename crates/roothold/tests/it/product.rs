@@ -76,6 +76,30 @@ fn what_cannot_be_read_is_told_and_fails_nothing_else() {
 }
 
 #[test]
+fn the_encoding_of_a_text_is_said_by_tools_and_resources() {
+    let dirs = Dirs::with_fixture();
+    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    for (name, bytes, text, encoding) in [
+        ("wide.txt", &b"\xff\xfea\0\xac\x20\n\0"[..], "a€\n", "utf-16le"),
+        ("guessed.txt", b"caf\xe9\n", "café\n", "windows-1252"),
+        ("marked.txt", b"\xef\xbb\xbfa\n", "a\n", "utf-8-bom"),
+    ] {
+        fs::write(dirs.work().join(name), bytes).unwrap();
+        let path = dirs.fill_in(&format!("$ROOT/{name}"));
+        let blocks = texts(&server.call("read_text_file", &json!({"path": path})).result());
+        assert_eq!(blocks[0], text, "{name}");
+        let said = format!(" encoding={encoding} ");
+        assert!(format!("{} ", blocks[1]).contains(&said), "{}", blocks[1]);
+        let many = server.call("read_multiple_files", &json!({"paths": [path]})).text();
+        assert!(many.contains(text), "{many}");
+        let read = server.send(&Request::read_resource(&format!("file://{path}"))).json();
+        let found = &read["result"]["contents"][0];
+        assert_eq!(found["text"], text, "{read}");
+        assert_eq!(found["_meta"]["io.roothold/encoding"], encoding, "{read}");
+    }
+}
+
+#[test]
 fn a_file_of_a_gibibyte_is_read_by_pages_in_little_memory() {
     const SIZE: u64 = 1 << 30;
     let dirs = Dirs::with_fixture();

@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: what was cut off fits the budget once it is written as JSON.
 
-use super::span::Span;
+use crate::files::encoding::{Encoding, next_shown};
 
 pub(super) struct Cut {
     pub(super) len: usize,
@@ -10,38 +10,41 @@ pub(super) struct Cut {
 }
 
 /// How much of `raw` is one page: to the last wanted line, within the budget, at a line's end
-/// where there is one and at a character's end otherwise.
-pub(super) fn cut(raw: &[u8], span: &Span, bytes_max: usize) -> Cut {
-    let (raw, last_line) = match span.lines_left {
-        None => (raw, false),
-        Some(left) => {
-            let nth = usize::try_from(left.max(1) - 1).unwrap_or(usize::MAX);
-            match memchr::memchr_iter(b'\n', raw).nth(nth) {
-                Some(at) => (&raw[..=at], true),
-                None => (raw, false),
-            }
-        }
-    };
-    let fits = fitting(raw, bytes_max);
-    let complete = fits == raw.len() && (last_line || span.start + raw.len() as u64 >= span.end);
-    if complete {
+/// where there is one and at a character's end otherwise. `left` is how many bytes are wanted.
+pub(super) fn cut(
+    raw: &[u8],
+    encoding: Encoding,
+    left: u64,
+    lines_left: Option<u64>,
+    bytes_max: usize,
+) -> Cut {
+    let last_line = lines_left.and_then(|lines| {
+        let nth = usize::try_from(lines.max(1) - 1).unwrap_or(usize::MAX);
+        encoding.line_ends(raw).nth(nth)
+    });
+    let raw = &raw[..last_line.unwrap_or(raw.len())];
+    let fits = fitting(raw, encoding, bytes_max);
+    if fits == raw.len() && (last_line.is_some() || raw.len() as u64 >= left) {
         return Cut { len: fits, more: false };
     }
-    let len = match memchr::memrchr(b'\n', &raw[..fits]) {
-        Some(at) => at + 1,
-        None => char_end(raw, fits),
-    };
+    let len = encoding
+        .line_ends(&raw[..fits])
+        .next_back()
+        .unwrap_or_else(|| encoding.char_end(raw, fits));
     // A file that shrank while it was read yields nothing more, and must not be asked for again.
     Cut { len, more: len > 0 }
 }
 
 /// The longest prefix whose JSON form has at most `bytes_max` bytes.
-fn fitting(raw: &[u8], bytes_max: usize) -> usize {
+fn fitting(raw: &[u8], encoding: Encoding, bytes_max: usize) -> usize {
     const WORST: usize = 6;
     /// What a bad sequence is shown as, U+FFFD, has three bytes.
     const REPLACEMENT: usize = 3;
     if raw.len().saturating_mul(WORST) <= bytes_max {
         return raw.len();
+    }
+    if !matches!(encoding, Encoding::Utf8 | Encoding::Utf8Bom) {
+        return fitting_by_char(raw, encoding, bytes_max);
     }
     let (mut at, mut used) = (0, 0);
     for chunk in raw.utf8_chunks() {
@@ -65,6 +68,22 @@ fn fitting(raw: &[u8], bytes_max: usize) -> usize {
         }
     }
     raw.len()
+}
+
+fn fitting_by_char(raw: &[u8], encoding: Encoding, bytes_max: usize) -> usize {
+    let (mut at, mut used) = (0, 0);
+    while let Some(shown) = next_shown(encoding, &raw[at..]) {
+        let char = shown.char.unwrap_or(char::REPLACEMENT_CHARACTER);
+        used += u8::try_from(u32::from(char))
+            .ok()
+            .filter(u8::is_ascii)
+            .map_or(char.len_utf8(), json_byte_len);
+        if used > bytes_max {
+            return at;
+        }
+        at += shown.bytes;
+    }
+    at
 }
 
 /// The bytes that a text takes inside a JSON string.
@@ -96,19 +115,5 @@ fn json_byte_len(byte: u8) -> usize {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         0..0x20 => 6,
         _ => 1,
-    }
-}
-
-/// `at`, or the beginning of the character that it splits. A character at the very beginning is
-/// split rather than left for a next page that would begin there again.
-fn char_end(raw: &[u8], at: usize) -> usize {
-    const CHAR_BYTES_MAX: usize = 4;
-    let is_start = |at: &usize| raw[*at] & 0xc0 != 0x80;
-    let Some(start) = (at.saturating_sub(CHAR_BYTES_MAX)..at).rev().find(is_start) else {
-        return at;
-    };
-    match std::str::from_utf8(&raw[start..at]) {
-        Err(error) if error.error_len().is_none() && start > 0 => start,
-        _ => at,
     }
 }

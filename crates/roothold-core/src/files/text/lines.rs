@@ -1,41 +1,37 @@
 //! Where lines begin. The tail never reads the middle of a file.
 
-use std::os::fd::AsFd;
-
-use crate::budget::Budget;
+use super::source::Source;
 use crate::fault::Fault;
-use crate::files::read::read_at;
 
+/// A multiple of what a character takes in any encoding, as is [`TAIL_BLOCK_BYTES`].
 const SCAN_BLOCK_BYTES: usize = 256 * 1024;
+const TAIL_BLOCK_BYTES: u64 = 64 * 1024;
 
 /// The offset at which line `number` (from 1, never 0) begins.
-pub(super) fn line_offset(
-    file: impl AsFd,
-    size: u64,
-    number: u64,
-    budget: &Budget,
-) -> Result<u64, Fault> {
-    let (mut offset, mut missing) = (0, number - 1);
-    let mut block = Vec::with_capacity(SCAN_BLOCK_BYTES);
+pub(super) fn line_offset(source: &Source<'_>, number: u64) -> Result<u64, Fault> {
+    let (size, encoding) = (source.size, source.encoding());
+    let (mut offset, mut missing, mut unfinished) = (0, number - 1, 0);
+    let mut buffer = Vec::new();
     while missing > 0 && offset < size {
-        block.clear();
-        read_at(file.as_fd(), offset, SCAN_BLOCK_BYTES, &mut block, budget)?;
+        source.check()?;
+        let block = source.block(offset, SCAN_BLOCK_BYTES, &mut buffer)?;
         if block.is_empty() {
             break;
         }
-        let found = memchr::memchr_iter(b'\n', &block).count() as u64;
+        let found = encoding.count_line_ends(block);
         if found < missing {
             missing -= found;
+            unfinished = u64::from(encoding.line_ends(block).next_back() != Some(block.len()));
             offset += block.len() as u64;
             continue;
         }
         let nth = usize::try_from(missing - 1).unwrap_or(usize::MAX);
-        let at = memchr::memchr_iter(b'\n', &block).nth(nth).unwrap_or(block.len() - 1);
-        offset += at as u64 + 1;
-        missing = 0;
+        let end = encoding.line_ends(block).nth(nth).unwrap_or(block.len());
+        offset += end as u64;
+        (missing, unfinished) = (0, 0);
     }
     if missing > 0 || (offset >= size && number > 1) {
-        let lines = number - missing - 1;
+        let lines = number - missing - 1 + unfinished;
         return Err(Fault::invalid(format!(
             "the file has {lines} lines; line {number} is past its end"
         )));
@@ -44,31 +40,23 @@ pub(super) fn line_offset(
 }
 
 /// The offset at which the last `lines` lines (never 0) begin; reads from the end only.
-pub(super) fn tail_offset(
-    file: impl AsFd,
-    size: u64,
-    lines: u64,
-    budget: &Budget,
-) -> Result<u64, Fault> {
-    const BLOCK: u64 = 64 * 1024;
+pub(super) fn tail_offset(source: &Source<'_>, lines: u64) -> Result<u64, Fault> {
+    let (size, encoding) = (source.size, source.encoding());
     let (mut end, mut missing) = (size, lines);
-    let mut block = Vec::new();
+    let mut buffer = Vec::new();
     while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        block.clear();
-        read_at(
-            file.as_fd(),
-            start,
-            usize::try_from(end - start).unwrap_or(0),
-            &mut block,
-            budget,
-        )?;
-        // The newline that ends the file ends its last line; it begins no other.
-        let body = if end == size { block.strip_suffix(b"\n").unwrap_or(&block) } else { &block };
-        for at in memchr::memrchr_iter(b'\n', body) {
+        source.check()?;
+        let start = end.saturating_sub(TAIL_BLOCK_BYTES) / encoding.unit() * encoding.unit();
+        let len = usize::try_from(end - start).unwrap_or(0);
+        let block = source.block(start, len, &mut buffer)?;
+        for at in encoding.line_ends(block).rev().map(|at| start + at as u64) {
+            // The newline that ends the file ends its last line; it begins no other.
+            if at == size {
+                continue;
+            }
             missing -= 1;
             if missing == 0 {
-                return Ok(start + at as u64 + 1);
+                return Ok(at);
             }
         }
         end = start;

@@ -1,10 +1,8 @@
 //! Which bytes of a file a range stands for.
 
-use std::os::fd::AsFd;
-
 use super::TextRange;
 use super::lines::{line_offset, tail_offset};
-use crate::budget::Budget;
+use super::source::Source;
 use crate::fault::Fault;
 
 /// What is left to read.
@@ -17,19 +15,15 @@ pub(super) struct Span {
 
 impl Span {
     /// The numbers of the first and last line of a page that begins where the span does.
-    pub(super) fn lines_of(&self, page: &[u8], newlines: u64) -> Option<(u64, u64)> {
-        let unfinished = u64::from(page.last().is_some_and(|byte| *byte != b'\n'));
+    pub(super) fn lines_of(&self, page: &str, newlines: u64) -> Option<(u64, u64)> {
+        let unfinished = u64::from(!page.ends_with('\n'));
         let first = self.line.filter(|_| !page.is_empty())?;
         Some((first, first + newlines + unfinished - 1))
     }
 }
 
-pub(super) fn span_of(
-    file: impl AsFd,
-    range: TextRange,
-    size: u64,
-    budget: &Budget,
-) -> Result<Span, Fault> {
+pub(super) fn span_of(source: &Source<'_>, range: TextRange) -> Result<Span, Fault> {
+    let size = source.size;
     let whole = Span { start: 0, end: size, line: Some(1), lines_left: None };
     match range {
         TextRange::Head(0) | TextRange::Tail(0) | TextRange::Lines(0, _) => {
@@ -41,10 +35,10 @@ pub(super) fn span_of(
         TextRange::Whole => Ok(whole),
         TextRange::Head(lines) => Ok(Span { lines_left: Some(lines), ..whole }),
         TextRange::Tail(lines) => {
-            Ok(Span { start: tail_offset(file, size, lines, budget)?, line: None, ..whole })
+            Ok(Span { start: tail_offset(source, lines)?, line: None, ..whole })
         }
         TextRange::Lines(first, last) => {
-            let start = line_offset(file, size, first, budget)?;
+            let start = line_offset(source, first)?;
             let lines_left = last.map(|last| (last - first).saturating_add(1));
             Ok(Span { start, line: Some(first), lines_left, ..whole })
         }
@@ -54,7 +48,11 @@ pub(super) fn span_of(
                     "the file has {size} bytes; the range begins at {start}"
                 )));
             }
-            Ok(Span { start, end: end.unwrap_or(size).min(size), line: None, lines_left: None })
+            let unit = source.encoding().unit();
+            // A range that begins or ends within a unit of UTF-16 has all of it.
+            let start = start / unit * unit;
+            let end = end.map_or(size, |end| end.div_ceil(unit).saturating_mul(unit)).min(size);
+            Ok(Span { start, end, line: None, lines_left: None })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use roothold_core::files::{Resume, TextPage, TextRange, read_text};
+use roothold_core::files::{Encoding, Resume, TextPage, TextRange, read_text};
 use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,7 +79,8 @@ impl Tool for ReadTextFile {
             title: "Read Text File",
             description: "Reads a file as text: all of it, or its first (head) or last (tail) lines, a range of lines \
                           (line_start, line_end) or of bytes (byte_start, byte_end). The second block has the \
-                          content's hash, the range, and next_cursor when the text was cut.",
+                          content's hash, the range, the encoding unless it is UTF-8, and next_cursor when the \
+                          text was cut.",
             effect: Effect::Reads,
         }
     }
@@ -135,8 +136,15 @@ fn about_page(page: &TextPage, next_cursor: Option<&str>) -> String {
     if let Some((first, last)) = page.lines {
         let _ = write!(line, " lines={first}-{last}");
     }
+    // UTF-8 goes without saying.
+    if page.encoding != Encoding::Utf8 {
+        let _ = write!(line, " encoding={}", page.encoding.name());
+    }
+    if page.encoding == Encoding::Windows1252 {
+        line.push_str(" (a guess; it is not UTF-8)");
+    }
     if page.lossy {
-        line.push_str(" encoding=unknown (not UTF-8; bad bytes are shown as U+FFFD)");
+        line.push_str(" lossy=true (bytes that are no text of its encoding are shown as U+FFFD)");
     }
     match next_cursor {
         None => line.push_str(" truncated=false"),
