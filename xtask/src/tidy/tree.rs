@@ -25,7 +25,8 @@ pub(super) fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
                 if !hidden && !SKIPPED.contains(&name.as_str()) {
                     folders.push(entry.path());
                 }
-            } else if kind.is_file() {
+            // In a worktree `.git` is a file, with a path of the machine.
+            } else if kind.is_file() && name != ".git" {
                 found.push(entry.path().strip_prefix(root)?.to_owned());
             }
         }
