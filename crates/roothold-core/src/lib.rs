@@ -17,6 +17,7 @@ mod principal;
 mod roots;
 #[cfg(test)]
 mod testing;
+pub mod wall;
 
 pub use action::{Action, Actions, Target, Verb};
 pub use budget::Budget;

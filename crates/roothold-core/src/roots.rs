@@ -200,6 +200,12 @@ impl Root {
         self.hardlinks
     }
 
+    /// The handles that everything is opened from: the root's own and those of its mounts.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let mounts = self.mounts.iter().map(|(_, mount)| mount.as_fd());
+        std::iter::once(self.directory.as_fd()).chain(mounts)
+    }
+
     /// The handle below which `rel` lies (the root's own, or an allowed mount's), where that
     /// handle is below the root, and the rest of `rel` below it.
     pub(crate) fn base<'a>(&self, rel: &'a [u8]) -> (BorrowedFd<'_>, &[u8], &'a [u8]) {

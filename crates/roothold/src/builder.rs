@@ -1,9 +1,11 @@
 //! From a configuration and tools to a server.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use roothold_core::audit::{AuditError, AuditLog, AuditOptions, Reads};
+use roothold_core::wall::Reach;
 use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,8 @@ use crate::config::{AuditReads, Config, ConfigError};
 use crate::handler::Handler;
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
-use crate::{resources, tools};
+use crate::walls::{self, Walls};
+use crate::{resources, serve, tools};
 
 /// Why a server does not start; each says in one sentence which key is wrong and what to write.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,8 @@ pub enum StartError {
 pub struct Roothold {
     pub(crate) config: Config,
     pub(crate) engine: Arc<Engine>,
+    /// The addresses that `telemetry.listen` means.
+    pub(crate) private: Vec<SocketAddr>,
 }
 
 /// Collects what a server is made of.
@@ -46,6 +51,8 @@ pub struct Roothold {
 pub struct Builder {
     config: Config,
     catalog: Catalog,
+    confine: bool,
+    reach: Reach,
 }
 
 impl Roothold {
@@ -54,7 +61,7 @@ impl Roothold {
         let mut catalog = Catalog::default();
         tools::add(&mut catalog);
         resources::add(&mut catalog);
-        Builder { config: Config::default(), catalog }
+        Builder { catalog, ..Builder::default() }
     }
 
     /// The handler, for any transport of the SDK, or for `roothold_edge` in a program of your own.
@@ -83,12 +90,30 @@ impl Builder {
         self
     }
 
+    /// Has [`Builder::build`] raise Landlock around the process, as `server.landlock` says: from
+    /// then on nothing but the roots, the audit log and the configured files and ports can be
+    /// opened, and no program be started. The command line does it for `serve`, `stdio` and `demo`.
+    ///
+    /// Build before the runtime: threads that run already would not be held, so that is refused.
+    #[must_use]
+    pub fn confine(mut self) -> Self {
+        self.confine = true;
+        self
+    }
+
+    /// Lets tools of your own reach more behind that wall, such as files or a database's port.
+    #[must_use]
+    pub fn reach(mut self, more: Reach) -> Self {
+        self.reach = self.reach.and(more);
+        self
+    }
+
     /// The tools that this server would have, with the internal ones, which stand for methods.
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// Opens the roots and the audit log.
+    /// Opens the roots and the audit log, and between them raises the wall, if it is asked for.
     ///
     /// # Errors
     /// A [`StartError`], for a configuration that is unsafe or cannot work.
@@ -103,6 +128,15 @@ impl Builder {
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;
+        // A name is looked up in files that are out of reach later.
+        let private = serve::private_addresses(&self.config.telemetry.listen)?;
+        let walls = if self.confine {
+            AuditLog::make_directory(&audit_dir)?;
+            let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
+            walls::raise_for_process(&self.config, policy.roots(), &reach)?
+        } else {
+            Walls::found()
+        };
         let audit = AuditLog::open(&audit_dir, options)?;
         refuse_served(&policy, &audit_dir)?;
         let engine = Engine {
@@ -114,8 +148,9 @@ impl Builder {
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),
             stop: CancellationToken::new(),
+            walls,
         };
-        Ok(Roothold { config: self.config, engine: Arc::new(engine) })
+        Ok(Roothold { config: self.config, engine: Arc::new(engine), private })
     }
 }
 

@@ -27,6 +27,7 @@ use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
 use crate::telemetry::{CallFinished, Metrics};
 use crate::tool::{Answer, Permits};
+use crate::walls::Walls;
 
 pub(crate) use admit::Admission;
 use admit::Ticket;
@@ -51,6 +52,7 @@ pub(crate) struct Engine {
     pub(crate) admission: Admission,
     /// Cancelled when the server no longer waits for what is running.
     pub(crate) stop: CancellationToken,
+    pub(crate) walls: Walls,
 }
 
 /// One call as it comes from a transport.

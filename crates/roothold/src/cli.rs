@@ -180,11 +180,15 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-/// A runtime for a server.
-fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+/// What a server's runtime is made from, once the process is confined: how many processors it has
+/// stands in files that are out of reach then.
+fn runtime(config: &Config) -> tokio::runtime::Builder {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(config.limits.blocking_threads_max.max(1));
-    Ok(builder.build()?)
+    if let Ok(processors) = std::thread::available_parallelism() {
+        builder.worker_threads(processors.get());
+    }
+    builder
 }
 
 fn start_logs(config: &Config) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ mod serve;
 mod telemetry;
 mod tool;
 mod tools;
+mod walls;
 mod wire;
 
 pub use builder::{Builder, Roothold, StartError};

@@ -19,6 +19,7 @@ use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
 
 pub(crate) use front::check;
+pub(crate) use private::addresses as private_addresses;
 pub use signals::on_signals;
 
 /// What became of the calls when the server ended.
@@ -47,7 +48,7 @@ impl Roothold {
             front::refuse_strangers(&self.config, address)?;
         }
         let edge = front::edge(&self)?;
-        let private = private::listen(&self.config.telemetry.listen).await?;
+        let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         // Ends when it is dropped, whichever way this future ends.
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());

@@ -78,6 +78,11 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
+    /// Makes the directory of logs if it is missing, so that a wall can be raised around it.
+    pub fn make_directory(dir: &Path) -> Result<(), AuditError> {
+        sink::create_dir(dir).map_err(|error| AuditError::Open(Arc::new(error)))
+    }
+
     /// Makes a new log file below `dir`, which is made if missing, and writes its boot line
     /// durably.
     pub fn open(dir: &Path, options: AuditOptions) -> Result<Self, AuditError> {

@@ -34,13 +34,22 @@ impl Sink for File {
     }
 }
 
+/// Makes the directory if it is missing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the audit directory is the operator's and lies outside every root: the gate does not reach it"
+)]
+pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Makes the directory if it is missing, and in it the file of this boot.
 #[expect(
     clippy::disallowed_methods,
     reason = "the audit directory is the operator's and lies outside every root: the gate does not reach it"
 )]
 pub(super) fn create(dir: &Path, boot_us: u64, boot: &str) -> io::Result<(File, PathBuf)> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    create_dir(dir)?;
     let random = boot.get(..8).unwrap_or(boot);
     let path = dir.join(format!("audit-{}-{random}.jsonl", stamp::compact(boot_us)));
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;

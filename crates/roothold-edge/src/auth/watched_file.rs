@@ -29,10 +29,10 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// The API keys file.
-    #[error("the api keys file was not reloaded; the keys read before stay in force")]
+    #[error("the api keys file was not reloaded, and the keys read before stay in force: {0}")]
     Keys(#[source] KeysFileError),
     /// The key set of the token issuer.
-    #[error("the token key set was not reloaded; the keys read before stay in force")]
+    #[error("the token key set was not reloaded, and the keys read before stay in force: {0}")]
     Jwks(#[source] JwtConfigError),
 }
 

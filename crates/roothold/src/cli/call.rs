@@ -76,8 +76,20 @@ Examples:
 const TOKEN_VARIABLE: &str = "ROOTHOLD_TOKEN";
 const TOKEN_BYTES_MAX: u64 = 16 * 1024;
 const DEFAULT_URL: &str = "http://127.0.0.1:8000/mcp";
+/// How long a server on this machine may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait that can be asked for.
 const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;
+
+/// Calls a tool of a server on this machine, and returns the text of its answer.
+pub(super) fn without_arguments(url: &str, tool: &str) -> anyhow::Result<String> {
+    let http = http::Http::new(url, None, CALL_TIMEOUT);
+    let mut session = Session::newest(Box::new(http))?;
+    let schema = session.input_schema(tool)?;
+    let progress = show::Progress::start();
+    let result = session.call_tool(tool, Map::new(), &schema, &progress)?;
+    Ok(show::text(&result))
+}
 
 impl Call {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use roothold_core::Access;
+use roothold_core::{Access, Policy};
 
-use super::{ConfigArgs, print, say};
+use super::{ConfigArgs, disk, print, say};
 use crate::builder::open_policy;
 use crate::config::Config;
+use crate::walls::{self, Walls};
 use crate::{serve, telemetry};
 
 /// Says what is wrong with a configuration, or prints what is in force.
@@ -56,6 +57,15 @@ fn without_secrets(mut config: Config) -> Config {
     config
 }
 
+/// What would hold the server: tried out, without making anything.
+fn walls(config: &Config, policy: &Policy) -> anyhow::Result<Walls> {
+    let audit = config.audit_dir()?;
+    let audit = disk::is_there(&audit).then_some(audit);
+    let private = serve::private_addresses(&config.telemetry.listen)?;
+    let reach = walls::reach(config, audit.as_deref(), &private);
+    Ok(walls::try_out(config, policy.roots(), &reach)?)
+}
+
 /// The effective policy in words.
 fn effective(config: &Config) -> anyhow::Result<String> {
     let policy = open_policy(config)?;
@@ -99,9 +109,10 @@ fn effective(config: &Config) -> anyhow::Result<String> {
     }
     let _ = write!(
         text,
-        "listen\n  {}\naudit\n  {}",
+        "listen\n  {}\naudit\n  {}\nwalls\n  {}",
         config.server.listen,
-        config.audit_dir()?.display()
+        config.audit_dir()?.display(),
+        walls(config, &policy)?.lines().join("\n  "),
     );
     Ok(text)
 }

@@ -5,13 +5,13 @@ mod files;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
+use roothold_core::wall::Reach;
 use toml::Value;
 
-use super::{ConfigArgs, disk, print, say, serve, start_logs};
+use super::{ConfigArgs, call, disk, print, say, serve, start_logs};
 use crate::builder::Builder;
 
 /// Makes a small workspace, serves it, and prints how to call it.
@@ -64,10 +64,13 @@ impl Demo {
         start_logs(&config)?;
         let metrics = config.telemetry.listen.clone();
         let program = program();
-        serve::serve(config, builder, move |address| {
+        let listener = serve::listen(&config)?;
+        // The demo calls itself.
+        let reach = Reach::default().connect(listener.local_addr()?.port());
+        serve::serve(config, builder().reach(reach), listener, move |address| {
             print(&welcome(&program, address, &dir, &metrics));
             // The server answers only once this returns.
-            std::thread::spawn(move || show(&program, address));
+            std::thread::spawn(move || show(address));
         })
     }
 }
@@ -79,16 +82,12 @@ fn program() -> String {
 }
 
 /// Calls the demo once, as the person at the terminal would, and prints what came.
-fn show(program: &str, address: SocketAddr) {
-    let url = url(address);
-    let answer = Command::new(program).args(["call", "--url", &url, "listRoots"]).output();
-    match answer {
-        Ok(answer) if answer.status.success() => {
-            let text = String::from_utf8_lossy(&answer.stdout);
-            print(&format!("\nIt works. listRoots answers:\n{}", text.trim_end()));
+fn show(address: SocketAddr) {
+    match call::without_arguments(&url(address), "listRoots") {
+        Ok(text) => print(&format!("\nIt works. listRoots answers:\n{}", text.trim_end())),
+        Err(error) => {
+            say(&format!("roothold: the demo could not be called: {}", super::sentence(&error)));
         }
-        Ok(answer) => say(String::from_utf8_lossy(&answer.stderr).trim_end()),
-        Err(error) => say(&format!("roothold: the demo could not be called: {error}")),
     }
 }
 

@@ -40,28 +40,43 @@ Examples:
 
 impl Serve {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
-        let listen = self.listen.map(|listen| ("server.listen", Value::String(listen.to_string())));
+        let address = self.listen.map(|address| Value::String(address.to_string()));
+        let address = address.map(|address| ("server.listen", address));
         let config =
-            self.config.load(&self.directories, self.write, listen.into_iter().collect())?;
+            self.config.load(&self.directories, self.write, address.into_iter().collect())?;
         start_logs(&config)?;
-        serve(config, builder, |_| {})
+        let listener = listen(&config)?;
+        serve(config, builder(), listener, |_| {})
     }
 }
 
-/// Serves a configuration until a signal; `started` is told the address that is listened on.
+/// How many connections may wait to be accepted; the system has its own ceiling.
+const BACKLOG: i32 = 1024;
+
+/// Takes the address of a configuration.
+pub(super) fn listen(config: &Config) -> anyhow::Result<std::net::TcpListener> {
+    let listen = config.server.listen;
+    let cannot = || format!("server.listen: {listen} cannot be used");
+    let listener = std::net::TcpListener::bind(listen).with_context(cannot)?;
+    rustix::net::listen(&listener, BACKLOG).with_context(cannot)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves a configuration until a signal, with Landlock around the process; `started` is told the
+/// address that is listened on.
 pub(super) fn serve(
     config: Config,
-    builder: fn() -> Builder,
+    builder: Builder,
+    listener: std::net::TcpListener,
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<u8> {
     crate::process::raise_file_limit();
-    let runtime = runtime(&config)?;
-    let listen = config.server.listen;
-    let server = builder().config(config).build()?;
+    let mut runtime = runtime(&config);
+    let server = builder.config(config).confine().build()?;
+    let runtime = runtime.build()?;
     let ended = runtime.block_on(async {
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("server.listen: {listen} cannot be used"))?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let shutdown = Shutdown::new();
         let signals = tokio::spawn(on_signals(shutdown.clone())?);

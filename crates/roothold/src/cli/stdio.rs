@@ -42,8 +42,9 @@ impl Stdio {
         }
         start_logs(&config)?;
         crate::process::raise_file_limit();
-        let runtime = runtime(&config)?;
-        let server = builder().config(config).build()?;
+        let mut runtime = runtime(&config);
+        let server = builder().config(config).confine().build()?;
+        let runtime = runtime.build()?;
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             let signals = tokio::spawn(on_signals(shutdown.clone())?);

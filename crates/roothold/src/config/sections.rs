@@ -53,6 +53,8 @@ pub struct Server {
     pub drain_timeout_seconds: u64,
     /// Sessions for clients of older revisions that need requests from the server; off by default.
     pub legacy_sessions: Option<LegacySessions>,
+    /// Whether the kernel keeps the process to the roots, the audit log and the configured ports (Landlock, Linux 5.13 or later): `on` warns where it cannot, `require` refuses to start there.
+    pub landlock: LandlockWord,
 }
 
 impl Default for Server {
@@ -65,8 +67,22 @@ impl Default for Server {
             pre_stop_delay_seconds: 0,
             drain_timeout_seconds: 30,
             legacy_sessions: None,
+            landlock: LandlockWord::On,
         }
     }
+}
+
+/// What to do about Landlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LandlockWord {
+    /// Not used.
+    Off,
+    /// Used where the kernel can.
+    #[default]
+    On,
+    /// Used, or nothing is served.
+    Require,
 }
 
 /// Sticky sessions of the older revisions.

@@ -1,6 +1,8 @@
-//! The private port: `/metrics`, for the operator's own network. No authentication of its own.
+//! The private port: `/metrics` and `/status`, for the operator's own network. No authentication
+//! of its own.
 
 use std::convert::Infallible;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +11,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roothold_edge::Shutdown;
+use roothold_edge::{Phase, Shutdown};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::builder::StartError;
@@ -18,17 +21,29 @@ use crate::call::Engine;
 /// Scrapers are few; more connections than this wait.
 const CONNECTIONS_MAX: usize = 16;
 
-/// Binds the address, if there is one.
-pub(super) async fn listen(address: &str) -> Result<Option<TcpListener>, StartError> {
-    if address.is_empty() {
+/// The addresses that `host:port` means; none for an empty text.
+pub(crate) fn addresses(listen: &str) -> Result<Vec<SocketAddr>, StartError> {
+    if listen.is_empty() {
+        return Ok(Vec::new());
+    }
+    listen.to_socket_addrs().map(Iterator::collect).map_err(|error| unusable(listen, &error))
+}
+
+/// Binds the first address that can be used, if there are any.
+pub(super) async fn listen(
+    name: &str,
+    addresses: &[SocketAddr],
+) -> Result<Option<TcpListener>, StartError> {
+    if addresses.is_empty() {
         return Ok(None);
     }
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => Err(StartError::Front(format!(
-            "telemetry.listen: {address} cannot be used ({error}); choose another address, or \"\" for none"
-        ))),
-    }
+    TcpListener::bind(addresses).await.map(Some).map_err(|error| unusable(name, &error))
+}
+
+fn unusable(name: &str, error: &std::io::Error) -> StartError {
+    StartError::Front(format!(
+        "telemetry.listen: {name} cannot be used ({error}); choose another address, or \"\" for none"
+    ))
 }
 
 /// Serves until the shutdown has ended.
@@ -44,10 +59,11 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let engine = Arc::clone(&engine);
+        let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
         tokio::spawn(async move {
             let _place = place;
-            let service = service_fn(move |request| answer(Arc::clone(&engine), request));
+            let service =
+                service_fn(move |request| answer(Arc::clone(&engine), shutdown.clone(), request));
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
             if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
@@ -59,6 +75,7 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
 
 async fn answer(
     engine: Arc<Engine>,
+    shutdown: Shutdown,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -69,12 +86,27 @@ async fn answer(
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             text(engine).await,
         ),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "try /metrics\n".to_owned()),
+        "/status" => (StatusCode::OK, "application/json", status(&engine, &shutdown)),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "try /metrics or /status\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// What `/ready` says in one word, and what holds the process.
+fn status(engine: &Engine, shutdown: &Shutdown) -> String {
+    let (audit, stopping) = (engine.audit.is_healthy(), shutdown.phase() != Phase::Serving);
+    let status = json!({
+        "ready": audit && !stopping,
+        "stopping": stopping,
+        "version": env!("CARGO_PKG_VERSION"),
+        "audit_healthy": audit,
+        "calls_in_flight": engine.metrics.calls_in_flight(),
+        "walls": engine.walls.json(),
+    });
+    format!("{status:#}\n")
 }
 
 /// The metrics; they include what `/proc` says of this process, which blocks.

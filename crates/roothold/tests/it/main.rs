@@ -16,3 +16,4 @@ mod paging;
 mod product;
 mod shutdown;
 mod support;
+mod walls;

@@ -89,7 +89,7 @@ fn plain(text: &str) -> String {
 }
 
 /// The blocks of a result for people: text as it is, others named.
-fn text(result: &Value) -> String {
+pub(super) fn text(result: &Value) -> String {
     let blocks: Vec<String> =
         result["content"].as_array().into_iter().flatten().map(block).collect();
     if blocks.is_empty() && !result["structuredContent"].is_null() {

@@ -11,7 +11,7 @@ pub(crate) use audit::Audit;
 pub(crate) use client::{Conn, Reply, Request, texts};
 pub(crate) use dirs::{Dirs, find_canary};
 pub(crate) use schema::misfit;
-pub(crate) use server::{Server, Spec, custom_tool_binary};
+pub(crate) use server::{Server, Spec, custom_tool_binary, under_profile};
 pub(crate) use stdio::Stdio;
 
 /// Whether the long forms of the tests run: the battery's own numbers.

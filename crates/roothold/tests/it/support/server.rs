@@ -26,6 +26,10 @@ pub(crate) struct Spec<'a> {
     pub(crate) log: &'a str,
     /// Whether no file that the server writes may grow beyond some KiB.
     pub(crate) small_files: bool,
+    /// The seccomp profile that it runs under.
+    pub(crate) profile: Option<PathBuf>,
+    /// Variables over the configuration.
+    pub(crate) env: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Spec<'a> {
@@ -39,6 +43,8 @@ impl<'a> Spec<'a> {
             audit: base.join("audit"),
             log: "debug",
             small_files: false,
+            profile: None,
+            env: Vec::new(),
         }
     }
 
@@ -61,7 +67,10 @@ impl Server {
         let private = free_address();
         let file = spec.base.join("roothold.toml");
         std::fs::write(&file, &spec.config).unwrap();
-        let mut command = Command::new(&spec.binary);
+        let mut command = match &spec.profile {
+            None => Command::new(&spec.binary),
+            Some(profile) => under_profile(profile, &spec.binary),
+        };
         if spec.small_files {
             // Without the signal, writing beyond the limit is an error like a full disk's.
             let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
@@ -79,6 +88,9 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        for (name, value) in &spec.env {
+            command.env(name, value);
+        }
         if let Some(uid) = spec.uid {
             command.uid(uid).gid(uid);
         }
@@ -128,6 +140,15 @@ impl Server {
         let reply = Conn::open(self.private).send(&Request::get("/metrics"));
         assert_eq!(reply.status, 200);
         String::from_utf8(reply.body).unwrap()
+    }
+
+    /// What the private port says of the process.
+    pub(crate) fn status(&self) -> Value {
+        Conn::open(self.private).send(&Request::get("/status")).json()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The value of a metric without labels.
@@ -187,12 +208,22 @@ fn free_address() -> SocketAddr {
 /// The example of a user's own tool, built once.
 pub(crate) fn custom_tool_binary() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build_custom_tool).clone()
+    BUILT.get_or_init(|| build(&["-p", "example-custom-tool"])).clone()
 }
 
-fn build_custom_tool() -> PathBuf {
+/// A program that is to run under a seccomp profile, without a container.
+pub(crate) fn under_profile(profile: &Path, program: &Path) -> Command {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let runner = BUILT.get_or_init(|| build(&["-p", "roothold", "--example", "under_profile"]));
+    let mut command = Command::new(runner);
+    command.arg(profile).arg(program);
+    command
+}
+
+fn build(what: &[&str]) -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "-p", "example-custom-tool", "--message-format=json-render-diagnostics"])
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(what)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

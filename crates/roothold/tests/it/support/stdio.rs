@@ -22,10 +22,15 @@ impl Stdio {
 
     /// The same with the audit log in a directory of the test's choice.
     pub(crate) fn start_with_audit(base: &Path, config: &str, audit: &Path) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_roothold")), base, config, audit)
+    }
+
+    /// The same by a command that starts it in its own way.
+    pub(crate) fn start_by(mut by: Command, base: &Path, config: &str, audit: &Path) -> Self {
         let file = base.join("roothold.toml");
         std::fs::write(&file, config).unwrap();
         let log = std::fs::File::create(base.join("stderr.log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_roothold"))
+        let mut child = by
             .args(["stdio", "--log", "debug", "--config"])
             .arg(&file)
             .arg("--audit-dir")

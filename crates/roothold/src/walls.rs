@@ -1,0 +1,195 @@
+//! The walls around the process: what the kernel holds it to, whatever its code does.
+//!
+//! Landlock is raised here, around the roots and around what this server itself still opens once
+//! it runs. A seccomp filter and the loss of privileges are for whoever starts the process; here
+//! they are only looked at, and told.
+//!
+//! **Invariant**: what is read, written, listened on or connected to after the start stands in
+//! [`reach`], and nowhere else. It cannot be widened later: whatever needs more needs a restart.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use roothold_core::Roots;
+use roothold_core::wall::{self, Reach, Wall, WallError};
+use serde_json::{Value, json};
+
+use crate::builder::StartError;
+use crate::config::{Config, LandlockWord};
+use crate::process;
+
+/// What holds this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Walls {
+    landlock: Landlock,
+    /// Whether a seccomp filter is in force; a container runtime puts it there.
+    seccomp: bool,
+    /// Whether no program that is started could gain privileges.
+    no_new_privileges: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Landlock {
+    /// The configuration says so.
+    Off,
+    /// The program that this server is part of has not asked for it.
+    NotAsked,
+    Stands(Wall),
+    Missing(String),
+}
+
+impl Walls {
+    /// What holds a process that has raised none itself.
+    pub(crate) fn found() -> Self {
+        Self::with(&process::status(), Landlock::NotAsked)
+    }
+
+    /// With what was found before the wall was raised, which sets `no_new_privs`.
+    fn with(found: &process::Status, landlock: Landlock) -> Self {
+        let stands = matches!(landlock, Landlock::Stands(_));
+        Self {
+            landlock,
+            seccomp: found.seccomp,
+            no_new_privileges: found.no_new_privileges || stands,
+        }
+    }
+
+    /// One sentence a wall, for a person.
+    pub(crate) fn lines(&self) -> [String; 2] {
+        let landlock = match &self.landlock {
+            Landlock::Off => "off, as configured".to_owned(),
+            Landlock::NotAsked => "not asked for".to_owned(),
+            Landlock::Stands(wall) => {
+                format!("stands (version {}): {}", abi(wall), wall.holds().join(", "))
+            }
+            Landlock::Missing(reason) => format!("missing: {reason}"),
+        };
+        let seccomp = if self.seccomp { "a filter is in force" } else { "no filter" };
+        [format!("landlock {landlock}"), format!("seccomp {seccomp}")]
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self) -> Value {
+        let state = match &self.landlock {
+            Landlock::Off => "off",
+            Landlock::NotAsked => "not_asked",
+            Landlock::Stands(_) => "stands",
+            Landlock::Missing(_) => "missing",
+        };
+        let mut landlock = json!({"state": state});
+        match &self.landlock {
+            Landlock::Stands(wall) => {
+                landlock["version"] = abi(wall).into();
+                landlock["holds"] = wall.holds().into();
+            }
+            Landlock::Missing(reason) => landlock["reason"] = reason.as_str().into(),
+            Landlock::Off | Landlock::NotAsked => {}
+        }
+        json!({
+            "landlock": landlock,
+            "seccomp": self.seccomp,
+            "no_new_privileges": self.no_new_privileges,
+        })
+    }
+}
+
+fn abi(wall: &Wall) -> u32 {
+    match wall {
+        Wall::Stands { abi } => *abi,
+        Wall::Absent { .. } => 0,
+    }
+}
+
+/// Everything that the server opens after its start, besides the roots.
+///
+/// A file that is read again when it changed is reached through its directory: it is replaced by a
+/// new one of the same name.
+pub(crate) fn reach(config: &Config, audit_dir: Option<&Path>, private: &[SocketAddr]) -> Reach {
+    let mut reach = Reach::default().bind(config.server.listen.port());
+    if let Some(dir) = audit_dir {
+        reach = reach.keep(dir);
+    }
+    for address in private {
+        reach = reach.bind(address.port());
+    }
+    let jwks = config.auth.jwt.as_ref().map(|jwt| &jwt.jwks_file);
+    let mut directories = BTreeSet::new();
+    for file in config.auth.keys_file.iter().chain(jwks) {
+        directories.extend(directories_of(file));
+    }
+    directories.into_iter().fold(reach, Reach::read)
+}
+
+/// The directory of a file's name, and that of the file that the name leads to.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server's own files, named by its configuration, are not behind the gate"
+)]
+fn directories_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let named = std::path::absolute(file).ok();
+    let real = std::fs::canonicalize(file).ok();
+    let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);
+    // What is not there is an error of its own, which names the key.
+    [named, real].into_iter().flatten().filter_map(parent).filter(|dir| dir.is_dir())
+}
+
+/// Raises what the configuration asks for around this thread and all that it starts from here on.
+///
+/// # Errors
+/// When `server.landlock` is `require` and the kernel does not hold, or something that must be
+/// reachable cannot be opened.
+pub(crate) fn raise(config: &Config, roots: &Roots, reach: &Reach) -> Result<Walls, StartError> {
+    let (word, found) = (config.server.landlock, process::status());
+    if word == LandlockWord::Off {
+        return Ok(Walls::with(&found, Landlock::Off));
+    }
+    // Opened now for as long as the process lives: behind the wall it cannot be.
+    process::open_for_metrics();
+    let missing = match wall::raise(roots, reach) {
+        Ok(wall @ Wall::Stands { .. }) => return Ok(Walls::with(&found, Landlock::Stands(wall))),
+        Ok(Wall::Absent { reason }) => reason.to_owned(),
+        Err(error @ WallError::Path { .. }) => return Err(refuse(&error.to_string())),
+        Err(error @ WallError::Refused(_)) => error.to_string(),
+    };
+    if word == LandlockWord::Require {
+        return Err(refuse(&format!("{missing}; or write \"on\" to serve without it")));
+    }
+    Ok(Walls::with(&found, Landlock::Missing(missing)))
+}
+
+/// [`raise`], for a whole process: it must not have other threads yet, which would not be held.
+pub(crate) fn raise_for_process(
+    config: &Config,
+    roots: &Roots,
+    reach: &Reach,
+) -> Result<Walls, StartError> {
+    let threads = process::status().threads;
+    if threads > 1 && config.server.landlock != LandlockWord::Off {
+        return Err(refuse(&format!(
+            "{threads} threads run already, which it would not hold; confine the process before its runtime starts"
+        )));
+    }
+    let walls = raise(config, roots, reach)?;
+    if let Landlock::Missing(reason) = &walls.landlock {
+        tracing::warn!(reason, "the process is not held by Landlock");
+    } else {
+        tracing::info!(walls = %walls.json(), "the walls around the process");
+    }
+    Ok(walls)
+}
+
+/// What [`raise`] would come to, found out in a thread that ends with it.
+///
+/// # Errors
+/// As [`raise`].
+pub(crate) fn try_out(config: &Config, roots: &Roots, reach: &Reach) -> Result<Walls, StartError> {
+    std::thread::scope(|scope| {
+        let tried = scope.spawn(|| raise(config, roots, reach)).join();
+        tried.unwrap_or_else(|_| Err(refuse("could not be tried out")))
+    })
+}
+
+fn refuse(reason: &str) -> StartError {
+    StartError::Front(format!("server.landlock: {reason}"))
+}
