@@ -11,6 +11,8 @@ pub enum Verb {
     Stat,
     /// Read a file's bytes.
     Read,
+    /// Find text in a file, or in the files below a directory.
+    Search,
     /// Create, replace or change a file or directory.
     Write,
     /// Use something that is not a file: the server's own description, or what a tool of the
@@ -25,6 +27,7 @@ impl Verb {
             Self::List => "list",
             Self::Stat => "stat",
             Self::Read => "read",
+            Self::Search => "search",
             Self::Write => "write",
             Self::Use => "use",
         }
@@ -33,7 +36,7 @@ impl Verb {
     /// The OAuth scope that the verb needs on files.
     pub(crate) fn file_scope(self) -> Option<&'static str> {
         match self {
-            Self::List | Self::Stat | Self::Read => Some("files:read"),
+            Self::List | Self::Stat | Self::Read | Self::Search => Some("files:read"),
             Self::Write => Some("files:write"),
             Self::Use => None,
         }

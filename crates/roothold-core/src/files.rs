@@ -9,6 +9,7 @@ mod info;
 mod kept;
 mod list;
 mod read;
+mod search;
 mod stamp;
 mod text;
 mod walk;
@@ -19,6 +20,10 @@ pub use info::{FileInfo, Timestamp, info};
 pub(crate) use kept::KeptListings;
 pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};
 pub use read::{Bytes, read_whole};
+pub use search::{
+    At, CONTEXT_LINES_MAX, FoundFile, FoundLine, LineKind, PATTERN_BYTES_MAX, Pattern, PatternSpec,
+    Position, Search, Searched, Shows, Taken, Taker, Totals, search,
+};
 pub use text::{Resume, TextPage, TextRange, json_len, read_text, read_text_unhashed};
 pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
 

@@ -146,6 +146,50 @@ pub(crate) fn open_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Owned
     )
 }
 
+/// Opens one entry of a directory that was opened through the gate, for reading, without following
+/// a link; what is no regular file is not served, nor one with other names where the root says so.
+///
+/// The caller has decided on the entry's path.
+pub(crate) fn open_file_entry(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    hardlinks: Hardlinks,
+) -> Result<(OwnedFd, Stat), Unserved> {
+    let resolve = BENEATH | ResolveFlags::NO_SYMLINKS;
+    regular(openat2(directory, name, READ | OFlags::NOFOLLOW, Mode::empty(), resolve), hardlinks)
+}
+
+/// Opens a file that belongs to the same root as the permit's target and that no caller named, if
+/// it is there, policy lets it be read, and no link leads to it.
+pub(crate) fn open_related(permit: &Permit, rel: &[u8]) -> Option<(OwnedFd, Stat)> {
+    let (root, rules) = permit.root().ok()?;
+    rules.decide(Verb::Read, rel, Some(false)).ok()?;
+    regular(open_exact(root, rel, READ), root.hardlinks()).ok()
+}
+
+/// Why an entry of a directory is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    Errno(Errno),
+    /// It has several names, one of which may be excluded.
+    Linked,
+}
+
+fn regular(
+    opened: Result<OwnedFd, Errno>,
+    hardlinks: Hardlinks,
+) -> Result<(OwnedFd, Stat), Unserved> {
+    let handle = opened.map_err(Unserved::Errno)?;
+    let stat = fstat(&handle).map_err(Unserved::Errno)?;
+    if kind_of(&stat) != FileType::RegularFile {
+        return Err(Unserved::Errno(Errno::NXIO));
+    }
+    if stat.st_nlink > 1 && hardlinks == Hardlinks::Deny {
+        return Err(Unserved::Linked);
+    }
+    Ok((handle, stat))
+}
+
 /// A directory that turned out to be a mount point: opened if the root names it.
 pub(crate) fn open_allowed_mount(
     permit: &Permit,

@@ -276,7 +276,7 @@ fn before_dot_dot(rel: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 pub(crate) fn verb_rule(verb: Verb) -> &'static str {
     match verb {
         Verb::Write => "write",
-        Verb::List | Verb::Stat | Verb::Read | Verb::Use => "read",
+        Verb::List | Verb::Stat | Verb::Read | Verb::Search | Verb::Use => "read",
     }
 }
 

@@ -32,8 +32,8 @@ use crate::walls::Walls;
 pub(crate) use admit::Admission;
 use admit::Ticket;
 use arguments::{RESULT_BYTES_MIN, digest, page_arguments, whole_numbers};
-pub use progress::Progress;
 pub(crate) use progress::ProgressSink;
+pub use progress::{Progress, Teller};
 use record::Record;
 
 /// How long a cursor can be used: an agent that pauses longer begins again.
@@ -301,6 +301,27 @@ impl Call {
             work(&budget)
         });
         work.await.map_err(Fault::internal)?
+    }
+
+    /// Runs blocking work that says how far it is. Messages that come faster than the client takes
+    /// them give way to newer ones, so that the work never waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::blocking`].
+    ///
+    /// # Cancellation
+    /// As [`Self::blocking`].
+    pub async fn blocking_with_progress<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Budget, &mut Teller) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let Some(sink) = &self.progress else {
+            return self.blocking(move |budget| work(budget, &mut Teller::to_nobody())).await;
+        };
+        let (mut teller, news) = Teller::new();
+        let work = self.blocking(move |budget| work(budget, &mut teller));
+        let (result, ()) = tokio::join!(work, sink.follow(news));
+        result
     }
 
     /// Tells the client how far the call is, if it asked to be told.

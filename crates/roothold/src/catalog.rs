@@ -106,12 +106,15 @@ fn object(mut schema: schemars::Schema) -> JsonObject {
     object
 }
 
-/// What the schema says of Rust and agents have no use for: `uint64` and its bounds, and `null`
-/// beside a type for what may simply be left out.
+/// What the schema says of Rust and agents have no use for: `uint64` and that it is not below zero,
+/// and `null` beside a type for what may simply be left out.
 fn strip(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
     object.remove("default");
+    if object.get("minimum").is_some_and(|least| least == 0) {
+        object.remove("minimum");
+    }
     if let Some(Value::Array(kinds)) = object.get_mut("type") {
         kinds.retain(|kind| kind != "null");
         if let [only] = kinds.as_slice() {

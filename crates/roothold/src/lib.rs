@@ -20,7 +20,7 @@ mod walls;
 mod wire;
 
 pub use builder::{Builder, Roothold, StartError};
-pub use call::{Call, Progress};
+pub use call::{Call, Progress, Teller};
 pub use handler::Handler;
 pub use roothold_core as core;
 pub use schemars;

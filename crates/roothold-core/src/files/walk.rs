@@ -5,6 +5,7 @@
 //! entries and are never followed, so there are no cycles.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -45,12 +46,18 @@ pub struct WalkEntry<'a> {
     pub depth: usize,
     rel: &'a [u8],
     rules: &'a RootRules,
+    directory: &'a Arc<OwnedFd>,
 }
 
 impl WalkEntry<'_> {
     /// Whether the entry could be read; an entry that can only be written shows, too.
     pub fn is_readable(&self) -> bool {
         self.rules.readable(self.public, self.rel)
+    }
+
+    /// The directory that holds it. Each clone keeps a handle open.
+    pub(super) fn directory(&self) -> &Arc<OwnedFd> {
+        self.directory
     }
 }
 
@@ -67,7 +74,7 @@ pub enum Visit {
 
 #[derive(Debug)]
 struct Frame {
-    handle: OwnedFd,
+    handle: Arc<OwnedFd>,
     entries: Entries,
     next: usize,
     /// Lengths of the paths of this directory inside the walk's buffers.
@@ -101,6 +108,37 @@ impl<'a> Walk<'a> {
         after: Option<&[u8]>,
         budget: &'a Budget,
     ) -> Result<Self, Fault> {
+        let mut walk = Self::open(permit, budget)?;
+        if let Some(after) = after {
+            walk.skip_to(after)?;
+        }
+        Ok(walk)
+    }
+
+    /// Starts with the entry that [`Self::start`] would start after.
+    pub(super) fn start_at(
+        permit: &'a Permit,
+        at: &[u8],
+        budget: &'a Budget,
+    ) -> Result<Self, Fault> {
+        let mut walk = Self::open(permit, budget)?;
+        let (above, name) = match memchr::memrchr(b'/', at) {
+            Some(end) => (Some(&at[..end]), &at[end + 1..]),
+            None => (None, at),
+        };
+        let depth = above.map_or(0, |above| above.split(|byte| *byte == b'/').count());
+        if let Some(above) = above {
+            walk.skip_to(above)?;
+        }
+        if walk.frames.len() == depth + 1
+            && let Some(frame) = walk.frames.last_mut()
+        {
+            frame.next = frame.entries.position_from(name);
+        }
+        Ok(walk)
+    }
+
+    fn open(permit: &'a Permit, budget: &'a Budget) -> Result<Self, Fault> {
         let opened = gate::open(permit, Want::Directory)?;
         let (_, rules) = permit.root()?;
         let public = rules.public_of(&opened.rel);
@@ -116,9 +154,6 @@ impl<'a> Walk<'a> {
             depth_max: WALK_DEPTH_MAX,
         };
         walk.push(opened.handle)?;
-        if let Some(after) = after {
-            walk.skip_to(after)?;
-        }
         Ok(walk)
     }
 
@@ -159,6 +194,7 @@ impl<'a> Walk<'a> {
                 depth: depth - 1,
                 rel: &self.rel,
                 rules,
+                directory: &frame.handle,
             };
             match visit(&entry)? {
                 Visit::Stop => return Ok(false),
@@ -218,6 +254,7 @@ impl<'a> Walk<'a> {
         });
         self.rel.truncate(rel_len);
         self.public.truncate(public_len);
+        let handle = Arc::new(handle);
         self.frames.push(Frame { handle, entries: entries?, next: 0, rel_len, public_len });
         Ok(())
     }

@@ -71,11 +71,12 @@ impl RootRules {
         match verb {
             Verb::List | Verb::Use => Ok(()),
             // Before opening, a path may turn out to be a directory, which anyone may look at.
-            Verb::Stat if is_directory != Some(false) => Ok(()),
+            // Below one that is searched each file is decided on by itself.
+            Verb::Stat | Verb::Search if is_directory != Some(false) => Ok(()),
             Verb::Stat => {
                 self.visible(&public, rel).then_some(()).ok_or_else(|| no_pattern(Verb::Read))
             }
-            Verb::Read => {
+            Verb::Read | Verb::Search => {
                 self.readable(&public, rel).then_some(()).ok_or_else(|| no_pattern(Verb::Read))
             }
             Verb::Write => self.decide_write(&public, rel),

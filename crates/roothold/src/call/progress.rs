@@ -1,7 +1,13 @@
 //! How far a call is, for clients that asked to be told.
 
+use std::time::{Duration, Instant};
+
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::{Peer, RoleServer};
+use tokio::sync::watch;
+
+/// The least time between two messages of blocking work.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How far a call is.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +33,36 @@ impl Progress {
     }
 }
 
+/// By what blocking work says how far it is. It holds one message: the newest.
+#[derive(Debug)]
+pub struct Teller {
+    news: Option<watch::Sender<Option<Progress>>>,
+    told: Option<Instant>,
+}
+
+impl Teller {
+    pub(super) fn new() -> (Self, watch::Receiver<Option<Progress>>) {
+        let (news, hears) = watch::channel(None);
+        (Self { news: Some(news), told: None }, hears)
+    }
+
+    pub(super) fn to_nobody() -> Self {
+        Self { news: None, told: None }
+    }
+
+    /// Tells how far the work is, unless nobody listens or something was told just before; whether
+    /// it was told.
+    pub fn tell(&mut self, progress: impl FnOnce() -> Progress) -> bool {
+        let Some(news) = &self.news else { return false };
+        if self.told.is_some_and(|told| told.elapsed() < PAUSE) {
+            return false;
+        }
+        self.told = Some(Instant::now());
+        news.send_replace(Some(progress()));
+        true
+    }
+}
+
 /// Where the progress of one call goes.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressSink {
@@ -37,6 +73,17 @@ pub(crate) struct ProgressSink {
 impl ProgressSink {
     pub(crate) fn new(peer: Peer<RoleServer>, token: ProgressToken) -> Self {
         Self { peer, token }
+    }
+
+    /// Passes news on until no more can come.
+    pub(super) async fn follow(&self, mut news: watch::Receiver<Option<Progress>>) {
+        // The last news are heard before the end.
+        while news.changed().await.is_ok() {
+            let newest = news.borrow_and_update().clone();
+            if let Some(progress) = newest {
+                self.send(progress).await;
+            }
+        }
     }
 
     pub(super) async fn send(&self, progress: Progress) {

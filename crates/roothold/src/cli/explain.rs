@@ -213,7 +213,7 @@ fn look(permit: &Permit) -> Result<String, Fault> {
             Err(fault) if fault.kind() == FaultKind::Limit => Ok("the file is there".to_owned()),
             Err(fault) => Err(fault),
         },
-        Verb::Stat | Verb::Write | Verb::Use => {
+        Verb::Stat | Verb::Search | Verb::Write | Verb::Use => {
             let info = files::info(permit, &budget)?;
             Ok(format!(
                 "it is there, with {} bytes, as /{}",

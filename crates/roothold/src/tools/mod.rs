@@ -19,6 +19,7 @@ pub(crate) fn add(catalog: &mut Catalog) {
     catalog.add(find::ListDirectoryWithSizes);
     catalog.add(find::DirectoryTree);
     catalog.add(find::SearchFiles);
+    catalog.add(find::SearchContent);
     catalog.add(find::GetFileInfo);
     catalog.add(read::ReadTextFile);
     catalog.add(read::ReadFile);

@@ -69,6 +69,11 @@ impl Room {
         Ok(false)
     }
 
+    /// Keeps room for what the cursor or the frame hold besides the usual.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// The most that a cursor takes: Base64 of the place, JSON if it is text, and what is around it.
     fn cursor_bytes(&self, place: &[u8]) -> usize {
         let place = str::from_utf8(place).map_or(place.len().div_ceil(3) * 4 + 16, json_len);

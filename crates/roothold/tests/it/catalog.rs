@@ -171,6 +171,17 @@ fn cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
             };
             (search(at("$ROOT")), Some(search(at("$OUT"))), Over::Cut(search(small("$ROOT/many"))))
         }
+        "search_content" => {
+            let search = |mut path: Value| {
+                path["pattern"] = ".".into();
+                path
+            };
+            (
+                search(at("$ROOT")),
+                Some(search(at("$OUT"))),
+                Over::Cut(search(small("$ROOT/large.txt"))),
+            )
+        }
         "get_file_info" | "count_words" => {
             (at("$ROOT/hello.txt"), Some(at("$ROOT/.env")), Over::Refused(long, "invalid"))
         }

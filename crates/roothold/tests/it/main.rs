@@ -14,6 +14,7 @@ mod failing;
 mod http;
 mod paging;
 mod product;
+mod searching;
 mod shutdown;
 mod support;
 mod walls;

@@ -30,7 +30,12 @@ fn tree() -> (Dirs, Server) {
 }
 
 /// Asks for page after page, and checks each by itself.
-fn pages(server: &Server, tool: &str, arguments: &Value, bytes_max: usize) -> Vec<Value> {
+pub(crate) fn pages(
+    server: &Server,
+    tool: &str,
+    arguments: &Value,
+    bytes_max: usize,
+) -> Vec<Value> {
     let schema = schema_of(server, tool);
     let mut conn = Conn::open(server.address);
     let mut arguments = arguments.clone();
@@ -177,6 +182,7 @@ fn a_page_that_is_too_small_says_what_it_needs() {
     let path = dirs.fill_in(&format!("$ROOT/tree/{long}/{long}"));
     for (tool, arguments) in [
         ("search_files", json!({"path": path, "pattern": "**", "max_bytes": 1024})),
+        ("search_content", json!({"path": path, "pattern": ".", "max_bytes": 1024})),
         ("list_directory", json!({"path": path, "max_bytes": 1024})),
         ("directory_tree", json!({"path": dirs.fill_in("$ROOT/tree"), "max_bytes": 1024})),
     ] {

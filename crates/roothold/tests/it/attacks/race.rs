@@ -79,6 +79,12 @@ fn nothing_outside_is_seen_while_directories_are_swapped() {
     let asks = [
         Ask::Call("directory_tree", json!({"path": format!("{root}/race")})),
         Ask::Call("search_files", json!({"path": format!("{root}/race/a"), "pattern": "**"})),
+        Ask::Call("search_content", json!({"path": format!("{root}/race"), "pattern": "."})),
+        Ask::Call("search_content", json!({"path": format!("{root}/race/a"), "pattern": "CANARY"})),
+        Ask::Call(
+            "search_content",
+            json!({"path": format!("{root}/race/a/x/leak.txt"), "pattern": "."}),
+        ),
         Ask::Call("list_directory", json!({"path": format!("{root}/race/a/x")})),
         Ask::Call("list_directory_with_sizes", json!({"path": format!("{root}/race/a/x")})),
         Ask::Call("get_file_info", json!({"path": format!("{root}/race/a/x/leak.txt")})),

@@ -264,7 +264,9 @@ fn no_spelling_gets_through_any_tool() {
         }
         let search = Ask::Call("search_files", json!({"path": path, "pattern": "**"}));
         refused(&wire.ask(&search), input);
-        calls += 1 + in_its_place(&mut wire, &path, input);
+        let search = Ask::Call("search_content", json!({"path": path, "pattern": "."}));
+        refused(&wire.ask(&search), input);
+        calls += 2 + in_its_place(&mut wire, &path, input);
         if path.starts_with("file:") {
             refused(&wire.ask(&Ask::ReadResource(path)), input);
             calls += 1;
@@ -313,6 +315,7 @@ fn books_are_right(server: &Server, calls: usize) {
 fn no_listing_shows_what_is_hidden() {
     let mut dirs = Dirs::with_fixture();
     disguises(&mut dirs);
+    dirs.write("work/.gitignore", "!.env\n!*.key\n!**/secrets/**\n");
     let server = Spec::new(dirs.base(), dirs.config("")).start();
     let mut wire = Wire::Http(&server, Conn::open(server.address));
     let root = dirs.fill_in("$ROOT");
@@ -347,13 +350,20 @@ fn no_listing_shows_what_is_hidden() {
     ] {
         asks.push(Ask::Call("search_files", json!({"path": root, "pattern": glob})));
     }
+    for pattern in ["CANARY", "(?i)c.n.ry", "[^P]A"] {
+        let search = json!({"path": root, "pattern": pattern, "gitignore": true, "context": 3});
+        asks.push(Ask::Call("search_content", search));
+        let search =
+            json!({"path": root, "pattern": pattern, "include": ["**/.*", "**/*.key", "links/**"]});
+        asks.push(Ask::Call("search_content", search));
+    }
     for prefix in ["/.e", "/", "/s", "/mnt/", "/links/dir/", "/../outside/"] {
         asks.push(Ask::Complete(format!("{root}{prefix}")));
     }
     for ask in &asks {
         let seen = wire.ask(ask);
         no_canary("a listing", &seen.raw).unwrap();
-        let text = seen.text().to_lowercase().replace("/ro-", "");
+        let text = seen.text().to_lowercase().replace("/ro-", "").replace(".gitignore", "");
         for hidden in [
             ".env",
             "id.key",
