@@ -2,7 +2,7 @@
 //!
 //! A principal says nothing about what is allowed: that is [`crate::Policy::decide`]'s answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The authenticated caller of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,8 @@ impl Principal {
 
     /// The caller of a server without authentication: the one local user, with every scope.
     pub fn local() -> Self {
-        Self::new("local", Scopes::All)
+        static LOCAL: LazyLock<Principal> = LazyLock::new(|| Principal::new("local", Scopes::All));
+        LOCAL.clone()
     }
 
     /// The stable name that policy, quotas and the audit log know the caller by.

@@ -41,10 +41,15 @@ impl AnswerBudget {
         }
     }
 
+    /// Whether an answer is so large that it needs room.
+    pub(crate) fn counts(answer: &Bytes) -> bool {
+        answer.len() > UNCOUNTED_BYTES
+    }
+
     /// Finds room for an answer, which the returned bytes keep until they are dropped. One that is
     /// larger than all the room takes all of it.
     pub(crate) async fn hold(&self, answer: Bytes) -> Result<Bytes, NoRoom> {
-        if answer.len() <= UNCOUNTED_BYTES {
+        if !Self::counts(&answer) {
             return Ok(answer);
         }
         let units = u32::try_from(answer.len().div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);

@@ -64,8 +64,15 @@ where
     if announced.lower() > bytes_max as u64 {
         return Err(BodyRefused::TooLarge);
     }
-    let collecting = collect(body, bytes_max, budget);
-    tokio::time::timeout(timeout, collecting).await.unwrap_or(Err(BodyRefused::TooSlow))
+    let mut collecting = std::pin::pin!(collect(body, bytes_max, budget));
+    // Nearly every body came with its head: then no timer is made.
+    match futures::poll!(collecting.as_mut()) {
+        Poll::Ready(collected) => collected,
+        Poll::Pending => {
+            let collected = tokio::time::timeout(timeout, collecting).await;
+            collected.unwrap_or(Err(BodyRefused::TooSlow))
+        }
+    }
 }
 
 async fn collect<B>(

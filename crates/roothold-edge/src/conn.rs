@@ -58,8 +58,8 @@ impl ConnState {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn request_ended(&self) {
-        self.mark_now();
+    pub(crate) fn request_ended(&self, now: std::time::Instant) {
+        self.mark(Instant::from_std(now));
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -72,8 +72,9 @@ impl ConnState {
         self.linger.store(true, Ordering::Relaxed);
     }
 
-    fn mark_now(&self) {
-        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+    fn mark(&self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.opened).as_millis();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
         self.since.store(elapsed, Ordering::Relaxed);
     }
 
@@ -83,12 +84,12 @@ impl ConnState {
             return false;
         }
         if self.http2.load(Ordering::Relaxed) {
-            self.mark_now();
+            self.mark(Instant::now());
             return false;
         }
         let began = !self.head.swap(true, Ordering::Relaxed);
         if began {
-            self.mark_now();
+            self.mark(Instant::now());
         }
         began
     }
@@ -278,7 +279,7 @@ mod tests {
         assert!((50..300).contains(&opened.elapsed().as_millis()));
 
         state.request_began();
-        state.request_ended();
+        state.request_ended(std::time::Instant::now());
         let ended = Instant::now();
         guarded.read_exact(&mut byte).await.unwrap_err();
         assert!(ended.elapsed().as_millis() >= 299);

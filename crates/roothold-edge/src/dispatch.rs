@@ -5,6 +5,7 @@
 //! passed the same checks.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,19 +14,26 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use rmcp::handler::server::ServerHandler;
-use rmcp::model::{ClientRequest, ErrorCode, ErrorData, Extensions, RequestId};
+use rmcp::model::{
+    CallToolRequest, ClientRequest, ErrorCode, ErrorData, Extensions, JsonObject, RequestId,
+    RequestMetaObject,
+};
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use crate::body::EdgeBody;
 use crate::caller::Caller;
+use crate::calls::ToolCall;
 use crate::era::{self, Era};
-use crate::fast::Call;
+use crate::fast::{Call, Handling};
 use crate::finish::Finish;
 use crate::front::{Front, LAST_EVENT_ID, Rmcp, Takes};
 use crate::gzip;
 use crate::headers::{self, SESSION_ID};
 use crate::observer::MethodClass;
+use crate::params::CallParams;
 use crate::reply::{self, Reply};
-use crate::request::{self, Typed, keys};
+use crate::request::{self, Params, Typed};
 use crate::rpc::{self, Kind};
 use crate::sessions::{Sessions, SessionsFull};
 
@@ -34,58 +42,64 @@ const REMOVED: [&str; 5] =
     ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
 /// A message on its way, with what was found out about its request.
-struct Message {
-    parts: Parts,
-    body: Bytes,
-    caller: Arc<Caller>,
-    takes: Takes,
+pub(crate) struct Message {
+    pub(crate) parts: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) takes: Takes,
+}
+
+/// What a request asks for.
+struct Asked<'a> {
+    id: RequestId,
+    method: &'a str,
+    raw: Option<&'a RawValue>,
+}
+
+/// What answers a message.
+pub(crate) enum Route<'a> {
+    /// The front itself, at once.
+    Reply(Reply),
+    /// The handler, on the fast path.
+    Fast(Fast),
+    /// Anything else. Boxed: inline, its kilobytes of state would be moved with every request.
+    Slow(BoxFuture<'a, Reply>),
+}
+
+/// A call on the fast path, and what its answer needs.
+pub(crate) struct Fast {
+    pub(crate) handling: Handling,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) gzip_from: Option<usize>,
 }
 
 impl<H: ServerHandler> Front<H> {
-    /// Answers one message.
-    pub(crate) async fn dispatch(
-        &self,
-        parts: Parts,
-        body: Bytes,
-        caller: Arc<Caller>,
-        takes: Takes,
-        finish: &mut Finish,
-    ) -> Reply {
+    /// Finds out what answers a message. It awaits nothing, so that of what it looks at nothing is
+    /// kept while the answer is made.
+    pub(crate) fn route(&self, message: Message, finish: &mut Finish) -> Route<'_> {
+        let body = message.body.clone();
         let envelope = match rpc::parse(&body) {
             Ok(envelope) => envelope,
-            Err(bad) => return reply::bad_request(bad.id, bad.code, bad.message),
+            Err(bad) => return Route::Reply(reply::bad_request(bad.id, bad.code, bad.message)),
         };
-        let message = Message { parts, body: body.clone(), caller, takes };
         match envelope.kind {
             Kind::Request { id, method } => {
-                if self.was_removed(&message, &method) {
-                    let error = ErrorData::new(
-                        ErrorCode::METHOD_NOT_FOUND,
-                        format!("{method} does not exist in revision 2026-07-28"),
-                        None,
-                    );
-                    return reply::rpc_error(StatusCode::NOT_FOUND, Some(id), error);
-                }
-                let typed = match request::parse(&method, envelope.params) {
-                    Ok(typed) => typed,
-                    Err(error) => return self.bad_params(&message, id, &method, &error),
-                };
-                finish.method = typed.class;
-                self.request(message, id, &method, typed, finish).await
+                let asked = Asked { id, method: &method, raw: envelope.params };
+                self.request(message, asked, finish)
             }
             Kind::Notification { method } => {
                 finish.method = MethodClass::Notification;
-                self.notification(message, &method).await
+                self.notification(message, &method)
             }
             Kind::Response => {
                 finish.method = MethodClass::Notification;
                 match self.session_of(&message.parts.headers) {
-                    Some(session) => self.in_session(session, message).await,
-                    None => reply::bad_request(
+                    Some(session) => Route::Slow(Box::pin(self.in_session(session, message))),
+                    None => Route::Reply(reply::bad_request(
                         None,
                         ErrorCode::INVALID_REQUEST,
                         "responses are taken in a session only",
-                    ),
+                    )),
                 }
             }
         }
@@ -99,61 +113,58 @@ impl<H: ServerHandler> Front<H> {
     }
 
     /// `-32602` for parameters of the wrong shape.
-    fn bad_params(
-        &self,
-        message: &Message,
-        id: RequestId,
-        method: &str,
-        error: &serde_json::Error,
-    ) -> Reply {
-        let error: String = error.to_string().chars().take(200).collect();
-        let text = format!("invalid params for {method}: {error}");
-        let error = ErrorData::invalid_params(text, None);
+    fn bad_params(&self, message: &Message, asked: Asked<'_>, error: &serde_json::Error) -> Reply {
+        let error = wrong_params(asked.method, error);
         let era = era::of_headers(&message.parts.headers, &self.supported);
         let modern = era == Ok(Era::Modern);
         let status = if modern { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        reply::rpc_error(status, Some(id), error)
+        reply::rpc_error(status, Some(asked.id), error)
     }
 
-    async fn request(
-        &self,
-        message: Message,
-        id: RequestId,
-        method: &str,
-        typed: Typed,
-        finish: &mut Finish,
-    ) -> Reply {
+    fn request(&self, message: Message, asked: Asked<'_>, finish: &mut Finish) -> Route<'_> {
+        if self.was_removed(&message, asked.method) {
+            let text = format!("{} does not exist in revision 2026-07-28", asked.method);
+            let error = ErrorData::new(ErrorCode::METHOD_NOT_FOUND, text, None);
+            let reply = reply::rpc_error(StatusCode::NOT_FOUND, Some(asked.id), error);
+            return Route::Reply(reply);
+        }
+        let typed = match request::parse(asked.method, asked.raw) {
+            Ok(typed) => typed,
+            Err(error) => return Route::Reply(self.bad_params(&message, asked, &error)),
+        };
+        finish.method = typed.class;
         let headers = &message.parts.headers;
         if typed.class == MethodClass::Initialize {
-            return match headers::check_method_if_present(headers, method) {
-                Ok(()) => self.initialize(message).await,
-                Err(text) => reply::bad_request(Some(id), ErrorCode::HEADER_MISMATCH, text),
+            return match headers::check_method_if_present(headers, asked.method) {
+                Ok(()) => Route::Slow(Box::pin(self.initialize(message))),
+                Err(text) => Route::Reply(mismatch(asked.id, text)),
             };
         }
-        let era = match era::of_request(headers, method, &typed.meta, &self.supported) {
+        let seen = typed.seen();
+        let era = match era::of_request(headers, asked.method, &seen, &self.supported) {
             Ok(era) => era,
-            Err((status, error)) => return reply::rpc_error(status, Some(id), error),
+            Err((status, error)) => {
+                return Route::Reply(reply::rpc_error(status, Some(asked.id), error));
+            }
         };
         if era == Era::Modern
-            && let Err(text) = self.check_headers(headers, method, &typed)
+            && let Err(text) = self.check_headers(headers, asked.method, &typed, finish.started())
         {
-            return reply::bad_request(Some(id), ErrorCode::HEADER_MISMATCH, text);
+            return Route::Reply(mismatch(asked.id, text));
         }
         if let (Era::Older(_), Some(session)) = (era, self.session_of(headers)) {
-            return self.in_session(session, message).await;
+            return Route::Slow(Box::pin(self.in_session(session, message)));
         }
-        let streams = self.wants_stream(era, &typed, message.takes);
-        match typed.request {
-            Some(request) if !streams => {
-                finish.fast = true;
-                let call = Call { id, request, meta: typed.meta, extensions: Extensions::new() };
-                self.fast(era, message, call).await
-            }
-            _ if message.takes == Takes::OnlyJson && typed.class == MethodClass::Subscribe => {
+        let streams = self.wants_stream(era, seen.asks_stream, typed.class, message.takes);
+        let Typed { params, class } = typed;
+        match params {
+            Params::Call(call) if !streams => self.call(era, message, asked, call, finish),
+            Params::Sdk(sdk) if !streams => self.sdk(era, message, asked.id, *sdk, finish),
+            _ if message.takes == Takes::OnlyJson && class == MethodClass::Subscribe => {
                 let text = "send Accept: application/json, text/event-stream\n";
-                reply::text(StatusCode::NOT_ACCEPTABLE, text)
+                Route::Reply(reply::text(StatusCode::NOT_ACCEPTABLE, text))
             }
-            _ => self.by_rmcp(&self.stateless, message).await,
+            _ => Route::Slow(Box::pin(self.handed_to(&self.stateless, message))),
         }
     }
 
@@ -161,60 +172,119 @@ impl<H: ServerHandler> Front<H> {
         &self,
         headers: &HeaderMap,
         method: &str,
-        typed: &Typed,
+        typed: &Typed<'_>,
+        now: Instant,
     ) -> Result<(), headers::Mismatch> {
         headers::check_method(headers, method)?;
-        let Some(request) = &typed.request else { return Ok(()) };
-        headers::check_name(headers, request)?;
-        if let ClientRequest::CallToolRequest(call) = request {
-            let schema = || self.handler.get_tool(&call.params.name).map(|tool| tool.input_schema);
-            let arguments = call.params.arguments.as_ref();
-            self.params.check(headers, &call.params.name, arguments, schema)?;
+        let Some(name) = typed.name() else { return Ok(()) };
+        headers::check_name(headers, name)?;
+        if let Params::Call(call) = &typed.params {
+            let schema = || self.handler.get_tool(name).map(|tool| tool.input_schema);
+            let arguments = call.arguments.as_ref().map(|arguments| &arguments.0);
+            self.params.check(headers, name, arguments, now, schema)?;
         }
         Ok(())
     }
 
     /// Whether the request may be answered by more than one message. A client that takes no
     /// stream gets the result alone: progress and log messages are optional.
-    fn wants_stream(&self, era: Era, typed: &Typed, takes: Takes) -> bool {
-        let meta = &typed.meta.0.0;
-        let asks = meta.contains_key(keys::PROGRESS)
-            || meta.contains_key(keys::LOG_LEVEL)
+    fn wants_stream(&self, era: Era, asks: bool, class: MethodClass, takes: Takes) -> bool {
+        let asks = asks
             || (self.logs_to_older
                 && matches!(era, Era::Older(_))
-                && typed.class == MethodClass::ToolsCall);
+                && class == MethodClass::ToolsCall);
         era == Era::Inline || (asks && takes == Takes::JsonAndStream)
     }
 
-    async fn fast(&self, era: Era, message: Message, mut call: Call) -> Reply {
-        let Message { parts, caller, .. } = message;
-        let gzip_from = self.config.gzip_bytes_min.filter(|_| gzip::accepted(&parts.headers));
-        call.extensions.insert(Arc::clone(&caller));
-        call.extensions.insert(parts);
-        let (status, body) = self.fast.run(era, call).await;
-        let reply = whole(status, body, gzip_from).await;
-        self.with_scopes(reply, &caller)
+    /// A `tools/call` on the fast path.
+    fn call(
+        &self,
+        era: Era,
+        message: Message,
+        asked: Asked<'_>,
+        call: CallParams<'_>,
+        finish: &mut Finish,
+    ) -> Route<'_> {
+        let Some(calls) = self.calls.as_deref().filter(|_| !call.resumes()) else {
+            return match request::sdk_call(asked.raw) {
+                Ok((params, meta)) => {
+                    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+                    self.sdk(era, message, asked.id, (request, meta), finish)
+                }
+                Err(error) => Route::Reply(self.bad_params(&message, asked, &error)),
+            };
+        };
+        let (call, caller) = (
+            ToolCall {
+                name: call.name.into_owned(),
+                arguments: call.arguments.map_or_else(JsonObject::new, |arguments| arguments.0),
+                caller: Arc::clone(&message.caller),
+                cancel: CancellationToken::new(),
+            },
+            message.caller,
+        );
+        finish.fast = true;
+        let handling = self.fast.begin_short(era, asked.id, calls, call);
+        Route::Fast(Fast { handling, caller, gzip_from: self.gzip_from(&message.parts.headers) })
     }
 
-    async fn notification(&self, message: Message, method: &str) -> Reply {
+    /// A request on the fast path, as the SDK's types.
+    fn sdk(
+        &self,
+        era: Era,
+        message: Message,
+        id: RequestId,
+        (request, meta): (ClientRequest, RequestMetaObject),
+        finish: &mut Finish,
+    ) -> Route<'_> {
+        let Message { parts, caller, .. } = message;
+        let gzip_from = self.gzip_from(&parts.headers);
+        let mut extensions = Extensions::new();
+        extensions.insert(Arc::clone(&caller));
+        extensions.insert(parts);
+        finish.fast = true;
+        let handling = self.fast.begin(era, Call { id, request, meta, extensions });
+        Route::Fast(Fast { handling, caller, gzip_from })
+    }
+
+    fn gzip_from(&self, headers: &HeaderMap) -> Option<usize> {
+        self.config.gzip_bytes_min.filter(|_| gzip::accepted(headers))
+    }
+
+    /// The answer of a call that has ended.
+    pub(crate) async fn fast_reply(&self, mut fast: Fast) -> Reply {
+        let handled = (&mut fast.handling).await;
+        let (era, id) = (fast.handling.era, fast.handling.id.clone());
+        let (status, body) = self.fast.answer(era, id, handled);
+        let reply = match fast.gzip_from.filter(|bytes_min| body.len() >= *bytes_min) {
+            Some(_) => Box::pin(packed(status, body)).await,
+            None => reply::json(status, body),
+        };
+        self.with_scopes(reply, &fast.caller)
+    }
+
+    fn notification(&self, message: Message, method: &str) -> Route<'_> {
         let headers = &message.parts.headers;
         let era = match era::of_headers(headers, &self.supported) {
             Ok(era) => era,
-            Err((status, error)) => return reply::rpc_error(status, None, error),
+            Err((status, error)) => return Route::Reply(reply::rpc_error(status, None, error)),
         };
         if era == Era::Modern
             && let Err(text) = headers::check_method(headers, method)
         {
-            return reply::bad_request(None, ErrorCode::HEADER_MISMATCH, text);
+            let reply = reply::bad_request(None, ErrorCode::HEADER_MISMATCH, text);
+            return Route::Reply(reply);
         }
         match self.session_of(headers) {
-            Some(session) if era != Era::Modern => self.in_session(session, message).await,
+            Some(session) if era != Era::Modern => {
+                Route::Slow(Box::pin(self.in_session(session, message)))
+            }
             // without a session there is nothing that a notification could be about: another
             // request's id is another client's
             _ => {
                 let mut reply = Reply::new(EdgeBody::Full(None));
                 *reply.status_mut() = StatusCode::ACCEPTED;
-                reply
+                Route::Reply(reply)
             }
         }
     }
@@ -228,7 +298,7 @@ impl<H: ServerHandler> Front<H> {
         // It makes a session; named by its header, it would be let into one that is there already.
         message.parts.headers.remove(SESSION_ID);
         let Some((sessions, rmcp)) = &self.stateful else {
-            return self.by_rmcp(&self.stateless, message).await;
+            return self.handed_to(&self.stateless, message).await;
         };
         let owner = message.caller.principal().shared_name();
         let _place = match sessions.open(Arc::clone(&owner)).await {
@@ -243,7 +313,7 @@ impl<H: ServerHandler> Front<H> {
                 return reply::text(StatusCode::SERVICE_UNAVAILABLE, text);
             }
         };
-        let reply = self.by_rmcp(rmcp, message).await;
+        let reply = self.handed_to(rmcp, message).await;
         if let Some(id) = reply.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()) {
             sessions.bind(id, owner);
         }
@@ -253,7 +323,7 @@ impl<H: ServerHandler> Front<H> {
     async fn in_session(&self, session: Box<str>, message: Message) -> Reply {
         match &self.stateful {
             Some((sessions, rmcp)) if owned(sessions, &session, &message.caller) => {
-                self.by_rmcp(rmcp, message).await
+                self.handed_to(rmcp, message).await
             }
             _ => reply::text(StatusCode::NOT_FOUND, "no such session; initialize again\n"),
         }
@@ -285,7 +355,7 @@ impl<H: ServerHandler> Front<H> {
         }
         let takes = Takes::OnlyStream;
         let message = Message { parts, body: Bytes::new(), caller, takes };
-        let mut reply = self.by_rmcp(rmcp, message).await;
+        let mut reply = self.handed_to(rmcp, message).await;
         if !opens && reply.status() == StatusCode::ACCEPTED {
             // The session is gone, not about to go: some clients take 202 for a failure.
             *reply.status_mut() = StatusCode::NO_CONTENT;
@@ -295,15 +365,9 @@ impl<H: ServerHandler> Front<H> {
     }
 
     /// Hands a message to rmcp's own service.
-    ///
-    /// Boxed: inline, its kilobytes of state would be moved with every request of the fast path.
-    fn by_rmcp<'a>(&'a self, rmcp: &'a Rmcp<H>, message: Message) -> BoxFuture<'a, Reply> {
-        Box::pin(self.handed_to(rmcp, message))
-    }
-
     async fn handed_to(&self, rmcp: &Rmcp<H>, message: Message) -> Reply {
         let Message { mut parts, body, caller, takes } = message;
-        let gzip_from = self.config.gzip_bytes_min.filter(|_| gzip::accepted(&parts.headers));
+        let gzip_from = self.gzip_from(&parts.headers);
         if takes != Takes::OnlyStream {
             let both = HeaderValue::from_static("application/json, text/event-stream");
             parts.headers.insert(ACCEPT, both);
@@ -327,7 +391,10 @@ impl<H: ServerHandler> Front<H> {
         for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
             head.headers.remove(name);
         }
-        let mut reply = whole(head.status, bytes, gzip_from).await;
+        let mut reply = match gzip_from.filter(|bytes_min| bytes.len() >= *bytes_min) {
+            Some(_) => packed(head.status, bytes).await,
+            None => reply::json(head.status, bytes),
+        };
         for (name, value) in &head.headers {
             reply.headers_mut().insert(name, value.clone());
         }
@@ -342,14 +409,25 @@ fn owned(sessions: &Sessions, session: &str, caller: &Caller) -> bool {
     sessions.owned_by(session, caller.principal().name())
 }
 
-/// A JSON answer, compressed where that was asked for and pays.
-async fn whole(status: StatusCode, body: Bytes, gzip_from: Option<usize>) -> Reply {
-    if gzip_from.is_some_and(|bytes_min| body.len() >= bytes_min)
-        && let Some(packed) = gzip::compress(&body).await
-    {
-        let mut reply = reply::json(status, packed);
-        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        return reply;
+/// The error of parameters of the wrong shape. What is wrong may repeat the caller's own text, so
+/// a long one is cut.
+pub(crate) fn wrong_params(method: &str, error: &serde_json::Error) -> ErrorData {
+    let error: String = error.to_string().chars().take(200).collect();
+    ErrorData::invalid_params(format!("invalid params for {method}: {error}"), None)
+}
+
+fn mismatch(id: RequestId, text: headers::Mismatch) -> Reply {
+    reply::bad_request(Some(id), ErrorCode::HEADER_MISMATCH, text)
+}
+
+/// A JSON answer, compressed where that pays.
+async fn packed(status: StatusCode, body: Bytes) -> Reply {
+    match gzip::compress(&body).await {
+        Some(packed) => {
+            let mut reply = reply::json(status, packed);
+            reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            reply
+        }
+        None => reply::json(status, body),
     }
-    reply::json(status, body)
 }

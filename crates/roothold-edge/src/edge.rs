@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::answers::AnswerBudget;
 use crate::auth::{Authenticator, FailureLimit, RateLimit};
 use crate::body::BodyBudget;
+use crate::calls::ToolCalls;
 use crate::config::EdgeConfig;
 use crate::fast::FastPath;
 use crate::front::{Front, RequestIds, Rmcp};
@@ -73,6 +74,7 @@ pub struct Edge<H> {
     pub(crate) failures: Option<FailureLimit>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) ready: Option<ReadyCheck>,
+    pub(crate) calls: Option<Arc<dyn ToolCalls>>,
 }
 
 /// Collects what a front is made of.
@@ -84,6 +86,7 @@ pub struct EdgeBuilder<H> {
     failures: Option<FailureLimit>,
     observer: Arc<dyn Observer>,
     ready: Option<ReadyCheck>,
+    calls: Option<Arc<dyn ToolCalls>>,
 }
 
 impl<H: ServerHandler> Edge<H> {
@@ -97,6 +100,7 @@ impl<H: ServerHandler> Edge<H> {
             failures: None,
             observer: Arc::new(Unobserved),
             ready: None,
+            calls: None,
         }
     }
 
@@ -131,6 +135,7 @@ impl<H: ServerHandler> Edge<H> {
             logs_to_older: info.capabilities.logging.is_some(),
             params: ParamHeaders::new(),
             fast: FastPath::new(Arc::clone(&handler), detached),
+            calls: self.calls,
             handler,
             stateless,
             stateful,
@@ -205,13 +210,21 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         self
     }
 
+    /// Sets who answers `tools/call` on the fast path, in place of the handler's `call_tool`, which
+    /// needs the SDK's context made for each call. Both must give the same answers.
+    #[must_use]
+    pub fn calls(mut self, calls: impl ToolCalls) -> Self {
+        self.calls = Some(Arc::new(calls));
+        self
+    }
+
     /// Checks the configuration.
     ///
     /// # Errors
     ///
     /// [`StartError::BadName`] and [`StartError::OutOfBounds`] say what to correct.
     pub fn build(self) -> Result<Edge<H>, StartError> {
-        let Self { handler, config, auth, rate, failures, observer, ready } = self;
+        let Self { handler, config, auth, rate, failures, observer, ready, calls } = self;
         let bounds = |fits: bool, setting, bounds| {
             if fits { Ok(()) } else { Err(StartError::OutOfBounds { setting, bounds }) }
         };
@@ -225,6 +238,6 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         let public_url = config.public_url.as_deref();
         let names = Names::new(&config.allowed_hosts, &config.allowed_origins, public_url)
             .map_err(|entry| StartError::BadName { entry })?;
-        Ok(Edge { handler, config, names, auth, rate, failures, observer, ready })
+        Ok(Edge { handler, config, names, auth, rate, failures, observer, ready, calls })
     }
 }

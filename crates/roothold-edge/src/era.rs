@@ -4,11 +4,10 @@
 //! revision in either place is never served by an older one's rules.
 
 use http::{HeaderMap, StatusCode};
-use rmcp::model::{ClientCapabilities, ErrorCode, ErrorData, ProtocolVersion, RequestMetaObject};
-use serde::Deserialize;
-use serde_json::Value;
+use rmcp::model::{ErrorCode, ErrorData, ProtocolVersion};
 
 use crate::headers::{self, PROTOCOL_VERSION};
+use crate::params::{Seen, Version};
 use crate::request::keys;
 
 pub(crate) const MODERN: &str = "2026-07-28";
@@ -83,46 +82,36 @@ fn unsupported(version: &str, supported: &[ProtocolVersion]) -> ErrorData {
 pub(crate) fn of_request(
     headers: &HeaderMap,
     method: &str,
-    meta: &RequestMetaObject,
+    seen: &Seen<'_>,
     supported: &[ProtocolVersion],
 ) -> Result<Era, Refused> {
-    let meta_version = meta.0.0.get(keys::VERSION);
     let header = match headers::single(headers, &PROTOCOL_VERSION) {
         Ok(header) => header,
         Err(message) => return refuse(ErrorCode::HEADER_MISMATCH, message),
     };
-    match (header, meta_version) {
-        (Some(header), Some(Value::String(version))) if header == version => {
+    match (header, seen.version) {
+        (Some(header), Version::Named(version)) if header == version => {
             let era = named(version, supported)?;
-            if !meta.0.0.get(keys::CAPABILITIES).is_some_and(are_capabilities) {
+            if !seen.capable {
                 return missing(keys::CAPABILITIES);
             }
             Ok(if era == Era::Modern { era } else { Era::Inline })
         }
-        (Some(_), Some(Value::String(_))) => refuse(
+        (Some(_), Version::Named(_)) => refuse(
             ErrorCode::HEADER_MISMATCH,
             "the MCP-Protocol-Version header is not the version in `_meta`",
         ),
-        (None, Some(Value::String(_))) => {
+        (None, Version::Named(_)) => {
             refuse(ErrorCode::HEADER_MISMATCH, "the MCP-Protocol-Version header is missing")
         }
-        (_, Some(_)) => missing(keys::VERSION),
-        (Some(header), None) => match named(header, supported)? {
+        (_, Version::Odd) => missing(keys::VERSION),
+        (Some(header), Version::Absent) => match named(header, supported)? {
             Era::Modern => missing(keys::VERSION),
             _ if method == "server/discover" => missing(keys::VERSION),
             era => Ok(era),
         },
-        (None, None) if method == "server/discover" => missing(keys::VERSION),
-        (None, None) => Ok(Era::Older(UNSTATED)),
-    }
-}
-
-fn are_capabilities(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => {
-            fields.is_empty() || ClientCapabilities::deserialize(value).is_ok()
-        }
-        _ => false,
+        (None, Version::Absent) if method == "server/discover" => missing(keys::VERSION),
+        (None, Version::Absent) => Ok(Era::Older(UNSTATED)),
     }
 }
 
@@ -134,7 +123,8 @@ fn missing<T>(key: &str) -> Result<T, Refused> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use serde_json::json;
+    use rmcp::model::RequestMetaObject;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -144,7 +134,7 @@ mod tests {
             headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(header));
         }
         let meta: RequestMetaObject = serde_json::from_value(meta.clone()).unwrap();
-        of_request(&headers, "tools/call", &meta, ProtocolVersion::KNOWN_VERSIONS)
+        of_request(&headers, "tools/call", &Seen::of(&meta), ProtocolVersion::KNOWN_VERSIONS)
             .map_err(|(_, error)| error.code.0)
     }
 

@@ -17,33 +17,35 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CallToolResponse, ClientCapabilities, ClientRequest, ErrorCode, ErrorData, Extensions,
-    Implementation, InitializeRequestParams, ProtocolVersion, RequestId, RequestMetaObject,
-    ServerJsonRpcMessage, ServerResult,
+    CallToolResponse, CallToolResult, ClientCapabilities, ClientRequest, ErrorCode, ErrorData,
+    Extensions, Implementation, InitializeRequestParams, ProtocolVersion, RequestId,
+    RequestMetaObject, ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::service::{
     Peer, RequestContext, RoleServer, RunningService, RxJsonRpcMessage, Service, TxJsonRpcMessage,
     serve_directly,
 };
 use rmcp::transport::Transport;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::calls::{ToolCall, ToolCalls};
 use crate::era::{Era, OLDER};
 use crate::stamp::Stamped;
 
 /// The handler with one peer for each revision.
 pub(crate) struct FastPath<H: ServerHandler> {
     handler: Arc<Stamped<H>>,
-    modern: Running<H>,
-    older: Vec<Running<H>>,
+    modern: Serving<H>,
+    older: Vec<Serving<H>>,
     detached: TaskTracker,
     /// Whether `tools/call` goes to the handler itself, past the dispatch of rmcp's service: what
     /// that checks was checked by the front, but for tasks, which need the request's capabilities.
     calls_directly: bool,
 }
 
-type Running<H> = RunningService<RoleServer, Arc<Stamped<H>>>;
+type Serving<H> = RunningService<RoleServer, Arc<Stamped<H>>>;
 
 /// One call on its way to the handler.
 pub(crate) struct Call {
@@ -68,8 +70,8 @@ impl<H: ServerHandler> FastPath<H> {
         Self { handler, modern, older, detached, calls_directly }
     }
 
-    /// Runs one call and returns its answer with the HTTP status of its revision.
-    pub(crate) async fn run(&self, era: Era, call: Call) -> (StatusCode, Bytes) {
+    /// Begins one call.
+    pub(crate) fn begin(&self, era: Era, call: Call) -> Handling {
         let peer: &Peer<RoleServer> = match era {
             Era::Older(at) => self.older[at].peer(),
             Era::Modern | Era::Inline => self.modern.peer(),
@@ -83,34 +85,86 @@ impl<H: ServerHandler> FastPath<H> {
             match call.request {
                 ClientRequest::CallToolRequest(request) if calls_directly => {
                     let response = handler.call_tool(request.params, context).await;
-                    response
-                        .and_then(|response| tool_result(response, era))
-                        .map_err(|e| coded(e, era))
+                    response.and_then(|response| tool_result(response, era))
                 }
-                // Boxed: it is large, and would be moved with every call of a tool.
-                request => Box::pin(handler.handle_request(request, context)).await,
+                request => handler.handle_request(request, context).await,
             }
         };
-        let handling = Handling {
-            future: Some(AssertUnwindSafe(handling).catch_unwind().boxed()),
-            ct,
-            detached: &self.detached,
-        };
-        match handling.await {
-            Ok(Ok(result)) => {
-                (StatusCode::OK, encode(&ServerJsonRpcMessage::response(result, call.id)))
+        self.handling(era, call.id, ct, Running::Any(Box::pin(handling)))
+    }
+
+    /// Begins a call on its short way.
+    pub(crate) fn begin_short(
+        &self,
+        era: Era,
+        id: RequestId,
+        calls: &dyn ToolCalls,
+        call: ToolCall,
+    ) -> Handling {
+        let ct = call.cancel.clone();
+        self.handling(era, id, ct, Running::Call(calls.call(call)))
+    }
+
+    fn handling(
+        &self,
+        era: Era,
+        id: RequestId,
+        ct: CancellationToken,
+        running: Running,
+    ) -> Handling {
+        Handling { era, id, ct, running: Some(running), detached: self.detached.clone() }
+    }
+
+    /// Writes the answer of a call, with the HTTP status of its revision.
+    pub(crate) fn answer(&self, era: Era, id: RequestId, handled: Handled) -> (StatusCode, Bytes) {
+        match handled {
+            Ok(Ok(Outcome::Any(result))) => {
+                (StatusCode::OK, encode(&ServerJsonRpcMessage::response(*result, id)))
             }
-            Ok(Err(error)) => {
+            Ok(Ok(Outcome::Call(result))) => (StatusCode::OK, self.encode_call(era, &id, result)),
+            Ok(Err(mut error)) => {
+                // Revision 2026-07-28 has no code of its own for a resource that is not there.
+                if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
+                    error.code = ErrorCode::INVALID_PARAMS;
+                }
                 let status = if era == Era::Modern { status_of(&error) } else { StatusCode::OK };
-                (status, encode(&ServerJsonRpcMessage::error(error, Some(call.id))))
+                (status, encode(&ServerJsonRpcMessage::error(error, Some(id))))
             }
             Err(_panic) => {
                 tracing::error!("a handler panicked");
                 let error = ErrorData::internal_error("the server failed on this request", None);
-                (StatusCode::OK, encode(&ServerJsonRpcMessage::error(error, Some(call.id))))
+                (StatusCode::OK, encode(&ServerJsonRpcMessage::error(error, Some(id))))
             }
         }
     }
+
+    /// Writes the result of a short call: the bytes that rmcp's types would become, stamped as
+    /// [`Stamped`] does it, but without making the stamp a value for each call.
+    fn encode_call(&self, era: Era, id: &RequestId, mut result: CallToolResult) -> Bytes {
+        let modern = era == Era::Modern;
+        let mut spliced = None;
+        if modern && result.meta.is_none() {
+            spliced = self.handler.stamp_json();
+        } else if modern {
+            self.handler.stamp_result(&mut result.meta);
+        } else {
+            result.result_type = None;
+        }
+        let encoded = encode(&CallAnswer { jsonrpc: "2.0", id, result });
+        let (Some(stamp), Some(fields)) = (spliced, encoded.strip_suffix(b"}}")) else {
+            return encoded;
+        };
+        // `_meta` is the last field of a result, and a result has at least its content before it.
+        Bytes::from([fields, b",\"_meta\":", stamp, b"}}"].concat())
+    }
+}
+
+/// An answer with its fields in the order that rmcp's own type has.
+#[derive(Serialize)]
+struct CallAnswer<'a> {
+    jsonrpc: &'static str,
+    id: &'a RequestId,
+    result: CallToolResult,
 }
 
 /// What rmcp's service makes of a tool's response in a revision.
@@ -131,15 +185,7 @@ fn tool_result(response: CallToolResponse, era: Era) -> Result<ServerResult, Err
     Ok(result)
 }
 
-/// Revision 2026-07-28 has no code of its own for a resource that is not there.
-fn coded(mut error: ErrorData, era: Era) -> ErrorData {
-    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
-        error.code = ErrorCode::INVALID_PARAMS;
-    }
-    error
-}
-
-fn encode(message: &ServerJsonRpcMessage) -> Bytes {
+fn encode(message: &impl Serialize) -> Bytes {
     /// Most answers fit, so that the buffer does not grow step by step.
     const USUAL_BYTES: usize = 1024;
     let mut encoded = Vec::with_capacity(USUAL_BYTES);
@@ -150,7 +196,9 @@ fn encode(message: &ServerJsonRpcMessage) -> Bytes {
         );
     }
     // A large answer may stay long with a client that reads slowly; doubled, so would its room.
-    encoded.shrink_to_fit();
+    if encoded.capacity() > USUAL_BYTES {
+        encoded.shrink_to_fit();
+    }
     Bytes::from(encoded)
 }
 
@@ -166,37 +214,69 @@ fn status_of(error: &ErrorData) -> StatusCode {
     }
 }
 
-type Handled = std::thread::Result<Result<ServerResult, ErrorData>>;
+/// How a handler ended: with an outcome, with an error of the protocol, or in a panic.
+pub(crate) type Handled = std::thread::Result<Result<Outcome, ErrorData>>;
 
-/// A running handler; dropped before its end, it is cancelled and finishes on a task of its own.
-struct Handling<'a> {
-    future: Option<BoxFuture<'static, Handled>>,
-    ct: CancellationToken,
-    detached: &'a TaskTracker,
+/// What a handler answered.
+pub(crate) enum Outcome {
+    Call(CallToolResult),
+    Any(Box<ServerResult>),
 }
 
-impl Future for Handling<'_> {
+enum Running {
+    Call(BoxFuture<'static, Result<CallToolResult, ErrorData>>),
+    Any(BoxFuture<'static, Result<ServerResult, ErrorData>>),
+}
+
+impl Future for Running {
+    type Output = Handled;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
+        let running = self.get_mut();
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| match running {
+            Self::Call(future) => future.as_mut().poll(context).map_ok(Outcome::Call),
+            Self::Any(future) => {
+                future.as_mut().poll(context).map_ok(|result| Outcome::Any(Box::new(result)))
+            }
+        }));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// A running handler; dropped before its end, it is cancelled and finishes on a task of its own.
+pub(crate) struct Handling {
+    pub(crate) era: Era,
+    pub(crate) id: RequestId,
+    running: Option<Running>,
+    ct: CancellationToken,
+    detached: TaskTracker,
+}
+
+impl Future for Handling {
     type Output = Handled;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
         let this = self.get_mut();
-        let Some(future) = &mut this.future else { return Poll::Pending };
-        let polled = future.as_mut().poll(context);
+        let Some(running) = &mut this.running else { return Poll::Pending };
+        let polled = Pin::new(running).poll(context);
         if polled.is_ready() {
-            this.future = None;
+            this.running = None;
         }
         polled
     }
 }
 
-impl Drop for Handling<'_> {
+impl Drop for Handling {
     fn drop(&mut self) {
         // as in rmcp, the token is cancelled at the end in any case: clones of it may be waited on
         self.ct.cancel();
-        if let Some(future) = self.future.take()
+        if let Some(running) = self.running.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            self.detached.spawn_on(future.map(|_| ()), &runtime);
+            self.detached.spawn_on(running.map(|_| ()), &runtime);
         }
     }
 }

@@ -51,11 +51,12 @@ impl Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        self.conn.request_ended();
+        let now = Instant::now();
+        self.conn.request_ended(now);
         self.observer.request_finished(&RequestFinished {
             status: self.status,
             method: self.method,
-            duration: self.started.elapsed(),
+            duration: now.saturating_duration_since(self.started),
             fast: self.fast,
             bytes: self.bytes,
         });

@@ -26,8 +26,10 @@ use crate::answers::{self, AnswerBudget};
 use crate::auth::{Authenticator, FailureLimit, RateLimit};
 use crate::body::{self, BodyBudget, BodyRefused, EdgeBody};
 use crate::caller::{Caller, parse_traceparent};
+use crate::calls::ToolCalls;
 use crate::config::EdgeConfig;
 use crate::conn::ConnState;
+use crate::dispatch::{Message, Route};
 use crate::edge::ReadyCheck;
 use crate::fast::FastPath;
 use crate::finish::Finish;
@@ -59,6 +61,7 @@ pub(crate) struct Front<H: ServerHandler> {
     pub(crate) bodies: BodyBudget,
     pub(crate) answers: AnswerBudget,
     pub(crate) fast: FastPath<H>,
+    pub(crate) calls: Option<Arc<dyn ToolCalls>>,
     pub(crate) stateless: Rmcp<H>,
     pub(crate) stateful: Option<(Sessions, Rmcp<H>)>,
     pub(crate) request_ids: RequestIds,
@@ -87,9 +90,23 @@ impl RequestIds {
             }
         }
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}-{count:x}", self.prefix);
-        HeaderValue::from_maybe_shared(Bytes::from(id)).expect("hex digits are a header value")
+        // As `{prefix:08x}-{count:x}`, without the machinery of `format!`.
+        let mut id = [0_u8; 8 + 1 + 16];
+        let at = push_hex(&mut id, 0, u64::from(self.prefix), 8);
+        id[at] = b'-';
+        let digits = (16 - count.leading_zeros() as usize / 4).max(1);
+        let end = push_hex(&mut id, at + 1, count, digits);
+        HeaderValue::from_bytes(&id[..end]).expect("hex digits are a header value")
     }
+}
+
+/// Writes the lowest `digits` of a number and returns where they end.
+fn push_hex(out: &mut [u8], at: usize, number: u64, digits: usize) -> usize {
+    for (place, byte) in out[at..at + digits].iter_mut().enumerate() {
+        let nibble = (number >> (4 * (digits - 1 - place))) & 15;
+        *byte = b"0123456789abcdef"[nibble as usize];
+    }
+    at + digits
 }
 
 /// What the client takes as an answer.
@@ -107,6 +124,20 @@ pub(crate) struct Via {
     pub(crate) conn: Arc<ConnState>,
 }
 
+/// What may be said of a request before its body is read.
+struct Entered {
+    /// The origin that its answer may be read by, where the request has one.
+    origin: Option<HeaderValue>,
+    admitted: Result<Admitted, Box<Reply>>,
+}
+
+/// A request that may be served.
+struct Admitted {
+    caller: Arc<Caller>,
+    /// What a message's sender takes; none for `GET` and `DELETE` of a session.
+    takes: Option<Takes>,
+}
+
 impl<H: ServerHandler> Front<H> {
     /// Answers one request.
     pub(crate) async fn handle<B>(&self, request: Request<B>, via: &Via) -> Reply
@@ -121,7 +152,17 @@ impl<H: ServerHandler> Front<H> {
         let has_body = !request.body().is_end_stream();
         let id = self.request_ids.id_of(request.headers());
         let mut reply = if request.uri().path() == self.config.path {
-            self.endpoint(request, via, &id, &mut finish).await
+            let entered = self.enter(&request, via, &id, &mut finish);
+            let mut reply = match entered.admitted {
+                Ok(admitted) => self.admitted(request, admitted, &mut finish).await,
+                Err(refusal) => *refusal,
+            };
+            if let Some(origin) = entered.origin {
+                let headers = reply.headers_mut();
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            }
+            reply
         } else {
             self.plain(&request, &mut finish)
         };
@@ -182,83 +223,54 @@ impl<H: ServerHandler> Front<H> {
             || self.auth.metadata_path() == Some(path)
     }
 
-    async fn endpoint<B>(
+    /// Everything that is looked at before a body is read.
+    fn enter<B>(
         &self,
-        request: Request<B>,
+        request: &Request<B>,
         via: &Via,
         id: &HeaderValue,
         finish: &mut Finish,
-    ) -> Reply
-    where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
-    {
+    ) -> Entered {
         let (uri, headers) = (request.uri(), request.headers());
+        let forbidden = |text| {
+            let admitted = Err(Box::new(reply::text(StatusCode::FORBIDDEN, text)));
+            Entered { origin: None, admitted }
+        };
         if !self.names.host_allowed(uri, headers) {
-            return reply::text(
-                StatusCode::FORBIDDEN,
-                "the Host header is not a name of this server\n",
-            );
+            return forbidden("the Host header is not a name of this server\n");
         }
         let origin = match self.names.origin(uri, headers) {
             Origin::Absent => None,
             Origin::Allowed => headers.get(ORIGIN).cloned(),
-            Origin::Foreign => {
-                return reply::text(StatusCode::FORBIDDEN, "the Origin header is not allowed\n");
-            }
+            Origin::Foreign => return forbidden("the Origin header is not allowed\n"),
         };
         let preflight = *request.method() == Method::OPTIONS
             && origin.is_some()
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let mut answer = if preflight {
-            preflight_reply()
+        let admitted = if preflight {
+            Err(Box::new(preflight_reply()))
         } else {
-            let answer = self.admitted(request, via, id, finish).await;
-            self.with_room(answer).await
+            self.admit(request.method(), headers, via, id, finish)
         };
-        if let Some(origin) = origin {
-            let headers = answer.headers_mut();
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        }
-        answer
+        Entered { origin, admitted }
     }
 
-    /// The answer, once there is room for it until its client has read it.
-    async fn with_room(&self, mut answer: Reply) -> Reply {
-        if let Some(bytes) = answer.body_mut().whole_mut() {
-            match self.answers.hold(std::mem::take(bytes)).await {
-                Ok(held) => *bytes = held,
-                Err(answers::NoRoom) => return reply::no_room(answers::WAIT),
-            }
-        }
-        answer
-    }
-
-    /// A request from an allowed place: who is it, and may it send so often?
-    async fn admitted<B>(
+    /// A request from an allowed place: who is it, may it send so often, and can it be answered?
+    fn admit(
         &self,
-        request: Request<B>,
+        method: &Method,
+        headers: &HeaderMap,
         via: &Via,
         id: &HeaderValue,
         finish: &mut Finish,
-    ) -> Reply
-    where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
-    {
-        let method = request.method();
+    ) -> Result<Admitted, Box<Reply>> {
         let with_sessions = self.stateful.is_some();
         let session = with_sessions && matches!(*method, Method::GET | Method::DELETE);
         if *method != Method::POST && !session {
             let allow = if with_sessions { "GET, POST, DELETE" } else { "POST" };
-            return reply::method_not_allowed(allow);
+            return Err(Box::new(reply::method_not_allowed(allow)));
         }
-        let principal = match self.admit(request.headers(), via, id) {
-            Ok(principal) => principal,
-            Err(refusal) => {
-                return *refusal;
-            }
-        };
-        let headers = request.headers();
+        let principal = self.identify(headers, via, id)?;
         let caller = Arc::new(Caller::new(
             principal,
             id.to_str().unwrap_or_default().into(),
@@ -268,25 +280,54 @@ impl<H: ServerHandler> Front<H> {
         ));
         if session {
             finish.method = MethodClass::Session;
-            let (parts, _) = request.into_parts();
-            return self.session(parts, caller).await;
+            return Ok(Admitted { caller, takes: None });
         }
         let takes = takes(headers);
-        if let Some(refusal) = media_refused(headers, takes) {
-            return refusal;
-        }
-        let (parts, body) = request.into_parts();
-        let (bytes_max, timeout) = (self.config.body_bytes_max, self.config.body_timeout);
-        match body::read(body, bytes_max, timeout, &self.bodies).await {
-            Ok(body) => {
-                finish.body_read = true;
-                self.dispatch(parts, body.bytes.clone(), caller, takes, finish).await
-            }
-            Err(refused) => body_refused(refused),
+        match media_refused(headers, takes) {
+            Some(refusal) => Err(Box::new(refusal)),
+            None => Ok(Admitted { caller, takes: Some(takes) }),
         }
     }
 
-    fn admit(
+    /// The answer to a request that may be served, once there is room for it until its client has
+    /// read it.
+    async fn admitted<B>(
+        &self,
+        request: Request<B>,
+        Admitted { caller, takes }: Admitted,
+        finish: &mut Finish,
+    ) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let Some(takes) = takes else {
+            return Box::pin(self.session(parts, caller)).await;
+        };
+        let (bytes_max, timeout) = (self.config.body_bytes_max, self.config.body_timeout);
+        let body = match body::read(body, bytes_max, timeout, &self.bodies).await {
+            Ok(body) => body,
+            Err(refused) => return body_refused(refused),
+        };
+        finish.body_read = true;
+        let message = Message { parts, body: body.bytes.clone(), caller, takes };
+        let mut reply = match self.route(message, finish) {
+            Route::Reply(reply) => reply,
+            Route::Fast(fast) => self.fast_reply(fast).await,
+            Route::Slow(answer) => answer.await,
+        };
+        if let Some(bytes) = reply.body_mut().whole_mut()
+            && AnswerBudget::counts(bytes)
+        {
+            match self.answers.hold(std::mem::take(bytes)).await {
+                Ok(held) => *bytes = held,
+                Err(answers::NoRoom) => return reply::no_room(answers::WAIT),
+            }
+        }
+        reply
+    }
+
+    fn identify(
         &self,
         headers: &HeaderMap,
         via: &Via,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName};
-use rmcp::model::{ClientRequest, JsonObject};
+use rmcp::model::JsonObject;
 use serde_json::Value;
 
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -59,19 +59,8 @@ pub(crate) fn check_method_if_present(headers: &HeaderMap, method: &str) -> Resu
     if headers.contains_key(METHOD) { check_method(headers, method) } else { Ok(()) }
 }
 
-/// Checks `Mcp-Name` against the body, for the methods that have one.
-pub(crate) fn check_name(headers: &HeaderMap, request: &ClientRequest) -> Result<(), Mismatch> {
-    let expected: &str = match request {
-        ClientRequest::CallToolRequest(request) => &request.params.name,
-        ClientRequest::GetPromptRequest(request) => &request.params.name,
-        ClientRequest::ReadResourceRequest(request) => &request.params.uri,
-        ClientRequest::SubscribeRequest(request) => &request.params.uri,
-        ClientRequest::UnsubscribeRequest(request) => &request.params.uri,
-        ClientRequest::GetTaskRequest(request) => &request.params.task_id,
-        ClientRequest::UpdateTaskRequest(request) => &request.params.task_id,
-        ClientRequest::CancelTaskRequest(request) => &request.params.task_id,
-        _ => return Ok(()),
-    };
+/// Checks `Mcp-Name` against what the request is about.
+pub(crate) fn check_name(headers: &HeaderMap, expected: &str) -> Result<(), Mismatch> {
     let Some(header) = single(headers, &NAME)? else {
         return Err("the Mcp-Name header is missing".into());
     };
@@ -128,12 +117,13 @@ impl ParamHeaders {
         headers: &HeaderMap,
         tool: &str,
         arguments: Option<&JsonObject>,
+        now: Instant,
         schema: impl FnOnce() -> Option<Arc<JsonObject>>,
     ) -> Result<(), Mismatch> {
-        let annotations = match self.remembered(tool) {
+        let annotations = match self.remembered(tool, now) {
             Some(annotations) => annotations,
             None => match schema() {
-                Some(schema) => self.remember(tool, &schema),
+                Some(schema) => self.remember(tool, now, &schema),
                 None => return Ok(()),
             },
         };
@@ -145,22 +135,23 @@ impl ParamHeaders {
         annotations.iter().try_for_each(|(path, name)| check_param(headers, path, name, arguments))
     }
 
-    fn remembered(&self, tool: &str) -> Option<Annotations> {
+    fn remembered(&self, tool: &str, now: Instant) -> Option<Annotations> {
         let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.since.elapsed() > REMEMBERED {
+        if now.saturating_duration_since(known.since) > REMEMBERED {
             return None;
         }
         known.tools.get(tool).cloned()
     }
 
-    fn remember(&self, tool: &str, schema: &JsonObject) -> Annotations {
+    fn remember(&self, tool: &str, now: Instant, schema: &JsonObject) -> Annotations {
         let mut found = Vec::new();
         collect(schema.get("properties"), &mut Vec::new(), &mut found);
         let found: Annotations = found.into();
         let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.since.elapsed() > REMEMBERED || known.tools.len() >= TOOLS_MAX {
+        let old = now.saturating_duration_since(known.since) > REMEMBERED;
+        if old || known.tools.len() >= TOOLS_MAX {
             known.tools.clear();
-            known.since = Instant::now();
+            known.since = now;
         }
         known.tools.insert(tool.into(), Arc::clone(&found));
         found

@@ -5,8 +5,9 @@
 //! | `edge`, `config` | [`Edge`]: a handler with its limits, [`EdgeConfig`] |
 //! | `serve`, `conn` | accept loop, connections and their times, the phases of the shutdown |
 //! | `front`, `origin`, `body` | the checks of one HTTP request, in their order |
-//! | `rpc`, `request`, `era`, `headers` | strict JSON-RPC and the rules of each revision |
-//! | `dispatch`, `fast`, `stamp`, `sessions` | the way a message takes: the fast path, or rmcp's |
+//! | `rpc`, `request`, `params`, `era`, `headers` | strict JSON-RPC and the rules of each revision |
+//! | `dispatch`, `fast`, `calls`, `stamp`, `sessions` | the way a message takes: the fast path, or rmcp's |
+//! | `line` | the same rules for a message without HTTP |
 //! | `caller`, `observer`, `shutdown` | what handlers and operators see of it |
 //! | [`auth`] | who sent a request, and how often they may |
 //!
@@ -28,6 +29,7 @@ mod answers;
 pub mod auth;
 mod body;
 mod caller;
+mod calls;
 mod config;
 mod conn;
 mod dispatch;
@@ -38,8 +40,10 @@ mod finish;
 mod front;
 mod gzip;
 mod headers;
+mod line;
 mod observer;
 mod origin;
+mod params;
 mod reply;
 mod request;
 mod rpc;
@@ -49,8 +53,10 @@ mod shutdown;
 mod stamp;
 
 pub use caller::{Caller, caller};
+pub use calls::{ToolCall, ToolCalls};
 pub use config::{EdgeConfig, SessionLimits};
 pub use edge::{Edge, EdgeBuilder, StartError};
+pub use line::{RefusedLine, check_line};
 pub use observer::{MethodClass, Observer, Refusal, RequestFinished, Unobserved};
 pub use serve::Drained;
 pub use shutdown::{Phase, Shutdown};

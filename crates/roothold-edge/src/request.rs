@@ -1,32 +1,71 @@
-//! From `method` and raw `params` to rmcp's typed request, parsed once.
+//! From `method` and raw `params` to a typed request: `tools/call` as the front's own type, which
+//! is parsed once and strictly, all others as rmcp's.
 //!
 //! Methods that are not here take rmcp's way. Invariant: `_meta` leaves the parameters and is
 //! returned apart, as rmcp's own service loop does.
 #![expect(deprecated, reason = "older revisions still have logging and resources/subscribe")]
 
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CancelTaskParams, CancelTaskRequest, ClientRequest,
-    CompleteRequest, CompleteRequestParams, DiscoverRequest, DiscoverRequestParams,
-    GetPromptRequest, GetPromptRequestParams, GetTaskParams, GetTaskRequest,
-    InitializeRequestParams, ListPromptsRequest, ListResourceTemplatesRequest,
-    ListResourcesRequest, ListToolsRequest, PaginatedRequestParams, PingRequest,
-    ReadResourceRequest, ReadResourceRequestParams, RequestMetaObject, RequestParamsMeta,
-    SetLevelRequest, SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams,
-    SubscriptionsListenRequestParams, UnsubscribeRequest, UnsubscribeRequestParams,
-    UpdateTaskParams, UpdateTaskRequest,
+    CallToolRequestParams, CancelTaskParams, CancelTaskRequest, ClientRequest, CompleteRequest,
+    CompleteRequestParams, DiscoverRequest, DiscoverRequestParams, GetPromptRequest,
+    GetPromptRequestParams, GetTaskParams, GetTaskRequest, InitializeRequestParams,
+    ListPromptsRequest, ListResourceTemplatesRequest, ListResourcesRequest, ListToolsRequest,
+    PaginatedRequestParams, PingRequest, ReadResourceRequest, ReadResourceRequestParams,
+    RequestMetaObject, RequestParamsMeta, SetLevelRequest, SetLevelRequestParams, SubscribeRequest,
+    SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequest,
+    UnsubscribeRequestParams, UpdateTaskParams, UpdateTaskRequest,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::observer::MethodClass;
+use crate::params::{CallParams, Seen};
 
 /// A request whose parameters have the shape its method wants.
-pub(crate) struct Typed {
-    /// The request for the fast path; none if only rmcp's way serves the method.
-    pub(crate) request: Option<ClientRequest>,
-    pub(crate) meta: RequestMetaObject,
+pub(crate) struct Typed<'a> {
+    pub(crate) params: Params<'a>,
     pub(crate) class: MethodClass,
+}
+
+/// What the parameters became.
+pub(crate) enum Params<'a> {
+    /// Those of `tools/call`.
+    Call(CallParams<'a>),
+    /// Those of another method that the fast path serves.
+    Sdk(Box<(ClientRequest, RequestMetaObject)>),
+    /// Those of a method that only rmcp's way serves.
+    Rmcp(RequestMetaObject),
+}
+
+impl Typed<'_> {
+    /// What the front reads of the request's `_meta`.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        match &self.params {
+            Params::Call(call) => call.seen(),
+            Params::Sdk(sdk) => Seen::of(&sdk.1),
+            Params::Rmcp(meta) => Seen::of(meta),
+        }
+    }
+
+    /// What the request is about, as `Mcp-Name` says it, for the methods that have that.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let request = match &self.params {
+            Params::Call(call) => return Some(&call.name),
+            Params::Sdk(sdk) => &sdk.0,
+            Params::Rmcp(_) => return None,
+        };
+        Some(match request {
+            ClientRequest::GetPromptRequest(request) => &request.params.name,
+            ClientRequest::ReadResourceRequest(request) => &request.params.uri,
+            ClientRequest::SubscribeRequest(request) => &request.params.uri,
+            ClientRequest::UnsubscribeRequest(request) => &request.params.uri,
+            ClientRequest::GetTaskRequest(request) => &request.params.task_id,
+            ClientRequest::UpdateTaskRequest(request) => &request.params.task_id,
+            ClientRequest::CancelTaskRequest(request) => &request.params.task_id,
+            _ => return None,
+        })
+    }
 }
 
 /// The keys of `_meta` that the front reads.
@@ -38,12 +77,20 @@ pub(crate) mod keys {
 }
 
 /// Parses the parameters of a request. The error says what is wrong with them.
-pub(crate) fn parse(method: &str, raw: Option<&RawValue>) -> Result<Typed, serde_json::Error> {
+pub(crate) fn parse<'a>(
+    method: &str,
+    raw: Option<&'a RawValue>,
+) -> Result<Typed<'a>, serde_json::Error> {
     use MethodClass as Class;
     match method {
-        "tools/call" => typed(raw, Class::ToolsCall, |params: CallToolRequestParams| {
-            ClientRequest::CallToolRequest(CallToolRequest::new(params))
-        }),
+        "tools/call" => {
+            let call = CallParams::parse(raw)?;
+            if call.resumes() {
+                // What of it only the SDK's type holds must have its shape too.
+                sdk_call(raw)?;
+            }
+            Ok(Typed { params: Params::Call(call), class: Class::ToolsCall })
+        }
         "tools/list" => page(raw, Class::ToolsList, |params| {
             ClientRequest::ListToolsRequest(match params {
                 Some(params) => ListToolsRequest::with_param(params),
@@ -83,7 +130,16 @@ pub(crate) fn parse(method: &str, raw: Option<&RawValue>) -> Result<Typed, serde
     }
 }
 
-fn parse_rarer(method: &str, raw: Option<&RawValue>) -> Result<Typed, serde_json::Error> {
+/// The parameters of a `tools/call` as the SDK's types, with their `_meta` apart.
+pub(crate) fn sdk_call(
+    raw: Option<&RawValue>,
+) -> Result<(CallToolRequestParams, RequestMetaObject), serde_json::Error> {
+    let mut params: CallToolRequestParams = serde_json::from_str(raw.map_or("{}", RawValue::get))?;
+    let meta = params.meta.take().unwrap_or_default();
+    Ok((params, meta))
+}
+
+fn parse_rarer<'a>(method: &str, raw: Option<&RawValue>) -> Result<Typed<'a>, serde_json::Error> {
     use MethodClass as Class;
     match method {
         "server/discover" => bare(raw, Class::Discover, || {
@@ -116,7 +172,7 @@ fn parse_rarer(method: &str, raw: Option<&RawValue>) -> Result<Typed, serde_json
         }
         _ => {
             let meta = meta_of(raw)?;
-            Ok(Typed { request: None, meta, class: Class::Other })
+            Ok(Typed { params: Params::Rmcp(meta), class: Class::Other })
         }
     }
 }
@@ -125,39 +181,39 @@ fn typed<P: DeserializeOwned + RequestParamsMeta>(
     raw: Option<&RawValue>,
     class: MethodClass,
     wrap: impl FnOnce(P) -> ClientRequest,
-) -> Result<Typed, serde_json::Error> {
+) -> Result<Typed<'static>, serde_json::Error> {
     let mut params: P = serde_json::from_str(raw.map_or("{}", RawValue::get))?;
     let meta = params.meta_mut().take().unwrap_or_default();
-    Ok(Typed { request: Some(wrap(params)), meta, class })
+    Ok(Typed { params: Params::Sdk(Box::new((wrap(params), meta))), class })
 }
 
 fn page(
     raw: Option<&RawValue>,
     class: MethodClass,
     wrap: impl FnOnce(Option<PaginatedRequestParams>) -> ClientRequest,
-) -> Result<Typed, serde_json::Error> {
+) -> Result<Typed<'static>, serde_json::Error> {
     let mut params: Option<PaginatedRequestParams> =
         raw.map(|raw| serde_json::from_str(raw.get())).transpose()?;
     let meta = params.as_mut().and_then(|params| params.meta.take()).unwrap_or_default();
-    Ok(Typed { request: Some(wrap(params)), meta, class })
+    Ok(Typed { params: Params::Sdk(Box::new((wrap(params), meta))), class })
 }
 
 fn bare(
     raw: Option<&RawValue>,
     class: MethodClass,
     wrap: impl FnOnce() -> ClientRequest,
-) -> Result<Typed, serde_json::Error> {
-    Ok(Typed { request: Some(wrap()), meta: meta_of(raw)?, class })
+) -> Result<Typed<'static>, serde_json::Error> {
+    Ok(Typed { params: Params::Sdk(Box::new((wrap(), meta_of(raw)?))), class })
 }
 
 /// Checks parameters that rmcp will parse again, so that a wrong one is called by its name.
 fn checked<P: DeserializeOwned + RequestParamsMeta>(
     raw: Option<&RawValue>,
     class: MethodClass,
-) -> Result<Typed, serde_json::Error> {
+) -> Result<Typed<'static>, serde_json::Error> {
     let mut params: P = serde_json::from_str(raw.map_or("{}", RawValue::get))?;
     let meta = params.meta_mut().take().unwrap_or_default();
-    Ok(Typed { request: None, meta, class })
+    Ok(Typed { params: Params::Rmcp(meta), class })
 }
 
 #[derive(Deserialize, Default)]

@@ -33,6 +33,8 @@ const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub(crate) struct Stamped<H> {
     inner: H,
     server_info: Option<Value>,
+    /// The whole `_meta` of a result that has none of its own, as JSON.
+    meta_json: Option<Box<[u8]>>,
     shutdown: Shutdown,
 }
 
@@ -41,7 +43,21 @@ impl<H: ServerHandler> Stamped<H> {
         let info = inner.get_info().server_info;
         let server_info =
             stamp.then(|| serde_json::json!({"name": info.name, "version": info.version}));
-        Self { inner, server_info, shutdown }
+        let meta_json = server_info.as_ref().map(|info| {
+            let meta = serde_json::json!({SERVER_INFO: info}).to_string();
+            meta.into_bytes().into_boxed_slice()
+        });
+        Self { inner, server_info, meta_json, shutdown }
+    }
+
+    /// The `_meta` of a stamped result that has none of its own, as JSON.
+    pub(crate) fn stamp_json(&self) -> Option<&[u8]> {
+        self.meta_json.as_deref()
+    }
+
+    /// Stamps a result of revision 2026-07-28.
+    pub(crate) fn stamp_result(&self, meta: &mut Option<MetaObject>) {
+        put(meta, self.server_info.clone());
     }
 
     /// The stamp for an answer to this request, if its revision wants one.

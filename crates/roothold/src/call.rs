@@ -166,6 +166,13 @@ impl Engine {
 
     /// Waits for a place among the running calls, unless the server stops meanwhile.
     async fn admit(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
+        if let Some(ticket) = self.admission.at_once(request.principal) {
+            return Ok(ticket);
+        }
+        Box::pin(self.queue(request)).await
+    }
+
+    async fn queue(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
         tokio::select! {
             biased;
             ticket = self.admission.admit(request.principal, request.cancel) => ticket,

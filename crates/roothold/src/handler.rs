@@ -5,17 +5,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-    Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
+    CompleteResult, Implementation, JsonObject, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use roothold_core::Principal;
+use roothold_edge::{ToolCall, ToolCalls};
+use tokio_util::sync::CancellationToken;
 
-use crate::call::{CallRequest, Engine, ProgressSink};
+use crate::call::{CallError, CallRequest, Engine, ProgressSink};
 use crate::{resources, wire};
 
 /// How long a client may keep a list of tools or templates: they change with the configuration.
@@ -68,6 +71,48 @@ impl Origin {
     }
 }
 
+impl Handler {
+    /// Answers a `tools/call`, whichever way it came.
+    async fn answer(
+        &self,
+        origin: &Origin,
+        tool: &str,
+        arguments: JsonObject,
+        cancel: &CancellationToken,
+        progress: Option<ProgressSink>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let call = CallRequest {
+            principal: origin.principal(),
+            request_id: origin.request_id(),
+            method: "tools/call",
+            tool,
+            arguments,
+            cancel,
+            progress,
+            within: None,
+        };
+        match self.engine.call(call).await {
+            Ok(answer) => Ok(wire::tool_result(answer)),
+            Err(error) => {
+                if let CallError::Fault(fault) = &error {
+                    origin.report_scopes(fault);
+                }
+                wire::tool_error(error, tool)
+            }
+        }
+    }
+}
+
+impl ToolCalls for Handler {
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>> {
+        let handler = self.clone();
+        Box::pin(async move {
+            let origin = Origin::Edge(call.caller);
+            handler.answer(&origin, &call.name, call.arguments, &call.cancel, None).await
+        })
+    }
+}
+
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
@@ -95,25 +140,10 @@ impl ServerHandler for Handler {
             .meta
             .get_progress_token()
             .map(|token| ProgressSink::new(context.peer.clone(), token));
-        let call = CallRequest {
-            principal: origin.principal(),
-            request_id: origin.request_id(),
-            method: "tools/call",
-            tool: &request.name,
-            arguments: request.arguments.unwrap_or_default(),
-            cancel: &context.ct,
-            progress,
-            within: None,
-        };
-        match self.engine.call(call).await {
-            Ok(answer) => Ok(wire::tool_result(answer).into()),
-            Err(error) => {
-                if let crate::call::CallError::Fault(fault) = &error {
-                    origin.report_scopes(fault);
-                }
-                wire::tool_error(error, &request.name).map(CallToolResponse::from)
-            }
-        }
+        let arguments = request.arguments.unwrap_or_default();
+        self.answer(&origin, &request.name, arguments, &context.ct, progress)
+            .await
+            .map(CallToolResponse::from)
     }
 
     async fn list_tools(

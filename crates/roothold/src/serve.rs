@@ -1,6 +1,7 @@
 //! A server on its transports: HTTP with its private port, or stdio; and its end.
 
 mod front;
+mod lines;
 mod observer;
 mod pipes;
 mod private;
@@ -79,7 +80,9 @@ impl Roothold {
         let (input, output) = pipes::standard();
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));
-        let service = self.handler().serve((input, output)).await;
+        let bytes_max = self.config.limits.body_bytes_max;
+        let lines = lines::Lines::new(Box::new(input), output, bytes_max);
+        let service = self.handler().serve(lines).await;
         let service = match service {
             Ok(service) => service,
             // The client went away before it said anything.

@@ -1,5 +1,4 @@
 use http::HeaderValue;
-use rmcp::model::{CallToolRequest, CallToolRequestParams};
 use serde_json::json;
 
 use super::*;
@@ -12,15 +11,11 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
-fn call(tool: &'static str) -> ClientRequest {
-    ClientRequest::CallToolRequest(CallToolRequest::new(CallToolRequestParams::new(tool)))
-}
-
 #[test]
 fn the_name_must_be_the_bodys() {
-    let tool = call("read_file");
+    let tool = "read_file";
     for good in ["read_file", "=?base64?cmVhZF9maWxl?="] {
-        assert_eq!(check_name(&headers(&[("mcp-name", good)]), &tool), Ok(()));
+        assert_eq!(check_name(&headers(&[("mcp-name", good)]), tool), Ok(()));
     }
     for bad in [
         "READ_FILE",
@@ -30,11 +25,11 @@ fn the_name_must_be_the_bodys() {
         "=?base64?%%%?=",
         "=?base64?/w==?=",
     ] {
-        assert!(check_name(&headers(&[("mcp-name", bad)]), &tool).is_err(), "{bad}");
+        assert!(check_name(&headers(&[("mcp-name", bad)]), tool).is_err(), "{bad}");
     }
-    assert!(check_name(&headers(&[]), &tool).is_err());
+    assert!(check_name(&headers(&[]), tool).is_err());
     let twice = headers(&[("mcp-name", "read_file"), ("mcp-name", "read_file")]);
-    assert!(check_name(&twice, &tool).is_err());
+    assert!(check_name(&twice, tool).is_err());
 }
 
 #[test]
@@ -60,7 +55,7 @@ fn annotated_arguments_are_compared_with_their_headers() {
     let params = ParamHeaders::new();
     let check = |fields: &[(&'static str, &'static str)], arguments: Value| {
         let schema = || Some(Arc::clone(&schema));
-        params.check(&headers(fields), "deploy", arguments.as_object(), schema)
+        params.check(&headers(fields), "deploy", arguments.as_object(), Instant::now(), schema)
     };
     let both = [("mcp-param-region", "eu"), ("mcp-param-floor", "42")];
     assert!(check(&both, json!({"region": "eu", "place": {"floor": 42}})).is_ok());
@@ -71,6 +66,7 @@ fn annotated_arguments_are_compared_with_their_headers() {
     assert!(check(&both[..1], json!({"region": "eu", "place": {"floor": 42}})).is_err());
     assert!(check(&both[..1], json!({"region": null})).is_err());
     assert!(check(&[("mcp-param-root", "other")], json!({})).is_err());
-    let unknown = params.check(&headers(&[("mcp-param-root", "x")]), "other", None, || None);
+    let other = headers(&[("mcp-param-root", "x")]);
+    let unknown = params.check(&other, "other", None, Instant::now(), || None);
     assert!(unknown.is_ok());
 }

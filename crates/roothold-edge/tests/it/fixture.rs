@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
@@ -14,8 +15,11 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use roothold_edge::auth::{Authenticator, KeyRing, KeysFile, ProtectedResource, RateLimit};
-use roothold_edge::{Drained, Edge, EdgeConfig, Observer, RequestFinished, Shutdown};
+use roothold_edge::{
+    Caller, Drained, Edge, EdgeConfig, Observer, RequestFinished, Shutdown, ToolCall, ToolCalls,
+};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, Conn, Request};
 
@@ -25,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) started: AtomicUsize,
     pub(crate) ended: AtomicUsize,
     pub(crate) cancelled: AtomicUsize,
+    /// Calls that came on their short way.
+    pub(crate) short: AtomicUsize,
     pub(crate) requests: Mutex<Vec<RequestFinished>>,
 }
 
@@ -48,8 +54,18 @@ impl Tools {
     }
 }
 
-const NAMES: [&str; 8] =
-    ["read_file", "write_file", "slow", "echo", "progress", "big", "deploy", "panics"];
+const NAMES: [&str; 10] = [
+    "marked",
+    "empty",
+    "read_file",
+    "write_file",
+    "slow",
+    "echo",
+    "progress",
+    "big",
+    "deploy",
+    "panics",
+];
 
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
@@ -85,7 +101,35 @@ impl ServerHandler for Tools {
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let caller = roothold_edge::caller(&context.extensions).expect("a caller on both ways");
         assert!(context.extensions.get::<http::request::Parts>().is_some());
-        let text = match &*request.name {
+        if request.name == "progress" {
+            let text = ContentBlock::text(progress(&context).await);
+            return Ok(CallToolResponse::Complete(CallToolResult::success(vec![text])));
+        }
+        let result = self.answer(&request.name, &arguments, &caller, &context.ct).await?;
+        Ok(CallToolResponse::Complete(result))
+    }
+}
+
+impl ToolCalls for Tools {
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>> {
+        let tools = self.clone();
+        Box::pin(async move {
+            tools.0.short.fetch_add(1, Ordering::SeqCst);
+            let arguments = Value::Object(call.arguments);
+            tools.answer(&call.name, &arguments, &call.caller, &call.cancel).await
+        })
+    }
+}
+
+impl Tools {
+    async fn answer(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        caller: &Caller,
+        cancel: &CancellationToken,
+    ) -> Result<CallToolResult, ErrorData> {
+        let text = match tool {
             "read_file" => "hello".to_owned(),
             "deploy" => format!("deployed to {}", arguments["region"]),
             "echo" => format!("{} says {}", caller.principal().name(), arguments["text"]),
@@ -93,26 +137,27 @@ impl ServerHandler for Tools {
             "panics" => panic!("as asked"),
             "write_file" if !caller.principal().scopes().contains("files:write") => {
                 caller.require_scopes(&["files:read", "files:write"]);
-                let denied = CallToolResult::error(vec![ContentBlock::text("denied")]);
-                return Ok(CallToolResponse::Complete(denied));
+                return Ok(CallToolResult::error(vec![ContentBlock::text("denied")]));
             }
             "write_file" => "written".to_owned(),
-            "slow" => self.slow(&arguments, &context).await,
-            "progress" => progress(&context).await,
+            "marked" => {
+                let mut result = CallToolResult::structured(json!({"a": "}}"}));
+                result.meta.get_or_insert_default().insert("mark".to_owned(), json!({}));
+                return Ok(result);
+            }
+            "empty" => return Ok(CallToolResult::success(Vec::new())),
+            "slow" => self.slow(arguments, cancel).await,
             other => return Err(ErrorData::invalid_params(format!("no tool {other}"), None)),
         };
-        let result = CallToolResult::success(vec![ContentBlock::text(text)]);
-        Ok(CallToolResponse::Complete(result))
+        Ok(CallToolResult::success(vec![ContentBlock::text(text)]))
     }
-}
 
-impl Tools {
-    async fn slow(&self, arguments: &Value, context: &RequestContext<RoleServer>) -> String {
+    async fn slow(&self, arguments: &Value, cancel: &CancellationToken) -> String {
         self.0.started.fetch_add(1, Ordering::SeqCst);
         let time = Duration::from_millis(arguments["ms"].as_u64().unwrap());
         tokio::select! {
             () = tokio::time::sleep(time) => {}
-            () = context.ct.cancelled() => {
+            () = cancel.cancelled() => {
                 self.0.cancelled.fetch_add(1, Ordering::SeqCst);
                 // what a real handler does to reach a safe state
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -151,11 +196,18 @@ pub(crate) struct Setup {
     pub(crate) keys: bool,
     pub(crate) rate: Option<RateLimit>,
     pub(crate) ready: Option<Arc<AtomicBool>>,
+    /// Whether calls have a short way.
+    pub(crate) short: bool,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// With a short way for calls.
+    pub(crate) async fn short() -> Self {
+        Self::with(Setup { short: true, ..Setup::default() }).await
     }
 
     pub(crate) async fn configured(config: EdgeConfig) -> Self {
@@ -195,6 +247,9 @@ impl Server {
         }
         if let Some(ready) = setup.ready {
             builder = builder.ready_when(move || ready.load(Ordering::SeqCst));
+        }
+        if setup.short {
+            builder = builder.calls(Tools(Arc::clone(&seen)));
         }
         let edge = builder.build().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

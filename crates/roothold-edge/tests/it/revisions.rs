@@ -112,6 +112,68 @@ async fn both_ways_give_the_same_bytes() {
     assert!(seen.chunks(2).all(|pair| pair[0].fast && !pair[1].fast));
 }
 
+/// The short way of a call is the third: it makes no value of the stamp, and must not be told apart.
+#[tokio::test]
+async fn the_short_way_of_a_call_gives_the_same_bytes() {
+    let (long, short) = (Server::start().await, Server::short().await);
+    for (tool, arguments) in [
+        ("read_file", json!({"path": "x"})),
+        ("echo", json!({"text": "\u{2028}\"\\ {}}}"})),
+        ("marked", json!({})),
+        ("empty", json!({})),
+        ("write_file", json!({})),
+        ("nothing", json!({})),
+        ("panics", json!({})),
+        ("big", json!({"bytes": 100_000})),
+    ] {
+        let older = json!({"name": tool, "arguments": arguments});
+        for request in [Request::call(tool, &arguments), Request::older("tools/call", &older)] {
+            let expected = long.send(&request).await;
+            let answer = short.send(&request).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(text, String::from_utf8_lossy(&expected.body));
+            assert_eq!(answer.status, expected.status, "{text}");
+        }
+    }
+    let calls = short.seen.short.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(calls, 16);
+    let progress = Request::call("progress", &json!({}))
+        .edit(|body| body["params"]["_meta"]["progressToken"] = "p".into());
+    assert_eq!(short.send(&progress).await.events().len(), 3);
+    let resumed = Request::call("read_file", &json!({}))
+        .edit(|body| body["params"]["requestState"] = "s".into());
+    assert_eq!(short.send(&resumed).await.status, 200);
+    let misshapen = resumed.edit(|body| body["params"]["requestState"] = 1.into());
+    assert_eq!(short.send(&misshapen).await.code(), Some(-32602));
+    assert_eq!(short.seen.short.load(std::sync::atomic::Ordering::SeqCst), calls);
+}
+
+#[tokio::test]
+async fn a_short_call_whose_client_has_gone_is_told_and_runs_to_its_end() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let server = Server::short().await;
+    let mut conn = Conn::open(server.address).await;
+    conn.write(&Request::call("slow", &json!({"ms": 60_000})).bytes()).await;
+    server.until(|seen| seen.started.load(SeqCst) == 1).await;
+    drop(conn);
+    server.until(|seen| seen.ended.load(SeqCst) == 1).await;
+    assert_eq!(server.seen.cancelled.load(SeqCst), 1);
+    assert!(server.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_name_that_is_twice_in_the_arguments_is_refused_on_every_way() {
+    let server = Server::start().await;
+    for meta in ["", r#","_meta":{"progressToken":1}"#] {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"a","text":"b"}}{meta}}}}}"#
+        );
+        let request = Request::older("tools/call", &json!({})).body(text);
+        let answer = server.send(&request).await;
+        assert_eq!((answer.status, answer.code()), (200, Some(-32602)));
+    }
+}
+
 #[tokio::test]
 async fn results_say_which_server_made_them() {
     let server = Server::start().await;

@@ -34,6 +34,7 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
     // A call that cannot be recorded is refused, so a replica with a broken log is of no use.
     let builder = guarded(server.handler(), config)?
         .observer(observer)
+        .calls(server.handler())
         .ready_when(move || engine.audit.is_healthy());
     built(builder, config)
 }

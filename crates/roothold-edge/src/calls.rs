@@ -1,0 +1,41 @@
+//! The short way of a `tools/call`: a handler that needs nothing of the SDK's context for it.
+//!
+//! It changes nothing of what is checked before, nor of the answer's bytes: what a handler gives
+//! here must be what its [`ServerHandler::call_tool`](rmcp::ServerHandler::call_tool) gives.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject};
+use tokio_util::sync::CancellationToken;
+
+use crate::caller::Caller;
+
+/// One `tools/call` that wants its result and nothing else: no progress, no log messages, no
+/// question to the client, no task.
+#[derive(Debug)]
+pub struct ToolCall {
+    /// The name of the tool.
+    pub name: String,
+    /// Its arguments; no object in them holds a name twice.
+    pub arguments: JsonObject,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// Cancelled when the client has gone, and when the call has ended.
+    pub cancel: CancellationToken,
+}
+
+/// Answers calls on their short way. Given to [`EdgeBuilder::calls`](crate::EdgeBuilder::calls),
+/// it stands in for the handler's `call_tool` on the fast path; all other ways still take that.
+pub trait ToolCalls: Send + Sync + 'static {
+    /// Answers one call.
+    ///
+    /// # Errors
+    /// An error of the protocol; one that the agent is to read is a result.
+    ///
+    /// # Cancellation
+    /// The future is never dropped halfway: where the client has gone, `cancel` says so, and the
+    /// future runs on to its end.
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>>;
+}

@@ -1,0 +1,85 @@
+//! The front's rules for a message that came without HTTP: over stdin, as one line.
+//!
+//! Strict JSON-RPC and the shape of the parameters; there are no headers, and who sent it is known.
+
+use rmcp::model::{ErrorData, RequestId};
+use serde_json::json;
+
+use crate::rpc::{self, Kind};
+use crate::{dispatch, request};
+
+/// A message that is refused before any handler sees it.
+#[derive(Debug, PartialEq)]
+pub struct RefusedLine {
+    id: Option<RequestId>,
+    error: ErrorData,
+}
+
+impl RefusedLine {
+    /// A refusal of a message that nothing is known of, such as one that is too long.
+    pub fn invalid(message: &'static str) -> Self {
+        Self { id: None, error: ErrorData::invalid_request(message, None) }
+    }
+
+    /// The answer as one line, with its end. Where the message has no id that could be read, the
+    /// answer's is `null` (JSON-RPC 2.0, section 5).
+    pub fn to_line(&self) -> Vec<u8> {
+        let answer = json!({"jsonrpc": "2.0", "id": self.id, "error": self.error});
+        format!("{answer}\n").into_bytes()
+    }
+}
+
+/// Checks a message by the rules that the front has for one in the body of a request.
+///
+/// # Errors
+/// `-32700` for what is not JSON, `-32600` for what is no message, `-32602` for parameters of the
+/// wrong shape.
+pub fn check_line(line: &[u8]) -> Result<(), RefusedLine> {
+    let envelope = rpc::parse(line).map_err(|bad| RefusedLine {
+        id: bad.id,
+        error: ErrorData::new(bad.code, bad.message, None),
+    })?;
+    let Kind::Request { id, method } = envelope.kind else { return Ok(()) };
+    match request::parse(&method, envelope.params) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(RefusedLine { id: Some(id), error: dispatch::wrong_params(&method, &error) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn answer(line: &[u8]) -> (i64, Value) {
+        let refused = check_line(line).unwrap_err();
+        let text = String::from_utf8(refused.to_line()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        (answer["error"]["code"].as_i64().unwrap(), answer["id"].clone())
+    }
+
+    #[test]
+    fn a_bad_line_is_answered_as_json_rpc_wants_it() {
+        for (line, code, id) in [
+            (&b"{"[..], -32700, Value::Null),
+            (b"\xff\xfe", -32700, Value::Null),
+            (b"[]", -32600, Value::Null),
+            (br#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, -32600, 7.into()),
+            (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, Value::Null),
+            (br#"{"jsonrpc":"2.0","id":"a","method":"tools/call"}"#, -32602, "a".into()),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"a":1,"a":2}}}"#,
+                -32602,
+                1.into(),
+            ),
+        ] {
+            assert_eq!(answer(line), (code, id), "{}", String::from_utf8_lossy(line));
+        }
+        assert_eq!(check_line(br#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#), Ok(()));
+        assert_eq!(check_line(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#), Ok(()));
+    }
+}

@@ -1,0 +1,282 @@
+//! The parameters of a `tools/call`, parsed once, without copying what the front only compares.
+//!
+//! Invariant: no object of the arguments holds a name twice, at any depth: serde_json would keep
+//! the last and another reader the first, so that what was decided on is not what was meant.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use rmcp::model::{ClientCapabilities, JsonObject, RequestMetaObject};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+use crate::request::keys;
+
+/// A `tools/call`.
+#[derive(Deserialize)]
+pub(crate) struct CallParams<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Cow<'a, str>,
+    #[serde(default)]
+    pub(crate) arguments: Option<Arguments>,
+    #[serde(rename = "_meta", default, borrow)]
+    meta: Option<Meta<'a>>,
+    #[serde(rename = "inputResponses", default, deserialize_with = "present")]
+    responses: Option<IgnoredAny>,
+    #[serde(rename = "requestState", default, deserialize_with = "present")]
+    state: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+struct Meta<'a> {
+    #[serde(
+        rename = "io.modelcontextprotocol/protocolVersion",
+        default,
+        borrow,
+        deserialize_with = "present"
+    )]
+    version: Option<&'a RawValue>,
+    #[serde(
+        rename = "io.modelcontextprotocol/clientCapabilities",
+        default,
+        borrow,
+        deserialize_with = "present"
+    )]
+    capabilities: Option<&'a RawValue>,
+    #[serde(rename = "io.modelcontextprotocol/logLevel", default, deserialize_with = "present")]
+    log_level: Option<IgnoredAny>,
+    #[serde(rename = "progressToken", default, deserialize_with = "present")]
+    progress: Option<IgnoredAny>,
+}
+
+/// A field that is there counts as there, also when it is `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    input: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(input).map(Some)
+}
+
+impl<'a> CallParams<'a> {
+    /// Parses raw parameters. The error says what is wrong with them.
+    pub(crate) fn parse(raw: Option<&'a RawValue>) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(raw.map_or("{}", RawValue::get))
+    }
+
+    /// Whether it goes on with a call that had asked the client something, which only the SDK's
+    /// type holds.
+    pub(crate) fn resumes(&self) -> bool {
+        self.responses.is_some() || self.state.is_some()
+    }
+
+    /// What the front reads of its `_meta`.
+    pub(crate) fn seen(&self) -> Seen<'a> {
+        let Some(meta) = &self.meta else { return Seen::default() };
+        let version = meta.version.map_or(Version::Absent, |raw| match unescaped(raw.get()) {
+            Some(version) => Version::Named(version),
+            None => Version::Odd,
+        });
+        let capable = meta.capabilities.is_some_and(|raw| {
+            let text = raw.get();
+            text == "{}"
+                || (text.starts_with('{')
+                    && serde_json::from_str::<ClientCapabilities>(text).is_ok())
+        });
+        Seen { version, capable, asks_stream: meta.progress.is_some() || meta.log_level.is_some() }
+    }
+}
+
+/// A JSON string without escapes as it stands, one with escapes as `None`: no revision has one.
+fn unescaped(json: &str) -> Option<&str> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains('\\')).then_some(inner)
+}
+
+/// What the front reads of a request's `_meta`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen<'a> {
+    pub(crate) version: Version<'a>,
+    /// Whether the client's capabilities are there and well formed.
+    pub(crate) capable: bool,
+    /// Whether it asks for progress or log messages.
+    pub(crate) asks_stream: bool,
+}
+
+/// The revision that `_meta` names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Version<'a> {
+    #[default]
+    Absent,
+    /// It is there, and is no version.
+    Odd,
+    Named(&'a str),
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn of(meta: &'a RequestMetaObject) -> Self {
+        let meta = &meta.0.0;
+        let version = match meta.get(keys::VERSION) {
+            None => Version::Absent,
+            Some(Value::String(version)) => Version::Named(version),
+            Some(_) => Version::Odd,
+        };
+        let capable = match meta.get(keys::CAPABILITIES) {
+            Some(Value::Object(fields)) if fields.is_empty() => true,
+            Some(value @ Value::Object(_)) => ClientCapabilities::deserialize(value).is_ok(),
+            _ => false,
+        };
+        let asks_stream = meta.contains_key(keys::PROGRESS) || meta.contains_key(keys::LOG_LEVEL);
+        Self { version, capable, asks_stream }
+    }
+}
+
+/// The arguments of a call.
+pub(crate) struct Arguments(pub(crate) JsonObject);
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_map(ObjectVisitor).map(Self)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = JsonObject;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+            }
+            object.insert(name, map.next_value::<Unique>()?.0);
+        }
+        Ok(object)
+    }
+}
+
+/// Any value whose objects hold each name once.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        ObjectVisitor.visit_map(map).map(Value::Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<JsonObject, String> {
+        let raw: &RawValue = serde_json::from_str(text).unwrap();
+        let params = CallParams::parse(Some(raw)).map_err(|error| error.to_string())?;
+        Ok(params.arguments.map_or_else(JsonObject::new, |arguments| arguments.0))
+    }
+
+    #[test]
+    fn arguments_are_what_serde_json_makes_of_them() {
+        let text = r#"{"a":[1,-1,1.5,true,null,"x\n",{"b":{"a":18446744073709551615}}],"c":{}}"#;
+        let expected: Value = serde_json::from_str(text).unwrap();
+        let params = format!(r#"{{"name":"t","arguments":{text},"more":1}}"#);
+        assert_eq!(Value::Object(parse(&params).unwrap()), expected);
+        assert_eq!(parse(r#"{"name":"t","arguments":null}"#).unwrap(), JsonObject::new());
+    }
+
+    #[test]
+    fn a_doubled_name_is_refused_at_every_depth_and_in_every_spelling() {
+        for arguments in
+            [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"l":[{"b":{"c":1,"c":2}}]}"#]
+        {
+            let error = parse(&format!(r#"{{"name":"t","arguments":{arguments}}}"#)).unwrap_err();
+            assert!(error.contains("is there twice"), "{error}");
+        }
+        for params in [
+            r#"{"name":"t","name":"u"}"#,
+            r#"{"name":"t","arguments":{},"arguments":{}}"#,
+            r#"{"name":"t","_meta":{"progressToken":1,"progressToken":2}}"#,
+            r#"{"name":"t","arguments":[]}"#,
+            r#"{"name":"t","_meta":[]}"#,
+            r#"{"name":1}"#,
+            r#"{"arguments":{}}"#,
+        ] {
+            assert!(parse(params).is_err(), "{params}");
+        }
+    }
+
+    #[test]
+    fn both_readings_of_the_metadata_agree() {
+        for meta in [
+            json!({}),
+            json!({keys::VERSION: "2026-07-28", keys::CAPABILITIES: {}}),
+            json!({keys::VERSION: 1, keys::CAPABILITIES: {"elicitation": 5}}),
+            json!({keys::VERSION: null, keys::CAPABILITIES: null}),
+            json!({keys::CAPABILITIES: {"sampling": {}}, keys::PROGRESS: null}),
+            json!({keys::LOG_LEVEL: "error"}),
+        ] {
+            let object: RequestMetaObject = serde_json::from_value(meta.clone()).unwrap();
+            let text = json!({"name": "t", "_meta": meta}).to_string();
+            let raw: &RawValue = serde_json::from_str(&text).unwrap();
+            let params = CallParams::parse(Some(raw)).unwrap();
+            assert_eq!(format!("{:?}", params.seen()), format!("{:?}", Seen::of(&object)));
+        }
+    }
+}

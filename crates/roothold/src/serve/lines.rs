@@ -1,0 +1,261 @@
+//! Messages over stdin and stdout, one a line, under the same rules as over HTTP: what breaks one
+//! is answered with its error, and the server lives on.
+//!
+//! Invariant: no line is kept beyond the limit of a body, and what is written is whole lines,
+//! whoever stops waiting for it.
+
+use std::io;
+use std::sync::Arc;
+
+use rmcp::RoleServer;
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use roothold_edge::{RefusedLine, check_line};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::Mutex;
+
+use super::pipes::{Input, Output};
+
+/// The transport of one client.
+pub(super) struct Lines {
+    input: BufReader<Input>,
+    line: Vec<u8>,
+    bytes_max: usize,
+    /// The line is longer than it may be: the rest of it is skipped.
+    skipping: bool,
+    output: Arc<Mutex<Writer>>,
+    /// A refusal has its place in the output and may not be written yet.
+    owes: bool,
+}
+
+/// The output, and what of it is not written yet. A writer who stops waiting leaves the rest to
+/// the next one.
+struct Writer {
+    output: Option<Output>,
+    pending: Vec<u8>,
+    written: usize,
+}
+
+impl Writer {
+    async fn flush(&mut self) -> io::Result<()> {
+        let output = self.output.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        while self.written < self.pending.len() {
+            match output.write(&self.pending[self.written..]).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                bytes => self.written += bytes,
+            }
+        }
+        /// One large answer must not keep its room for ever.
+        const KEPT_BYTES: usize = 64 * 1024;
+        self.pending.clear();
+        self.pending.shrink_to(KEPT_BYTES);
+        self.written = 0;
+        output.flush().await
+    }
+}
+
+/// What one look at the input brought.
+enum Read {
+    Line,
+    TooLong,
+    End,
+}
+
+impl Lines {
+    /// Over these two, with lines of at most `bytes_max` bytes.
+    pub(super) fn new(input: Input, output: Output, bytes_max: usize) -> Self {
+        let writer = Writer { output: Some(output), pending: Vec::new(), written: 0 };
+        Self {
+            input: BufReader::new(input),
+            line: Vec::new(),
+            bytes_max,
+            skipping: false,
+            output: Arc::new(Mutex::new(writer)),
+            owes: false,
+        }
+    }
+
+    /// Reads up to the next end of a line. May be dropped while it waits: what came stays.
+    async fn read(&mut self) -> io::Result<Read> {
+        loop {
+            let available = self.input.fill_buf().await?;
+            if available.is_empty() {
+                return Ok(Read::End);
+            }
+            let end = memchr::memchr(b'\n', available);
+            let part = &available[..end.unwrap_or(available.len())];
+            if !self.skipping && self.line.len() + part.len() > self.bytes_max {
+                self.skipping = true;
+                self.line = Vec::new();
+            }
+            if !self.skipping {
+                self.line.extend_from_slice(part);
+            }
+            let taken = part.len() + usize::from(end.is_some());
+            self.input.consume(taken);
+            if end.is_some() {
+                let long = std::mem::take(&mut self.skipping);
+                return Ok(if long { Read::TooLong } else { Read::Line });
+            }
+        }
+    }
+
+    async fn refuse(&mut self, refused: &RefusedLine) -> io::Result<()> {
+        let mut output = self.output.lock().await;
+        output.pending.extend_from_slice(&refused.to_line());
+        self.owes = true;
+        output.flush().await?;
+        self.owes = false;
+        Ok(())
+    }
+
+    /// The next sound message; `None` at the end of the input.
+    async fn next(&mut self) -> io::Result<Option<RxJsonRpcMessage<RoleServer>>> {
+        if self.owes {
+            self.output.lock().await.flush().await?;
+            self.owes = false;
+        }
+        loop {
+            let refused = match self.read().await? {
+                Read::End => return Ok(None),
+                Read::TooLong => RefusedLine::invalid("the message is too long"),
+                Read::Line => {
+                    let checked = self.message();
+                    self.line.clear();
+                    match checked {
+                        Ok(Some(message)) => return Ok(Some(message)),
+                        Ok(None) => continue,
+                        Err(refused) => refused,
+                    }
+                }
+            };
+            self.refuse(&refused).await?;
+        }
+    }
+
+    /// The message of the line, if it has one.
+    fn message(&self) -> Result<Option<RxJsonRpcMessage<RoleServer>>, RefusedLine> {
+        let line = self.line.trim_ascii();
+        if line.is_empty() {
+            return Ok(None);
+        }
+        check_line(line)?;
+        serde_json::from_slice(line).map(Some).map_err(|error| {
+            tracing::debug!(%error, "a message has no shape that the protocol knows");
+            RefusedLine::invalid("the message has no shape that the protocol knows")
+        })
+    }
+}
+
+impl Transport<RoleServer> for Lines {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let output = Arc::clone(&self.output);
+        async move {
+            let mut line = serde_json::to_vec(&message)?;
+            line.push(b'\n');
+            let mut output = output.lock().await;
+            if output.pending.is_empty() {
+                output.pending = line;
+            } else {
+                output.pending.extend_from_slice(&line);
+            }
+            output.flush().await
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        match self.next().await {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(%error, "stdin or stdout failed");
+                None
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.output.lock().await.output = None;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::JsonRpcMessage;
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    fn lines(bytes_max: usize) -> (Lines, DuplexStream, DuplexStream) {
+        let (client, input) = duplex(64);
+        let (output, answers) = duplex(64);
+        (Lines::new(Box::new(input), Box::new(output), bytes_max), client, answers)
+    }
+
+    async fn answer(answers: &mut BufReader<DuplexStream>) -> Value {
+        let mut line = String::new();
+        answers.read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[tokio::test]
+    async fn bad_lines_are_answered_and_good_ones_come_through() {
+        let (mut lines, mut client, answers) = lines(1000);
+        let long = format!("{{\"x\":\"{}\"}}\n", "x".repeat(5000));
+        let sent = tokio::spawn(async move {
+            let ping = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r\n";
+            for part in ["{oops\n", "\n", " \r\n", &long, "[]\n", ping, "{\"unfinished\""] {
+                client.write_all(part.as_bytes()).await.unwrap();
+            }
+        });
+        let read = tokio::spawn(async move {
+            let mut answers = BufReader::new(answers);
+            let mut codes = Vec::new();
+            for _ in 0..3 {
+                let answer = answer(&mut answers).await;
+                assert_eq!(answer["id"], Value::Null);
+                codes.push(answer["error"]["code"].as_i64().unwrap());
+            }
+            codes
+        });
+        assert!(matches!(lines.receive().await, Some(JsonRpcMessage::Request(_))));
+        assert!(lines.line.capacity() <= 2000);
+        assert!(lines.receive().await.is_none(), "half a line is no message");
+        sent.await.unwrap();
+        assert_eq!(read.await.unwrap(), [-32700, -32600, -32600]);
+    }
+
+    /// The service drops `receive` whenever it has something to send.
+    #[tokio::test]
+    async fn nothing_is_lost_or_torn_when_waiting_is_given_up() {
+        let (mut lines, mut client, answers) = lines(1000);
+        let mut answers = BufReader::new(answers);
+        client.write_all(b"{oops\n{\"jsonrpc\":\"2.0\",\"id\":1,").await.unwrap();
+        // The answer does not fit into the pipe, so the refusal is given up halfway.
+        for _ in 0..3 {
+            assert!(futures::poll!(std::pin::pin!(lines.receive())).is_pending());
+        }
+        client.write_all(b"\"method\":\"ping\"}\n").await.unwrap();
+        let message = json!({"jsonrpc": "2.0", "id": 9, "result": {}});
+        let sending = lines.send(serde_json::from_value(message.clone()).unwrap());
+        let reading = async {
+            let refused = answer(&mut answers).await;
+            assert_eq!(refused["error"]["code"], -32700);
+            answer(&mut answers).await
+        };
+        let (sent, read) = tokio::join!(sending, reading);
+        sent.unwrap();
+        assert_eq!(read, message);
+        assert!(lines.receive().await.is_some());
+        drop(lines);
+        let mut rest = Vec::new();
+        answers.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"");
+    }
+}
