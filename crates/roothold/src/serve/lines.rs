@@ -36,6 +36,9 @@ struct Writer {
     written: usize,
 }
 
+/// The room that the output keeps: one large answer must not keep its own for ever.
+const KEPT_BYTES: usize = 64 * 1024;
+
 impl Writer {
     async fn flush(&mut self) -> io::Result<()> {
         let output = self.output.as_mut().ok_or(io::ErrorKind::NotConnected)?;
@@ -45,8 +48,6 @@ impl Writer {
                 bytes => self.written += bytes,
             }
         }
-        /// One large answer must not keep its room for ever.
-        const KEPT_BYTES: usize = 64 * 1024;
         self.pending.clear();
         self.pending.shrink_to(KEPT_BYTES);
         self.written = 0;
