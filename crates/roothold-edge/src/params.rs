@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use rmcp::model::{ClientCapabilities, JsonObject, RequestMetaObject};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -22,7 +23,7 @@ pub(crate) struct CallParams<'a> {
     #[serde(default)]
     pub(crate) arguments: Option<Arguments>,
     #[serde(rename = "_meta", default, borrow)]
-    meta: Option<Meta<'a>>,
+    meta: Option<MetaObject<'a>>,
     #[serde(rename = "inputResponses", default, deserialize_with = "present")]
     responses: Option<IgnoredAny>,
     #[serde(rename = "requestState", default, deserialize_with = "present")]
@@ -51,6 +52,29 @@ struct Meta<'a> {
     progress: Option<IgnoredAny>,
 }
 
+/// A derived type would take a list for an object too.
+struct MetaObject<'a>(Meta<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for MetaObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_map(MetaVisitor).map(Self)
+    }
+}
+
+struct MetaVisitor;
+
+impl<'de> Visitor<'de> for MetaVisitor {
+    type Value = Meta<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Meta<'de>, A::Error> {
+        Meta::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 /// A field that is there counts as there, also when it is `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     input: D,
@@ -72,7 +96,7 @@ impl<'a> CallParams<'a> {
 
     /// What the front reads of its `_meta`.
     pub(crate) fn seen(&self) -> Seen<'a> {
-        let Some(meta) = &self.meta else { return Seen::default() };
+        let Some(MetaObject(meta)) = &self.meta else { return Seen::default() };
         let version = meta.version.map_or(Version::Absent, |raw| match unescaped(raw.get()) {
             Some(version) => Version::Named(version),
             None => Version::Odd,
