@@ -11,6 +11,7 @@ mod list;
 mod read;
 mod search;
 mod stamp;
+mod store;
 mod text;
 mod walk;
 
@@ -24,7 +25,11 @@ pub use search::{
     At, CONTEXT_LINES_MAX, FoundFile, FoundLine, LineKind, PATTERN_BYTES_MAX, Pattern, PatternSpec,
     Position, Search, Searched, Shows, Taken, Taker, Totals, search,
 };
-pub use text::{Resume, TextPage, TextRange, json_len, read_text, read_text_unhashed};
+pub use store::{CacheFigures, Store};
+pub use text::{
+    Content, KeptTexts, LineMarks, Resume, TextPage, TextRange, json_len, read_text,
+    read_text_unhashed,
+};
 pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
 
 #[cfg(test)]

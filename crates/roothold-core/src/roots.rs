@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 
+use crate::files::KeptTexts;
 use crate::path::FilePath;
 
 /// What the callers of a root can do there at most.
@@ -234,7 +235,10 @@ pub(crate) fn below<'a>(above: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
 
 /// All roots, in the order of the configuration.
 #[derive(Debug, Clone)]
-pub struct Roots(Arc<[Arc<Root>]>);
+pub struct Roots {
+    all: Arc<[Arc<Root>]>,
+    texts: Arc<KeptTexts>,
+}
 
 impl Roots {
     /// Opens every root.
@@ -253,12 +257,22 @@ impl Roots {
         crate::gate::probe(&roots[0].directory).map_err(RootError::Openat2)?;
         refuse_same_names(&roots)?;
         refuse_overlap(&roots)?;
-        Ok(Self(roots.into()))
+        Ok(Self { all: roots.into(), texts: Arc::default() })
     }
 
     /// The roots in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Root>> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// What is kept of the texts below them.
+    pub fn texts(&self) -> &KeptTexts {
+        &self.texts
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_texts(self, texts: KeptTexts) -> Self {
+        Self { texts: Arc::new(texts), ..self }
     }
 
     /// The root in which a directory of the operator's lies, such as that of the audit log.
@@ -269,23 +283,23 @@ impl Roots {
         let is_above = |root: &&Arc<Root>| {
             ancestors(&root.directory).first().is_some_and(|own| chain.contains(own))
         };
-        self.0.iter().find(is_above).map(|root| &**root)
+        self.all.iter().find(is_above).map(|root| &**root)
     }
 
     /// How many there are.
     #[expect(clippy::len_without_is_empty, reason = "there is always at least one root")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(crate) fn at(&self, at: usize) -> &Arc<Root> {
-        &self.0[at]
+        &self.all[at]
     }
 
     /// The positions of the roots that a name or URI means.
     pub(crate) fn positions(&self, name: &str) -> Vec<usize> {
         let means = |root: &Root| root.name == name || root.uri == name;
-        (0..self.0.len()).filter(|at| means(&self.0[*at])).collect()
+        (0..self.all.len()).filter(|at| means(&self.all[*at])).collect()
     }
 }
 

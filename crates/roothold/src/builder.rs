@@ -120,6 +120,9 @@ impl Builder {
     pub fn build(self) -> Result<Roothold, StartError> {
         self.config.check()?;
         let policy = open_policy(&self.config)?;
+        let texts = policy.roots().texts();
+        texts.contents.set_bytes_max(self.config.cache.content_bytes_max);
+        texts.lines.set_bytes_max(self.config.cache.lines_bytes_max);
         let options = AuditOptions {
             reads: match self.config.audit.reads {
                 AuditReads::Written => Reads::Written,

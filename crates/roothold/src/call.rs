@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
-use crate::telemetry::{CallFinished, Metrics};
+use crate::telemetry::{CallFinished, Metrics, NamedCache};
 use crate::tool::{Answer, Permits};
 use crate::walls::Walls;
 
@@ -95,6 +95,18 @@ pub struct Call {
 }
 
 impl Engine {
+    /// The figures of everything that is kept in memory for later calls, by the names of metrics.
+    pub(crate) fn caches(&self) -> [NamedCache; 2] {
+        let texts = self.policy.roots().texts();
+        [("content", texts.contents.figures()), ("lines", texts.lines.figures())]
+    }
+
+    /// Drops what was kept for later calls and nobody asks for.
+    pub(crate) fn drop_idle(&self) {
+        self.policy.roots().texts().contents.drop_idle();
+        self.policy.roots().texts().lines.drop_idle();
+    }
+
     /// Runs one call from beginning to end.
     ///
     /// # Cancellation

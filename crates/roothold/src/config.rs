@@ -11,7 +11,7 @@ mod sections;
 pub use load::{ConfigError, Source, load};
 pub use reference::reference;
 pub use sections::{
-    AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LandlockWord,
+    AccessWord, Audit, AuditReads, Auth, Cache, Config, Handles, HardlinksWord, Jwt, LandlockWord,
     LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
     Unauthenticated,
 };

@@ -1,6 +1,7 @@
 //! A server on its transports: HTTP with its private port, or stdio; and its end.
 
 mod front;
+mod idle;
 mod lines;
 mod observer;
 mod pipes;
@@ -50,7 +51,8 @@ impl Roothold {
         }
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
-        // Ends when it is dropped, whichever way this future ends.
+        // Both end when they are dropped, whichever way this future ends.
+        let _idle = idle::watch(Arc::clone(&self.engine));
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
@@ -77,6 +79,7 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
+        let _idle = idle::watch(Arc::clone(&self.engine));
         let (input, output) = pipes::standard();
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));

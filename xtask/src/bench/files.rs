@@ -79,6 +79,7 @@ struct Contender<'a> {
     name: String,
     server: Option<&'a Installed>,
     work: &'a Work,
+    forgets: bool,
     blocks: Vec<Block>,
     /// Why it is out.
     failed: Option<String>,
@@ -88,7 +89,7 @@ impl Bench<'_> {
     fn over_stdio(&self) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
         // Memory afterwards is that of the one server that did all operations.
-        let mut ours = self.start(None)?;
+        let mut ours = self.start_ours(false)?;
         let idle = ours.family().rss_mib()?;
         rows.push(Row::new("memory, idle", "MiB", idle, None, Some(Goal::AtMost(IDLE_MIB_MAX))));
         for operation in operations::all(&self.corpus)? {
@@ -103,13 +104,20 @@ impl Bench<'_> {
         Ok(rows)
     }
 
-    /// Starts a rival, or Roothold.
-    fn start(&self, rival: Option<&Installed>) -> anyhow::Result<Session> {
-        let Some(rival) = rival else {
-            let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
-            command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
-            return Session::start(command.arg(&self.corpus.place));
-        };
+    /// Starts Roothold.
+    fn start_ours(&self, forgets: bool) -> anyhow::Result<Session> {
+        let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
+        command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
+        if forgets {
+            for cache in ["INDEX", "CONTENT", "LINES"] {
+                command.env(format!("ROOTHOLD_CACHE__{cache}_BYTES_MAX"), "0");
+            }
+        }
+        Session::start(command.arg(&self.corpus.place))
+    }
+
+    /// Starts a rival.
+    fn start(&self, rival: &Installed) -> anyhow::Result<Session> {
         let home = self.home.path().join(rival.rival.to_string());
         std::fs::create_dir_all(&home)?;
         Session::start(&mut rival.stdio(&self.corpus.place, &home))
@@ -128,8 +136,9 @@ impl Bench<'_> {
             println!("  {name:44} {cpu_ms:>10.3} ms");
         }
         let mut contenders: Vec<Contender<'_>> = Vec::new();
-        for Ours { variant, work, .. } in &operation.ours {
-            contenders.push(Contender::new(format!("roothold{variant}"), None, work));
+        for Ours { variant, work, forgets, .. } in &operation.ours {
+            let contender = Contender::new(format!("roothold{variant}"), None, work);
+            contenders.push(Contender { forgets: *forgets, ..contender });
         }
         for (rival, work) in &operation.rivals {
             if let Some(server) = self.rivals.iter().find(|server| server.rival == *rival) {
@@ -139,8 +148,9 @@ impl Bench<'_> {
         let mut sessions = Vec::new();
         for contender in &mut contenders {
             sessions.push(match contender.server {
+                None if contender.forgets => Some(self.start_ours(true)?),
                 None => None,
-                Some(server) => match self.start(Some(server)) {
+                Some(server) => match self.start(server) {
                     Ok(session) => Some(session),
                     Err(error) => {
                         contender.failed = Some(format!("{error:#}"));
@@ -162,7 +172,7 @@ impl Bench<'_> {
 
 impl<'a> Contender<'a> {
     fn new(name: String, server: Option<&'a Installed>, work: &'a Work) -> Self {
-        Self { name, server, work, blocks: Vec::new(), failed: None }
+        Self { name, server, work, forgets: false, blocks: Vec::new(), failed: None }
     }
 
     /// Adds a block, unless the server is out or so slow that one was enough.

@@ -83,6 +83,15 @@ pub(super) struct Ours {
     pub(super) work: Work,
     /// How large the server may make a page.
     pub(super) page_bytes: usize,
+    /// Whether it is asked of a server that keeps nothing in memory for later calls.
+    pub(super) forgets: bool,
+}
+
+impl Ours {
+    /// In pages of the usual size, of a server that keeps what it usually keeps.
+    fn kept(variant: &'static str, work: Work) -> Self {
+        Self { variant, work, page_bytes: DEFAULT_BYTES, forgets: false }
+    }
 }
 
 pub(super) struct Operation {
@@ -107,7 +116,7 @@ pub(super) fn all(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
     all.extend(reading(corpus)?);
     all.push(Operation {
         name: "tools/list".to_owned(),
-        ours: vec![Ours { variant: "", work: Work::Tools, page_bytes: DEFAULT_BYTES }],
+        ours: vec![Ours::kept("", Work::Tools)],
         rivals: Rival::ALL.map(|rival| (rival, Work::Tools)).to_vec(),
         expect: Expect::Anything,
         content_bytes: None,
@@ -205,11 +214,7 @@ fn reading(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
         },
         Operation {
             name: format!("read 4 KB, {IN_FLIGHT} at once"),
-            ours: vec![Ours {
-                variant: "",
-                work: each("read_text_file"),
-                page_bytes: DEFAULT_BYTES,
-            }],
+            ours: vec![Ours::kept("", each("read_text_file"))],
             rivals: vec![
                 (Rival::Reference, each("read_text_file")),
                 (Rival::FastMcp, each("read_file")),
@@ -267,9 +272,13 @@ fn deep(corpus: &Corpus) -> Operation {
     let log = corpus.log();
     let (from, to) = DEEP;
     let count = to - from + 1;
+    let lines = || one("read_text_file", json!({"path": log, "line_start": from, "line_end": to}));
     Operation {
         name: format!("lines {from} to {to} of {}", size(&log)),
-        ours: whole("read_text_file", json!({"path": log, "line_start": from, "line_end": to})),
+        ours: vec![
+            Ours { forgets: true, ..Ours::kept(", nothing kept", lines()) },
+            Ours::kept(", again", lines()),
+        ],
         // The reference server cannot begin in the middle.
         rivals: vec![
             (
@@ -317,7 +326,7 @@ fn one(tool: &'static str, arguments: Value) -> Work {
 
 /// An answer that fits in one page.
 fn whole(tool: &'static str, arguments: Value) -> Vec<Ours> {
-    vec![Ours { variant: "", work: one(tool, arguments), page_bytes: DEFAULT_BYTES }]
+    vec![Ours::kept("", one(tool, arguments))]
 }
 
 /// With the page size that a caller gets who does not say, and the largest.
@@ -325,12 +334,8 @@ fn paged(tool: &'static str, arguments: &Value) -> Vec<Ours> {
     let mut large = arguments.clone();
     large["max_bytes"] = json!(CEILING_BYTES);
     vec![
-        Ours {
-            variant: ", pages of 64 KiB",
-            work: one(tool, arguments.clone()),
-            page_bytes: DEFAULT_BYTES,
-        },
-        Ours { variant: ", pages of 1 MiB", work: one(tool, large), page_bytes: CEILING_BYTES },
+        Ours::kept(", pages of 64 KiB", one(tool, arguments.clone())),
+        Ours { page_bytes: CEILING_BYTES, ..Ours::kept(", pages of 1 MiB", one(tool, large)) },
     ]
 }
 

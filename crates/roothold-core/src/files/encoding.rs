@@ -20,8 +20,6 @@
 
 mod bytes;
 
-use std::borrow::Cow;
-
 use crate::fault::{Fault, FaultKind};
 
 pub(super) use bytes::next_shown;
@@ -177,9 +175,11 @@ impl Encoding {
     /// anything in it is shown as U+FFFD because it stands for no character.
     pub(super) fn show(self, raw: &[u8]) -> (String, bool) {
         if matches!(self, Self::Utf8 | Self::Utf8Bom) {
-            let text = String::from_utf8_lossy(raw);
-            let lossy = matches!(text, Cow::Owned(_));
-            return (text.into_owned(), lossy);
+            // Far faster than the way with marks, which goes byte by byte.
+            return match str::from_utf8(raw) {
+                Ok(text) => (text.to_owned(), false),
+                Err(_) => (String::from_utf8_lossy(raw).into_owned(), true),
+            };
         }
         let (mut text, mut at, mut lossy) = (String::with_capacity(raw.len()), 0, false);
         while let Some(shown) = next_shown(self, &raw[at..]) {
@@ -260,11 +260,16 @@ impl Evidence {
     /// Looks at more bytes. A character that is cut off at their end says nothing unless it is
     /// the end of the file.
     pub(super) fn add(&mut self, bytes: &[u8], is_end: bool) {
+        let multi_byte = |valid: &[u8]| valid.iter().filter(|byte| **byte >= 0xc0).count() as u64;
+        if str::from_utf8(bytes).is_ok() {
+            self.good += multi_byte(bytes);
+            return;
+        }
         let mut at = 0;
         for chunk in bytes.utf8_chunks() {
             let (valid, invalid) = (chunk.valid().as_bytes(), chunk.invalid());
             at += valid.len() + invalid.len();
-            self.good += valid.iter().filter(|byte| **byte >= 0xc0).count() as u64;
+            self.good += multi_byte(valid);
             let is_cut_off = || {
                 let error = str::from_utf8(invalid).err();
                 at == bytes.len() && error.is_some_and(|error| error.error_len().is_none())

@@ -64,6 +64,9 @@ pub fn read_whole(
     })
 }
 
+/// A block that keeps the check of the budget rare and the pages of a big read warm.
+const BLOCK_BYTES: usize = 256 * 1024;
+
 /// Appends up to `len` bytes from `offset`, or what is there.
 pub(super) fn read_at(
     file: impl AsFd,
@@ -72,23 +75,42 @@ pub(super) fn read_at(
     into: &mut Vec<u8>,
     budget: &Budget,
 ) -> Result<(), Fault> {
-    /// A block that keeps the check of the budget rare and the pages of a big read warm.
-    const BLOCK: usize = 256 * 1024;
     let first = into.len();
     let end = first.saturating_add(len);
     while into.len() < end {
-        budget.check()?;
         let filled = into.len();
-        into.resize(filled + (end - filled).min(BLOCK), 0);
-        let got = pread(file.as_fd(), &mut into[filled..], offset + (filled - first) as u64);
-        into.truncate(filled + *got.as_ref().unwrap_or(&0));
-        match got {
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Fault::internal(errno)),
+        // Block by block: what `len` allows need not be there.
+        let want = (end - filled).min(BLOCK_BYTES);
+        into.resize(filled + want, 0);
+        let at = offset + (filled - first) as u64;
+        let got = read_into(file.as_fd(), at, &mut into[filled..], budget)?;
+        into.truncate(filled + got);
+        if got < want {
+            break;
         }
     }
     Ok(())
+}
+
+/// Fills a buffer from `offset`, or as much of it as is there; gives how many bytes.
+pub(super) fn read_into(
+    file: impl AsFd,
+    offset: u64,
+    buffer: &mut [u8],
+    budget: &Budget,
+) -> Result<usize, Fault> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        budget.check()?;
+        let end = buffer.len().min(filled + BLOCK_BYTES);
+        match pread(file.as_fd(), &mut buffer[filled..end], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(got) => filled += got,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Fault::internal(errno)),
+        }
+    }
+    Ok(filled)
 }
 
 /// The hash by which a later write can say which content it means: the first 128 bits of SHA-256.

@@ -5,6 +5,7 @@
 
 mod cut;
 mod lines;
+mod marks;
 mod source;
 mod span;
 
@@ -22,6 +23,8 @@ use source::Source;
 use span::{Span, span_of};
 
 pub use cut::json_len;
+pub use marks::LineMarks;
+pub use source::{Content, KeptTexts};
 
 /// Which part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +114,7 @@ fn read(
     if let Some(resume) = resume.as_ref().filter(|resume| resume.version != version()) {
         return Err(changed(resume.offset));
     }
-    let source = Source::open(&opened, budget)?;
+    let source = Source::open(permit, &opened, budget)?;
     let span = resume.map_or_else(|| span_of(&source, range), |resume| Ok(Span::from(resume)))?;
     let mut buffer = Vec::new();
     let page = cut_page(&source, &span, &mut buffer, budget)?;

@@ -3,6 +3,7 @@
 use super::{Policy, RootRules, join, outside_roots};
 use crate::action::Verb;
 use crate::fault::Fault;
+use crate::files::KeptTexts;
 use crate::path::shown;
 use crate::roots::Root;
 
@@ -64,6 +65,11 @@ impl Permit {
     pub(crate) fn root(&self) -> Result<(&Root, &RootRules), Fault> {
         let placed = self.file.as_ref().ok_or_else(outside_roots)?;
         Ok((self.policy.0.roots.at(placed.root), &self.policy.0.rules[placed.root]))
+    }
+
+    /// What is kept of texts.
+    pub(crate) fn texts(&self) -> &KeptTexts {
+        self.policy.0.roots.texts()
     }
 
     /// The path below the root as it was asked for, `..` included; empty for the root itself.

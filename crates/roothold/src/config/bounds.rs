@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::load::ConfigError;
-use super::sections::{Config, Limits, Server, Telemetry};
+use super::sections::{Cache, Config, Limits, Server, Telemetry};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -22,6 +22,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.server.check()?;
+        self.cache.check()?;
         self.telemetry.check()
     }
 }
@@ -58,6 +59,14 @@ impl Limits {
         within("limits.media_bytes_max", self.media_bytes_max, 1..=256 * MIB)?;
         within("limits.resource_bytes_max", self.resource_bytes_max, 1..=256 * MIB)?;
         within("limits.batch_calls_max", self.batch_calls_max, 1..=10_000)
+    }
+}
+
+impl Cache {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bytes = |key, value: usize| within(key, value as u64, 0..=64 * 1024 * MIB);
+        bytes("cache.content_bytes_max", self.content_bytes_max)?;
+        bytes("cache.lines_bytes_max", self.lines_bytes_max)
     }
 }
 
@@ -154,6 +163,8 @@ mod tests {
             with("server", "drain_timeout_seconds", &json!(i64::MAX)),
             with("server", "legacy_sessions", &json!({"sessions_max": 0})),
             with("server", "legacy_sessions", &json!({"idle_timeout_seconds": 0})),
+            with("cache", "content_bytes_max", &json!(i64::MAX)),
+            with("cache", "lines_bytes_max", &json!(i64::MAX)),
             with("telemetry", "listen", &json!("9464")),
             with("telemetry", "listen", &json!("localhost:port")),
         ];

@@ -32,8 +32,18 @@ pub fn reference() -> String {
     page
 }
 
-const ORDER: &[&str] =
-    &["server", "roots", "policy", "principals", "auth", "limits", "audit", "handles", "telemetry"];
+const ORDER: &[&str] = &[
+    "server",
+    "roots",
+    "policy",
+    "principals",
+    "auth",
+    "limits",
+    "cache",
+    "audit",
+    "handles",
+    "telemetry",
+];
 
 const HEAD: &str = "# Configuration
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roothold_core::PrincipalSpec;
+use roothold_core::files::KeptTexts;
 use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct Config {
     pub auth: Auth,
     /// Limits of calls and connections.
     pub limits: Limits,
+    /// What is kept in memory so that it need not be read again. It is compared with the disk before each use, policy is asked each time, and what nobody uses for five minutes is dropped.
+    pub cache: Cache,
     /// The audit log.
     pub audit: Audit,
     /// The keys that seal cursors.
@@ -356,6 +359,25 @@ impl Limits {
 
     pub(crate) fn admission_timeout(&self) -> Duration {
         Duration::from_secs(self.admission_timeout_seconds)
+    }
+}
+
+/// What is kept in memory so that it need not be read again.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// The most memory that text files of up to 256 KiB take, with their hashes, in bytes; 0 keeps none. What another program writes through a shared memory map does not change a file's times until it is written back, and may be missed: then write 0.
+    pub content_bytes_max: usize,
+    /// The most memory that the places of lines in larger files take, in bytes; 0 keeps none. About 8 bytes for each MiB of a file.
+    pub lines_bytes_max: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            content_bytes_max: KeptTexts::CONTENT_BYTES_MAX_DEFAULT,
+            lines_bytes_max: KeptTexts::LINES_BYTES_MAX_DEFAULT,
+        }
     }
 }
 

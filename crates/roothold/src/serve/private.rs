@@ -111,7 +111,7 @@ fn status(engine: &Engine, shutdown: &Shutdown) -> String {
 
 /// The metrics; they include what `/proc` says of this process, which blocks.
 async fn text(engine: Arc<Engine>) -> String {
-    let text = tokio::task::spawn_blocking(move || engine.metrics.text()).await;
+    let text = tokio::task::spawn_blocking(move || engine.metrics.text(&engine.caches())).await;
     // It fails only where the runtime ends, and the connection with it.
     text.unwrap_or_default()
 }

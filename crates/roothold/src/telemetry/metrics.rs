@@ -3,7 +3,7 @@
 //! **Invariant**: every label comes from a closed set. Paths, names of callers and ids are never
 //! labels, so the number of series is bounded whatever clients send.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use roothold_core::FaultKind;
+use roothold_core::files::CacheFigures;
 
 /// Bounds in seconds that OpenTelemetry's MCP conventions recommend for operation durations.
 const BUCKETS: [f64; 14] =
@@ -46,6 +47,20 @@ struct RequestLabel {
     path: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    cache: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheRequestLabel {
+    cache: &'static str,
+    outcome: &'static str,
+}
+
+/// The figures of a cache, by its name: what counts is in the core, and is copied when it is asked for.
+pub(crate) type NamedCache = (&'static str, CacheFigures);
+
 type NewHistogram = fn() -> Histogram;
 
 /// The metrics of calls, and the registry of all.
@@ -56,6 +71,8 @@ pub(crate) struct Metrics {
     denials: Family<RuleLabel, Counter>,
     in_flight: Gauge,
     edge: EdgeMetrics,
+    cache_requests: Family<CacheRequestLabel, Counter>,
+    cache_bytes: Family<CacheLabel, Gauge>,
     resident: Gauge,
     cpu: Gauge<f64, AtomicU64>,
     open_files: Gauge,
@@ -139,6 +156,11 @@ impl Metrics {
             "Refused credentials without a line in the audit log",
             edge.auth_failures_unrecorded.clone(),
         );
+        let (cache_requests, cache_bytes) = (Family::default(), Family::default());
+        let asked = "Requests to what is kept in memory";
+        registry.register("roothold_cache_requests", asked, cache_requests.clone());
+        let taken = "Memory that is taken by what is kept";
+        registry.register_with_unit("roothold_cache", taken, Unit::Bytes, cache_bytes.clone());
         registry.register_with_unit(
             "process_resident_memory",
             "Resident memory",
@@ -154,6 +176,8 @@ impl Metrics {
             denials,
             in_flight,
             edge,
+            cache_requests,
+            cache_bytes,
             resident,
             cpu,
             open_files,
@@ -208,12 +232,25 @@ impl Metrics {
     }
 
     /// The metrics as Prometheus text.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, caches: &[NamedCache]) -> String {
         self.observe_process();
+        for (cache, figures) in caches {
+            self.observe_cache(cache, figures);
+        }
         let mut text = String::new();
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    fn observe_cache(&self, cache: &'static str, figures: &CacheFigures) {
+        for (outcome, count) in [("hit", figures.hits), ("miss", figures.misses)] {
+            let label = CacheRequestLabel { cache, outcome };
+            // Two scrapes at once must not set it back.
+            self.cache_requests.get_or_create(&label).inner().fetch_max(count, Ordering::Relaxed);
+        }
+        let bytes = i64::try_from(figures.bytes).unwrap_or(i64::MAX);
+        self.cache_bytes.get_or_create(&CacheLabel { cache }).set(bytes);
     }
 
     fn observe_process(&self) {

@@ -99,46 +99,6 @@ fn the_encoding_of_a_text_is_said_by_tools_and_resources() {
     }
 }
 
-#[test]
-fn a_file_of_a_gibibyte_is_read_by_pages_in_little_memory() {
-    const SIZE: u64 = 1 << 30;
-    let dirs = Dirs::with_fixture();
-    let mut file = fs::File::create(dirs.work().join("big.log")).unwrap();
-    file.write_all("a line of text\n".repeat(200_000).as_bytes()).unwrap();
-    file.set_len(SIZE - 9).unwrap();
-    fs::OpenOptions::new()
-        .append(true)
-        .open(dirs.work().join("big.log"))
-        .unwrap()
-        .write_all(b"\nthe end\n")
-        .unwrap();
-    let server = Spec::new(dirs.base(), dirs.config("")).start();
-    let path = dirs.fill_in("$ROOT/big.log");
-    let first = server.call("read_text_file", &json!({"path": path})).result();
-    let blocks = texts(&first);
-    assert!(blocks[0].starts_with("a line of text\n") && blocks[0].len() <= 65_536);
-    assert!(
-        blocks[1].contains("truncated=true next_cursor=v1.")
-            && blocks[1].contains(&format!("size={SIZE}"))
-    );
-    let tail = server.call("read_text_file", &json!({"path": path, "tail": 1})).text();
-    assert!(tail.starts_with("the end"), "{}", &tail[..40]);
-    let head = server.call("read_text_file", &json!({"path": path, "head": 2})).text();
-    assert!(head.starts_with("a line of text\na line of text\nhash="), "{head}");
-    let range = json!({"path": path, "byte_start": SIZE - 8, "byte_end": SIZE});
-    assert!(server.call("read_text_file", &range).text().starts_with("the end\n"));
-    for tool in ["read_media_file", "get_file_info", "list_directory_with_sizes"] {
-        let path = if tool.starts_with("list") { dirs.fill_in("$ROOT") } else { path.clone() };
-        server.call(tool, &json!({"path": path}));
-    }
-    let whole = server.send(&Request::read_resource(&format!("file://{path}"))).json();
-    let message = whole["error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("limit:") && message.contains("read_text_file"), "{message}");
-    let (_, highest) = server.memory();
-    println!("highest resident memory: {} MB", highest / 1_000_000);
-    assert!(highest < 100 << 20, "{highest}");
-}
-
 /// A file system that is full from the start, or `None` where it cannot be had.
 fn full_disk(dirs: &mut Dirs) -> Option<std::path::PathBuf> {
     let dir = dirs.base().join("tiny");

@@ -46,28 +46,46 @@ fn fitting(raw: &[u8], encoding: Encoding, bytes_max: usize) -> usize {
     if !matches!(encoding, Encoding::Utf8 | Encoding::Utf8Bom) {
         return fitting_by_char(raw, encoding, bytes_max);
     }
-    let (mut at, mut used) = (0, 0);
-    for chunk in raw.utf8_chunks() {
-        let text = chunk.valid();
-        let whole = used + json_len(text);
-        if whole > bytes_max {
-            let fits = |byte: &u8| {
-                used += json_byte_len(*byte);
-                used <= bytes_max
-            };
-            return at + text.bytes().take_while(fits).count();
+    let (mut at, mut room) = (0, bytes_max);
+    while at < raw.len() {
+        // Not `utf8_chunks`, which goes byte by byte.
+        let (valid, bad) = match str::from_utf8(&raw[at..]) {
+            Ok(text) => (text.len(), 0),
+            Err(error) => (error.valid_up_to(), error.error_len().unwrap_or(usize::MAX)),
+        };
+        let (fits, used) = fitting_in(&raw[at..at + valid], room);
+        at += fits;
+        room -= used;
+        if fits < valid || (bad > 0 && room < REPLACEMENT) {
+            break;
         }
-        used = whole;
-        at += text.len();
-        if !chunk.invalid().is_empty() {
-            used += REPLACEMENT;
-            if used > bytes_max {
-                return at;
-            }
-            at += chunk.invalid().len();
+        if bad > 0 {
+            room -= REPLACEMENT;
+            at = at.saturating_add(bad).min(raw.len());
         }
     }
-    raw.len()
+    at
+}
+
+/// How much of a text fits, and the bytes that it takes.
+fn fitting_in(text: &[u8], room: usize) -> (usize, usize) {
+    let (mut at, mut used) = (0, 0);
+    for run in text.chunks(RUN_BYTES) {
+        let whole = used + run.len() + escapes_len(run);
+        if whole <= room {
+            (at, used) = (at + run.len(), whole);
+            continue;
+        }
+        for byte in run {
+            let more = used + json_byte_len(*byte);
+            if more > room {
+                break;
+            }
+            (at, used) = (at + 1, more);
+        }
+        break;
+    }
+    (at, used)
 }
 
 fn fitting_by_char(raw: &[u8], encoding: Encoding, bytes_max: usize) -> usize {
@@ -91,13 +109,14 @@ pub fn json_len(text: &str) -> usize {
     text.len() + escapes_len(text.as_bytes())
 }
 
+/// The counts of a run fit into a byte.
+const RUN_BYTES: usize = 255;
+
 /// The bytes that escapes add. Counted in short runs of one byte each, which the compiler turns
 /// into vector instructions: this looks at every byte of every answer.
 fn escapes_len(bytes: &[u8]) -> usize {
-    /// The counts of a run fit into a byte.
-    const RUN: usize = 255;
     let mut added = 0;
-    for run in bytes.chunks(RUN) {
+    for run in bytes.chunks(RUN_BYTES) {
         let (mut marks, mut controls, mut short) = (0_u8, 0_u8, 0_u8);
         for byte in run {
             marks += u8::from(*byte == b'"' || *byte == b'\\');

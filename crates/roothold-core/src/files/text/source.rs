@@ -1,12 +1,15 @@
 //! The bytes that pages are cut from: a small file as a whole, others piece by piece.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, OnceLock};
 
+use super::marks::LineMarks;
 use crate::budget::Budget;
 use crate::fault::Fault;
 use crate::files::encoding::{Encoding, Evidence};
-use crate::files::read::{content_hash, read_at};
+use crate::files::read::{content_hash, read_at, read_into};
+use crate::files::store::{Keeping, Store};
 use crate::gate::Opened;
+use crate::policy::Permit;
 
 /// Up to this size a partial read also hashes the whole file, so that it can be edited; and its
 /// encoding is that of all of it.
@@ -15,14 +18,50 @@ const WHOLE_BYTES_MAX: u64 = 256 * 1024;
 const HEAD_BYTES: usize = 64 * 1024;
 const MARK_BYTES_MAX: usize = 3;
 
+/// All of a small file, and what was made of it.
+#[derive(Debug)]
+pub struct Content {
+    bytes: Vec<u8>,
+    encoding: Encoding,
+    hash: OnceLock<String>,
+}
+
+/// What is kept of the files that were read as text.
+#[derive(Debug)]
+pub struct KeptTexts {
+    /// Small files as a whole.
+    pub contents: Store<Content>,
+    /// Where lines of large files begin.
+    pub lines: Store<LineMarks>,
+}
+
+impl KeptTexts {
+    /// The most bytes of small files that are kept unless it is told otherwise.
+    pub const CONTENT_BYTES_MAX_DEFAULT: usize = 16 * 1024 * 1024;
+    /// The most bytes of marks that are kept unless it is told otherwise: those of 500 GiB.
+    pub const LINES_BYTES_MAX_DEFAULT: usize = 4 * 1024 * 1024;
+}
+
+impl Default for KeptTexts {
+    fn default() -> Self {
+        Self {
+            contents: Store::new(Self::CONTENT_BYTES_MAX_DEFAULT),
+            lines: Store::new(Self::LINES_BYTES_MAX_DEFAULT),
+        }
+    }
+}
+
 /// A file that was opened through the gate.
 pub(super) struct Source<'a> {
-    file: BorrowedFd<'a>,
+    opened: &'a Opened,
+    lines: &'a Store<LineMarks>,
     budget: &'a Budget,
     pub(super) size: u64,
     /// What the mark says, or for a small file all of it.
     encoding: Encoding,
-    whole: Option<Vec<u8>>,
+    whole: Option<Arc<Content>>,
+    /// Whether marks of lines may be kept; asked before anything was read.
+    keeping: Option<Keeping>,
 }
 
 impl<'a> Source<'a> {
@@ -31,21 +70,30 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// `Internal`; the budget's own.
-    pub(super) fn open(opened: &'a Opened, budget: &'a Budget) -> Result<Self, Fault> {
+    pub(super) fn open(
+        permit: &'a Permit,
+        opened: &'a Opened,
+        budget: &'a Budget,
+    ) -> Result<Self, Fault> {
         let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
-        let file = opened.handle.as_fd();
-        let is_small = size <= WHOLE_BYTES_MAX;
-        let len = if is_small { usize::try_from(size).unwrap_or(0) } else { MARK_BYTES_MAX };
+        let lines = &permit.texts().lines;
+        let source = |encoding, whole, keeping| Self {
+            opened,
+            lines,
+            budget,
+            size,
+            encoding,
+            whole,
+            keeping,
+        };
+        if size <= WHOLE_BYTES_MAX {
+            let content = content_of(permit, opened, budget)?;
+            return Ok(source(content.encoding, Some(content), None));
+        }
+        let keeping = lines.keeping(opened);
         let mut bytes = Vec::new();
-        read_at(file, 0, len, &mut bytes, budget)?;
-        let encoding = Encoding::by_mark(&bytes).unwrap_or_else(|| {
-            let mut evidence = Evidence::default();
-            if is_small {
-                evidence.add(&bytes, true);
-            }
-            evidence.encoding()
-        });
-        Ok(Self { file, budget, size, encoding, whole: is_small.then_some(bytes) })
+        read_at(&opened.handle, 0, MARK_BYTES_MAX, &mut bytes, budget)?;
+        Ok(source(Encoding::by_mark(&bytes).unwrap_or(Encoding::Utf8), None, keeping))
     }
 
     /// The encoding as far as lines and marks depend on it.
@@ -55,7 +103,27 @@ impl<'a> Source<'a> {
 
     /// The hash of the content, where it was read as a whole.
     pub(super) fn hash(&self) -> Option<String> {
-        self.whole.as_deref().map(content_hash)
+        let content = self.whole.as_deref()?;
+        Some(content.hash.get_or_init(|| content_hash(&content.bytes)).clone())
+    }
+
+    /// The marks of lines that were found before; none for what is searched through as fast.
+    pub(super) fn marks(&self) -> Arc<LineMarks> {
+        if self.size <= LineMarks::FILE_BYTES_MIN {
+            return Arc::default();
+        }
+        self.lines.get(&self.opened.stat).unwrap_or_default()
+    }
+
+    /// Keeps marks for the next search, if no other one came further meanwhile.
+    pub(super) fn keep_marks(&self, mut marks: Arc<LineMarks>) {
+        let Some(keeping) = &self.keeping else { return };
+        let known = self.lines.look(&self.opened.stat).map_or(0, |known| known.end());
+        if marks.end() > known {
+            LineMarks::shrink(&mut marks);
+            let bytes = marks.bytes();
+            self.lines.keep(keeping, marks, bytes);
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {
@@ -73,13 +141,14 @@ impl<'a> Source<'a> {
         len: usize,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], Fault> {
-        if let Some(whole) = &self.whole {
+        if let Some(Content { bytes: whole, .. }) = self.whole.as_deref() {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
             return Ok(&whole[start..whole.len().min(start.saturating_add(len))]);
         }
-        buffer.clear();
-        read_at(self.file, offset, len, buffer, self.budget)?;
-        Ok(buffer)
+        // Not cleared before: to set a block to zero takes as long as to look through it.
+        buffer.resize(len, 0);
+        let filled = read_into(&self.opened.handle, offset, buffer, self.budget)?;
+        Ok(&buffer[..filled])
     }
 
     /// The encoding of a page that was read from `start`.
@@ -105,4 +174,26 @@ impl<'a> Source<'a> {
         }
         Ok(evidence.encoding())
     }
+}
+
+/// All of a small file: what is kept of it, or read now.
+fn content_of(permit: &Permit, opened: &Opened, budget: &Budget) -> Result<Arc<Content>, Fault> {
+    let contents = &permit.texts().contents;
+    if let Some(content) = contents.get(&opened.stat) {
+        return Ok(content);
+    }
+    let keeping = contents.keeping(opened);
+    let size = usize::try_from(opened.stat.st_size).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size);
+    read_at(&opened.handle, 0, size, &mut bytes, budget)?;
+    let encoding = Encoding::by_mark(&bytes).unwrap_or_else(|| {
+        let mut evidence = Evidence::default();
+        evidence.add(&bytes, true);
+        evidence.encoding()
+    });
+    let content = Arc::new(Content { bytes, encoding, hash: OnceLock::new() });
+    if let Some(keeping) = keeping {
+        contents.keep(&keeping, Arc::clone(&content), size);
+    }
+    Ok(content)
 }

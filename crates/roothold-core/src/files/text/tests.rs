@@ -13,6 +13,7 @@ use crate::testing::{Workspace, budget, decide};
 use crate::{Policy, Verb};
 
 mod encodings;
+mod kept;
 
 fn text(policy: &Policy, path: &str, range: TextRange) -> Result<TextPage, Fault> {
     read_text(&decide(policy, Verb::Read, path)?, range, None, &budget())

@@ -1,0 +1,131 @@
+//! Tests of what is kept and for how long, on real files and a clock of their own.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "fixtures are made on disk, in a temporary directory"
+)]
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::fstat;
+
+use super::*;
+use crate::files::stamp::QUIET_SECONDS;
+
+const MANY: usize = 1 << 20;
+
+fn open(path: &Path) -> Opened {
+    let handle = OwnedFd::from(fs::File::open(path).unwrap());
+    Opened { stat: fstat(&handle).unwrap(), handle, rel: Vec::new() }
+}
+
+fn later() -> i64 {
+    seconds() + 2 * QUIET_SECONDS
+}
+
+impl<T> Store<T> {
+    /// A store to which all files are quiet.
+    pub(in crate::files) fn trusting(bytes_max: usize) -> Self {
+        Self { clock: later, ..Self::new(bytes_max) }
+    }
+
+    fn put(&self, opened: &Opened, value: T, bytes: usize) {
+        self.keep(&Keeping(Stamp::of(&opened.stat)), Arc::new(value), bytes);
+    }
+}
+
+#[test]
+fn a_value_is_given_until_its_file_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, "one").unwrap();
+    let (store, opened) = (Store::trusting(MANY), open(&path));
+    assert!(store.get(&opened.stat).is_none());
+    let keeping = store.keeping(&opened).unwrap();
+    store.keep(&keeping, Arc::new(1), 10);
+    assert_eq!(store.get(&opened.stat).as_deref(), Some(&1));
+    assert_eq!(
+        store.figures(),
+        CacheFigures { hits: 1, misses: 1, bytes: 10 + FRAME_BYTES as u64 }
+    );
+    // The clock of a file system moves in ticks of some milliseconds.
+    for change in [
+        |stat: &mut Stat| stat.st_mtime_nsec += 1,
+        |stat: &mut Stat| stat.st_ctime_nsec += 1,
+        |stat: &mut Stat| stat.st_size += 1,
+        |stat: &mut Stat| stat.st_ino += 1,
+        |stat: &mut Stat| stat.st_dev += 1,
+    ] {
+        let mut changed = open(&path);
+        change(&mut changed.stat);
+        assert!(store.get(&changed.stat).is_none());
+    }
+    // The same file under another name holds the same.
+    fs::hard_link(&path, dir.path().join("g")).unwrap();
+    assert!(store.get(&open(&path).stat).is_none(), "a new name changes the ctime");
+    // A new value takes the place of the old one.
+    let grown = open(&path);
+    store.put(&grown, 2, 20);
+    assert_eq!(store.get(&open(&dir.path().join("g")).stat).as_deref(), Some(&2));
+    assert_eq!(store.figures().bytes, 20 + FRAME_BYTES as u64);
+}
+
+#[test]
+fn a_file_that_just_changed_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, "one").unwrap();
+    let store: Store<u8> = Store::new(MANY);
+    assert!(store.keeping(&open(&path)).is_none());
+    let trusting: Store<u8> = Store::trusting(MANY);
+    assert!(trusting.keeping(&open(&path)).is_some());
+    // Times of another machine's clock say nothing: /proc stands for a network here.
+    assert!(trusting.keeping(&open(Path::new("/proc/version"))).is_none());
+}
+
+#[test]
+fn what_is_kept_has_a_limit_and_can_be_switched_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Vec<Opened> = (0..20)
+        .map(|at| {
+            let path = dir.path().join(at.to_string());
+            fs::write(&path, "").unwrap();
+            open(&path)
+        })
+        .collect();
+    let limit = 10 * (1000 + FRAME_BYTES);
+    let store = Store::trusting(limit);
+    for (at, file) in files.iter().enumerate() {
+        store.put(file, at, 1000);
+        assert!(store.figures().bytes <= limit as u64);
+    }
+    assert!(store.figures().bytes > limit as u64 / 2);
+    let held =
+        |store: &Store<usize>| files.iter().filter(|f| store.look(&f.stat).is_some()).count();
+    assert_eq!(held(&store) as u64, store.figures().bytes / (1000 + FRAME_BYTES as u64));
+    store.put(&files[0], 0, limit / PART_MAX + 1);
+    assert!(store.figures().bytes <= limit as u64, "too large a part of the whole");
+    store.set_bytes_max(0);
+    assert_eq!((held(&store), store.figures().bytes), (0, 0));
+    assert!(store.keeping(&files[0]).is_none());
+    let before = store.figures();
+    assert!(store.get(&files[0].stat).is_none());
+    assert_eq!(store.figures(), before, "what is off counts nothing");
+}
+
+#[test]
+fn what_is_not_used_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, "").unwrap();
+    let (store, opened) = (Store::trusting(MANY), open(&path));
+    store.put(&opened, (), 10);
+    let idle = Store::<()>::IDLE_MAX;
+    assert!(!store.drop_unused(Duration::from_secs(299)));
+    assert!(store.look(&opened.stat).is_some());
+    assert!(store.drop_unused(idle + Duration::from_secs(5)));
+    assert_eq!(store.figures().bytes, 0);
+    assert!(!store.drop_idle());
+}
