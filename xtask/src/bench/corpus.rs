@@ -104,6 +104,23 @@ impl Corpus {
         self.place.join("tree")
     }
 
+    /// The lines of the tree's files that `has` picks.
+    pub(super) fn lines_with(&self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+        let (mut folders, mut lines) = (vec![self.tree()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                let text = std::fs::read_to_string(entry.path())?;
+                lines.extend(text.lines().filter(|line| has(line)).map(str::to_owned));
+            }
+        }
+        Ok(lines)
+    }
+
     pub(super) fn wide(&self) -> PathBuf {
         self.place.join("wide")
     }
@@ -256,6 +273,7 @@ mod tests {
         let other = Corpus::open(other.path(), scale).unwrap();
         assert_eq!(other.stamp, made.stamp);
         assert_eq!(std::fs::read(other.page(3)).unwrap(), first);
+        assert!(made.lines_with(|line| line.contains("alpha")).unwrap().len() > 10);
         let log = std::fs::read_to_string(made.log()).unwrap();
         assert_eq!(log.lines().count() as u64, made.log_lines());
         assert!(log.lines().last().unwrap().contains(&line_mark(made.log_lines())));

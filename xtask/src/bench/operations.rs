@@ -113,6 +113,7 @@ impl Operation {
 
 pub(super) fn all(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
     let mut all = finding(corpus);
+    all.extend(searching(corpus)?);
     all.extend(reading(corpus)?);
     all.push(Operation {
         name: "tools/list".to_owned(),
@@ -184,6 +185,43 @@ fn finding(corpus: &Corpus) -> Vec<Operation> {
             bare: Bare::glob(corpus),
         },
     ]
+}
+
+/// Texts in files: few lines of the tree match.
+fn searching(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
+    const LITERAL: &str = "vector matrix socket";
+    const REGEX: &str = r"record\s+column\s+(?:alpha|index)$";
+    let tree = corpus.tree();
+    let search = |name: &str, pattern: &'static str, is_literal: bool, lines: Vec<String>| {
+        let ours = json!({"path": tree, "pattern": pattern, "literal": is_literal});
+        let rust_mcp = json!({
+            "path": tree, "pattern": "**/*", "query": pattern, "is_regex": !is_literal,
+        });
+        Operation {
+            name: format!("{name} in {} files", corpus.files()),
+            ours: paged("search_content", &ours),
+            // The reference server does not look into files; the other rival that does answers
+            // before it has found anything, and is asked again and again.
+            rivals: vec![(Rival::RustMcp, one("search_files_content", rust_mcp))],
+            expect: Expect::All(lines),
+            content_bytes: None,
+            bare: Bare::search(corpus, pattern, is_literal),
+        }
+    };
+    let found = |has: fn(&str) -> bool| {
+        let lines = corpus.lines_with(has)?;
+        anyhow::ensure!(!lines.is_empty(), "nothing in the files matches");
+        Ok(lines)
+    };
+    let has_literal = |line: &str| line.contains(LITERAL);
+    let has_regex = |line: &str| {
+        let end = ["record column alpha", "record column index"];
+        end.iter().any(|end| line.ends_with(end))
+    };
+    Ok(vec![
+        search("search literal", LITERAL, true, found(has_literal)?),
+        search("search regex", REGEX, false, found(has_regex)?),
+    ])
 }
 
 /// Texts, whole and in part.

@@ -50,6 +50,15 @@ impl Bare {
         all
     }
 
+    /// The lines of the tree that match.
+    pub(super) fn search(corpus: &Corpus, pattern: &str, is_literal: bool) -> Vec<Self> {
+        let Some(rg) = first_of(&["rg"]) else { return Vec::new() };
+        let tree = corpus.tree().display().to_string();
+        let how = if is_literal { "--fixed-strings" } else { "--crlf" };
+        let args = [rg, "--no-ignore", "--hidden", "--line-number", how, "-e", pattern, &tree];
+        vec![Self::Program("rg", args.map(str::to_owned).to_vec())]
+    }
+
     /// The lines from `first` to `last` of the log.
     pub(super) fn lines(corpus: &Corpus, first: u64, last: u64) -> Self {
         let script = format!("{first},{last}p;{last}q");
@@ -87,7 +96,12 @@ fn log(corpus: &Corpus) -> String {
 
 /// Debian calls it `fdfind`.
 fn fd() -> Option<&'static str> {
-    ["fdfind", "fd"].into_iter().find(|name| {
+    first_of(&["fdfind", "fd"])
+}
+
+/// The first of these programs that is installed.
+fn first_of(names: &[&'static str]) -> Option<&'static str> {
+    names.iter().copied().find(|name| {
         let version = Command::new(name).arg("--version").stdout(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
     })
