@@ -116,4 +116,29 @@ fn huge_files_are_read_in_little_memory() {
         println!("{name}: {} MB above idle at most", (highest - idle) / 1_000_000);
         assert!(highest - idle < ABOVE_IDLE_MAX, "{name}: {idle} to {highest}");
     }
+    // Six searches for lines in each file; one small file was read.
+    assert!(asked(&server, "lines") >= 12);
+    assert_eq!(asked(&server, "content"), 1);
+}
+
+/// How often a cache was asked, as the metrics say it.
+fn asked(server: &Server, cache: &str) -> u64 {
+    let metrics = server.metrics();
+    let prefix = format!("roothold_cache_requests_total{{cache=\"{cache}\",outcome=\"");
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix(&prefix));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn what_is_switched_off_is_not_counted() {
+    let dirs = Dirs::with_fixture();
+    let off = "[cache]\ncontent_bytes_max = 0\nlines_bytes_max = 0\n";
+    let server = Spec::new(dirs.base(), dirs.config(off)).start();
+    let read = json!({"path": dirs.fill_in("$ROOT/hello.txt")});
+    for _ in 0..3 {
+        assert!(server.call("read_text_file", &read).text().contains("PUBLIC-HELLO"));
+    }
+    assert_eq!(asked(&server, "content"), 0);
+    let bytes = "roothold_cache_bytes{cache=\"content\"} 0";
+    assert!(server.metrics().lines().any(|line| line == bytes));
 }

@@ -71,6 +71,23 @@ fn lines_that_were_found_once_are_found_again_by_a_short_read() {
 }
 
 #[test]
+fn the_ends_of_a_file_are_read_without_its_middle() {
+    let workspace = Workspace::new();
+    let content = "0123456789abcde\n".repeat(3 * MIB / 16);
+    for encoding in [Encoding::Utf8, Encoding::Utf16Be] {
+        workspace.file("work/f", encoding.encode(&content).unwrap());
+        let policy = workspace.policy();
+        for range in [TextRange::Tail(50), TextRange::Head(50)] {
+            let read = bytes_read(|| {
+                let page = text(&policy, "/work/f", range).unwrap();
+                assert_eq!(page.text.lines().count(), 50, "{encoding:?} {range:?}");
+            });
+            assert!(read <= 256 * 1024, "{encoding:?} {range:?}: {read} bytes");
+        }
+    }
+}
+
+#[test]
 fn a_search_that_failed_is_of_use_to_the_next() {
     let workspace = Workspace::new();
     workspace.file("work/f", "0123456789abcde\n".repeat(5 * MIB / 16));
