@@ -5,8 +5,8 @@
 //! their partial problems, so that ten unreadable folders do not hide the other thousand.
 
 mod encoding;
+mod index;
 mod info;
-mod kept;
 mod list;
 mod read;
 mod search;
@@ -17,8 +17,8 @@ mod walk;
 
 pub use crate::gate::entries::EntryKind;
 pub use encoding::Encoding;
+pub use index::Index;
 pub use info::{FileInfo, Timestamp, info};
-pub(crate) use kept::KeptListings;
 pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};
 pub use read::{Bytes, read_whole};
 pub use search::{

@@ -190,6 +190,29 @@ fn regular(
     Ok((handle, stat))
 }
 
+/// Looks one directory up as [`open_entry`] would, without opening it for reading: the handle
+/// serves for `fstat`, for what lies below, and for [`open_looked_up`].
+pub(crate) fn look_up_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    openat2(
+        directory,
+        name,
+        LOOK | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        Mode::empty(),
+        BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+/// Opens the directory that a handle of [`look_up_entry`] is of, and no other, for reading.
+pub(crate) fn open_looked_up(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    openat2(
+        directory,
+        ".",
+        READ | OFlags::DIRECTORY,
+        Mode::empty(),
+        BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
 /// A directory that turned out to be a mount point: opened if the root names it.
 pub(crate) fn open_allowed_mount(
     permit: &Permit,

@@ -175,7 +175,7 @@ impl fmt::Debug for FilePath {
 /// or as a URI where the plain form would be ambiguous or could not be given back.
 pub fn shown(public: &[u8]) -> String {
     match std::str::from_utf8(public) {
-        Ok(text) if is_plain(text) => format!("/{text}"),
+        Ok(text) if is_plain(text) => ["/", text].concat(),
         _ => uri(public),
     }
 }
@@ -191,6 +191,13 @@ pub(crate) fn shown_name(name: &[u8], public: impl FnOnce() -> Vec<u8>) -> Cow<'
         Ok(text) if is_plain(text) => Cow::Borrowed(text),
         _ => Cow::Owned(uri(&public())),
     }
+}
+
+/// Whether a name, or a path, is shown as it is.
+pub(crate) fn is_plain_name(name: &[u8]) -> bool {
+    // Nearly all names are plain ASCII, and one look at each byte is enough for them.
+    name.iter().all(|byte| (0x20..0x7f).contains(byte))
+        || std::str::from_utf8(name).is_ok_and(is_plain)
 }
 
 /// A name that can stand in a line of text and be given back as it is.

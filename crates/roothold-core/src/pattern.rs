@@ -6,11 +6,15 @@
 //! Excluding patterns are *folded*: pattern and name are compared after NFKC and Unicode case
 //! folding, so that `.ENV`, `.ｅnv` and an NFD spelling are all `.env`.
 
+mod need;
+
 use std::borrow::Cow;
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
+
+use need::{Needs, Verdict};
 
 /// Why a pattern is refused.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,8 @@ pub(crate) struct PatternSet {
     name_sources: Vec<usize>,
     paths: GlobSet,
     path_sources: Vec<usize>,
+    /// What all of them demand of a path's last name.
+    needs: Needs,
     folded: bool,
     /// One of them is `**`, the usual default, which is not worth asking the globs about.
     everything: bool,
@@ -60,6 +66,7 @@ impl PatternSet {
             name_sources: Vec::new(),
             paths: GlobSet::empty(),
             path_sources: Vec::new(),
+            needs: Needs::new(),
             folded,
             everything: patterns.iter().any(|pattern| pattern.as_ref() == "**"),
         };
@@ -91,6 +98,7 @@ impl PatternSet {
                 .map_err(|error| refuse(error.kind().to_string()))?;
             builder.add(glob);
             sources.push(source);
+            if is_name { set.needs.add_name(text) } else { set.needs.add_path(text) }
         }
         let refuse = |error: globset::Error| PatternError {
             pattern: set.sources.join(", "),
@@ -111,6 +119,14 @@ impl PatternSet {
         if self.is_empty() || self.everything {
             return self.everything;
         }
+        match self.needs.verdict(name_of(path), self.folded) {
+            Verdict::No => false,
+            Verdict::Yes => true,
+            Verdict::Ask => self.matches_by_globs(path),
+        }
+    }
+
+    fn matches_by_globs(&self, path: &[u8]) -> bool {
         let path = self.view(path);
         (!self.names.is_empty()
             && self.names.is_match_candidate(&Candidate::from_bytes(name_of(&path))))
@@ -154,7 +170,10 @@ impl PatternSet {
 /// Globs that a caller searches with: each matches a whole path below the directory searched, so
 /// `*.md` finds what lies directly in it and `**/*.md` what lies anywhere below.
 #[derive(Debug, Clone)]
-pub struct PathGlobs(GlobSet);
+pub struct PathGlobs {
+    globs: GlobSet,
+    needs: Needs,
+}
 
 impl PathGlobs {
     /// The longest glob, in bytes: a longer one costs more to compile than it can be worth.
@@ -167,7 +186,7 @@ impl PathGlobs {
     /// # Errors
     /// A [`PatternError`] for the first glob that is refused.
     pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, PatternError> {
-        let mut set = GlobSetBuilder::new();
+        let (mut set, mut needs) = (GlobSetBuilder::new(), Needs::new());
         for (at, glob) in globs.iter().map(AsRef::as_ref).enumerate() {
             let refuse =
                 |reason: String| PatternError { pattern: glob.chars().take(80).collect(), reason };
@@ -177,23 +196,37 @@ impl PathGlobs {
             if at >= Self::GLOBS_MAX {
                 return Err(refuse(format!("there are more than {} patterns", Self::GLOBS_MAX)));
             }
-            let built = GlobBuilder::new(checked(glob).map_err(refuse)?)
+            let body = checked(glob).map_err(refuse)?;
+            let built = GlobBuilder::new(body)
                 .literal_separator(true)
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
             set.add(built);
+            match body.strip_prefix("**/") {
+                Some(name) if !name.contains('/') => needs.add_name(name),
+                _ => needs.add_path(body),
+            }
         }
         let refuse = |error: globset::Error| PatternError {
             pattern: String::new(),
             reason: error.to_string(),
         };
-        set.build().map(Self).map_err(refuse)
+        Ok(Self { globs: set.build().map_err(refuse)?, needs })
     }
 
     /// Whether any glob matches `path`.
     pub fn matches(&self, path: &[u8]) -> bool {
-        !self.0.is_empty() && self.0.is_match_candidate(&Candidate::from_bytes(path))
+        !self.globs.is_empty()
+            && match self.needs.verdict(name_of(path), false) {
+                Verdict::No => false,
+                Verdict::Yes => true,
+                Verdict::Ask => self.matches_by_globs(path),
+            }
+    }
+
+    fn matches_by_globs(&self, path: &[u8]) -> bool {
+        self.globs.is_match_candidate(&Candidate::from_bytes(path))
     }
 }
 

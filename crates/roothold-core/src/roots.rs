@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 
-use crate::files::KeptTexts;
+use crate::files::{Index, KeptTexts};
 use crate::path::FilePath;
 
 /// What the callers of a root can do there at most.
@@ -238,6 +238,7 @@ pub(crate) fn below<'a>(above: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
 pub struct Roots {
     all: Arc<[Arc<Root>]>,
     texts: Arc<KeptTexts>,
+    index: Arc<Index>,
 }
 
 impl Roots {
@@ -257,7 +258,7 @@ impl Roots {
         crate::gate::probe(&roots[0].directory).map_err(RootError::Openat2)?;
         refuse_same_names(&roots)?;
         refuse_overlap(&roots)?;
-        Ok(Self { all: roots.into(), texts: Arc::default() })
+        Ok(Self { all: roots.into(), texts: Arc::default(), index: Arc::default() })
     }
 
     /// The roots in order.
@@ -273,6 +274,16 @@ impl Roots {
     #[cfg(test)]
     pub(crate) fn with_texts(self, texts: KeptTexts) -> Self {
         Self { texts: Arc::new(texts), ..self }
+    }
+
+    /// What their directories were found to hold.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_index(self, index: Index) -> Self {
+        Self { index: Arc::new(index), ..self }
     }
 
     /// The root in which a directory of the operator's lies, such as that of the audit log.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roothold_core::audit::{AuditError, AuditLog, AuditOptions, Reads};
 use roothold_core::wall::Reach;
@@ -120,9 +121,15 @@ impl Builder {
     pub fn build(self) -> Result<Roothold, StartError> {
         self.config.check()?;
         let policy = open_policy(&self.config)?;
-        let texts = policy.roots().texts();
-        texts.contents.set_bytes_max(self.config.cache.content_bytes_max);
-        texts.lines.set_bytes_max(self.config.cache.lines_bytes_max);
+        let (cache, index, texts) =
+            (&self.config.cache, policy.roots().index(), policy.roots().texts());
+        index.set_bytes_max(cache.index_bytes_max);
+        texts.contents.set_bytes_max(cache.content_bytes_max);
+        texts.lines.set_bytes_max(cache.lines_bytes_max);
+        let idle_max = Duration::from_secs(cache.idle_seconds);
+        index.set_idle_max(idle_max);
+        texts.contents.set_idle_max(idle_max);
+        texts.lines.set_idle_max(idle_max);
         let options = AuditOptions {
             reads: match self.config.audit.reads {
                 AuditReads::Written => Reads::Written,

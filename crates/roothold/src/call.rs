@@ -96,15 +96,20 @@ pub struct Call {
 
 impl Engine {
     /// The figures of everything that is kept in memory for later calls, by the names of metrics.
-    pub(crate) fn caches(&self) -> [NamedCache; 2] {
-        let texts = self.policy.roots().texts();
-        [("content", texts.contents.figures()), ("lines", texts.lines.figures())]
+    pub(crate) fn caches(&self) -> [NamedCache; 3] {
+        let (texts, index) = (self.policy.roots().texts(), self.policy.roots().index());
+        [
+            ("content", texts.contents.figures()),
+            ("lines", texts.lines.figures()),
+            ("index", index.figures()),
+        ]
     }
 
     /// Drops what was kept for later calls and nobody asks for.
     pub(crate) fn drop_idle(&self) {
         self.policy.roots().texts().contents.drop_idle();
         self.policy.roots().texts().lines.drop_idle();
+        self.policy.roots().index().drop_idle();
     }
 
     /// Runs one call from beginning to end.

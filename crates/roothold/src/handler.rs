@@ -19,6 +19,7 @@ use roothold_edge::{ToolCall, ToolCalls};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CallError, CallRequest, Engine, ProgressSink};
+use crate::verbatim::Verbatim;
 use crate::{resources, wire};
 
 /// How long a client may keep a list of tools or templates: they change with the configuration.
@@ -80,6 +81,7 @@ impl Handler {
         arguments: JsonObject,
         cancel: &CancellationToken,
         progress: Option<ProgressSink>,
+        verbatim: Option<&Verbatim>,
     ) -> Result<CallToolResult, ErrorData> {
         let call = CallRequest {
             principal: origin.principal(),
@@ -92,7 +94,7 @@ impl Handler {
             within: None,
         };
         match self.engine.call(call).await {
-            Ok(answer) => Ok(wire::tool_result(answer)),
+            Ok(answer) => Ok(wire::tool_result(answer, verbatim)),
             Err(error) => {
                 if let CallError::Fault(fault) = &error {
                     origin.report_scopes(fault);
@@ -108,7 +110,7 @@ impl ToolCalls for Handler {
         let handler = self.clone();
         Box::pin(async move {
             let origin = Origin::Edge(call.caller);
-            handler.answer(&origin, &call.name, call.arguments, &call.cancel, None).await
+            handler.answer(&origin, &call.name, call.arguments, &call.cancel, None, None).await
         })
     }
 }
@@ -141,7 +143,8 @@ impl ServerHandler for Handler {
             .get_progress_token()
             .map(|token| ProgressSink::new(context.peer.clone(), token));
         let arguments = request.arguments.unwrap_or_default();
-        self.answer(&origin, &request.name, arguments, &context.ct, progress)
+        let verbatim = context.extensions.get::<Verbatim>();
+        self.answer(&origin, &request.name, arguments, &context.ct, progress, verbatim)
             .await
             .map(CallToolResponse::from)
     }

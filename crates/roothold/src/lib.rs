@@ -16,6 +16,7 @@ mod serve;
 mod telemetry;
 mod tool;
 mod tools;
+mod verbatim;
 mod walls;
 mod wire;
 

@@ -132,6 +132,6 @@ async fn call<T: DeserializeOwned>(
         }
         CallError::UnknownTool => ErrorData::internal_error("an internal tool is missing", None),
     })?;
-    serde_json::from_value(answer.structured.unwrap_or_default())
-        .map_err(|error| wire::request_error(&Fault::internal(error)))
+    let structured = answer.structured.map(|form| form.value()).unwrap_or_default();
+    serde_json::from_value(structured).map_err(|error| wire::request_error(&Fault::internal(error)))
 }

@@ -5,6 +5,7 @@ mod idle;
 mod lines;
 mod observer;
 mod pipes;
+mod places;
 mod private;
 mod signals;
 
@@ -52,7 +53,7 @@ impl Roothold {
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         // Both end when they are dropped, whichever way this future ends.
-        let _idle = idle::watch(Arc::clone(&self.engine));
+        let _idle = idle::watch(&self);
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
@@ -79,7 +80,7 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
-        let _idle = idle::watch(Arc::clone(&self.engine));
+        let _idle = idle::watch(&self);
         let (input, output) = pipes::standard();
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));

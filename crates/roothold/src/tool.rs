@@ -4,6 +4,7 @@
 //! [`Tool::actions`], and hands the permits to [`Tool::run`].
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 
 use rmcp::model::{ContentBlock, JsonObject, ResourceContents, ToolAnnotations};
@@ -126,7 +127,56 @@ impl Effect {
 #[derive(Debug)]
 pub struct Answer {
     pub(crate) content: Vec<ContentBlock>,
-    pub(crate) structured: Option<Value>,
+    pub(crate) structured: Option<Form>,
+}
+
+/// The structured form of an answer. It is written down where it is known what as: a value of
+/// thousands of entries costs several times their text.
+pub(crate) enum Form {
+    /// What it is made from.
+    Typed(Box<dyn AnyForm>),
+    /// Its JSON, in one line.
+    Written(String),
+}
+
+impl Form {
+    /// As a value.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Typed(form) => form.value(),
+            Self::Written(json) => serde_json::from_str(json),
+        }
+        .unwrap_or_default()
+    }
+
+    /// As JSON, in one line.
+    pub(crate) fn json(self) -> String {
+        match self {
+            Self::Typed(form) => form.json().unwrap_or_else(|_| "null".to_owned()),
+            Self::Written(json) => json,
+        }
+    }
+}
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value().fmt(f)
+    }
+}
+
+pub(crate) trait AnyForm: Send {
+    fn value(&self) -> serde_json::Result<Value>;
+    fn json(&self) -> serde_json::Result<String>;
+}
+
+impl<T: Serialize + Send> AnyForm for T {
+    fn value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self)
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
 }
 
 impl Answer {
@@ -145,7 +195,11 @@ impl Answer {
             _ => 0,
         };
         let content: usize = self.content.iter().map(block).sum();
-        if content > 0 { content } else { self.structured.as_ref().map_or(0, strings_len) }
+        if content > 0 {
+            content
+        } else {
+            self.structured.as_ref().map_or(0, |form| strings_len(&form.value()))
+        }
     }
 }
 
@@ -205,8 +259,49 @@ impl<T: Serialize + JsonSchema + Send + 'static> Reply for Structured<T> {
     }
 
     fn into_answer(self) -> Answer {
-        let structured = serde_json::to_value(&self.value).unwrap_or_default();
+        let structured = Form::Typed(Box::new(self.value));
         Answer { content: text_blocks(self.text, self.note), structured: Some(structured) }
+    }
+}
+
+/// As [`Structured`], of thousands of entries, whose JSON a tool writes by itself as they come.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    json: String,
+    text: String,
+    note: Option<String>,
+    schema: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize> Written<T> {
+    /// The value is `page`, whose first field is an empty list, with `list` in place of that: a
+    /// list as JSON without line breaks.
+    ///
+    /// # Errors
+    /// `Internal`, if the page is not like that.
+    pub(crate) fn new(
+        page: &T,
+        list: &str,
+        text: String,
+        note: Option<String>,
+    ) -> Result<Self, Fault> {
+        let frame = serde_json::to_string(page).map_err(Fault::internal)?;
+        let (before, after) = frame
+            .split_once("[]")
+            .ok_or_else(|| Fault::internal("a page that does not begin with an empty list"))?;
+        let json = [before, list, after].concat();
+        Ok(Self { json, text, note, schema: PhantomData })
+    }
+}
+
+impl<T: JsonSchema + Send + 'static> Reply for Written<T> {
+    fn schema() -> Option<JsonObject> {
+        Some(crate::catalog::schema_of_output::<T>())
+    }
+
+    fn into_answer(self) -> Answer {
+        let structured = Some(Form::Written(self.json));
+        Answer { content: text_blocks(self.text, self.note), structured }
     }
 }
 

@@ -7,11 +7,17 @@ use serde_json::json;
 
 use crate::call::CallError;
 use crate::tool::Answer;
+use crate::verbatim::Verbatim;
 
-/// An answer as the result of `tools/call`.
-pub(crate) fn tool_result(answer: Answer) -> CallToolResult {
+/// An answer as the result of `tools/call`. Where the transport writes texts as they are, the
+/// structured form goes there.
+pub(crate) fn tool_result(answer: Answer, verbatim: Option<&Verbatim>) -> CallToolResult {
     let mut result = CallToolResult::success(answer.content);
-    result.structured_content = answer.structured;
+    match (answer.structured, verbatim) {
+        (Some(form), Some(verbatim)) => verbatim.put(form.json()),
+        (Some(form), None) => result.structured_content = Some(form.value()),
+        (None, _) => {}
+    }
     result.is_error = None;
     result
 }

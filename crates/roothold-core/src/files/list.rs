@@ -1,48 +1,46 @@
 //! One directory, entry by entry.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, statat};
 
+use super::walk::entries_of;
 use crate::budget::Budget;
 use crate::fault::Fault;
 use crate::gate::entries::{Entries, EntryKind};
 use crate::gate::{self, Opened, Want};
 use crate::path::shown_name;
-use crate::policy::{Permit, join};
+use crate::policy::{Permit, RootRules};
 use crate::roots::Hardlinks;
 
-/// One entry of a listing.
+/// One entry of a listing; it borrows from the listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct Listed<'a> {
     /// The name as it is shown: plain, or a whole `file://` URI where it would be ambiguous.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// The name as it is on disk, by which a listing is resumed.
-    pub raw: Vec<u8>,
+    pub raw: &'a [u8],
     /// What it is.
     pub kind: EntryKind,
 }
 
 /// A listing's entries that the caller may see, sorted by the bytes of their names.
 #[derive(Debug)]
-pub struct Listing {
+pub struct Listing<'a> {
     entries: Arc<Entries>,
     public: Vec<u8>,
+    rules: &'a RootRules,
 }
 
-impl Listing {
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
+impl Listing<'_> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.len() == 0
+        self.after(None).next().is_none()
     }
 
-    /// The entries whose names sort after `after`, or all.
-    pub fn after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Listed> {
+    /// The entries whose names sort after `after`, or all. Policy decides on each as it comes.
+    pub fn after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Listed<'_>> {
         let first = match after {
             None => 0,
             Some(name) => {
@@ -50,19 +48,23 @@ impl Listing {
                 at + usize::from(self.entries.get(at).is_some_and(|(found, _)| found == name))
             }
         };
-        (first..self.entries.len()).filter_map(|at| {
+        let (mut path, base) = (self.public.clone(), self.public.len());
+        (first..self.entries.len()).filter_map(move |at| {
             let (raw, kind) = self.entries.get(at)?;
-            let name = shown_name(raw, || join(&self.public, raw)).into_owned();
-            Some(Listed { name, raw: raw.to_vec(), kind })
+            set_last(&mut path, base, raw);
+            if !self.rules.shows(&path, kind) {
+                return None;
+            }
+            Some(Listed { name: shown_name(raw, || path.clone()), raw, kind })
         })
     }
 }
 
 /// An entry with what `stat` says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SizedEntry {
+pub struct SizedEntry<'a> {
     /// The entry.
-    pub entry: Listed,
+    pub entry: Listed<'a>,
     /// Size in bytes; `None` for what is no regular file, or may not be told.
     pub size: Option<u64>,
 }
@@ -71,45 +73,38 @@ pub struct SizedEntry {
 ///
 /// # Errors
 /// As the gate's; the budget's own.
-pub fn list(permit: &Permit, budget: &Budget) -> Result<Listing, Fault> {
+pub fn list<'a>(permit: &'a Permit, budget: &Budget) -> Result<Listing<'a>, Fault> {
     Ok(open_and_list(permit, budget)?.1)
 }
 
-fn open_and_list(permit: &Permit, budget: &Budget) -> Result<(Opened, Listing), Fault> {
+fn open_and_list<'a>(permit: &'a Permit, budget: &Budget) -> Result<(Opened, Listing<'a>), Fault> {
     let opened = gate::open(permit, Want::Directory)?;
     let (_, rules) = permit.root()?;
+    let (entries, _) = entries_of(permit, &opened, budget)?;
     let public = rules.public_of(&opened.rel);
-    if let Some(entries) = rules.kept_listings().get(&opened) {
-        return Ok((opened, Listing { entries, public }));
-    }
-    let (mut entry_public, mut entry_rel) = (public.clone(), opened.rel.clone());
-    let entries = rules.kept_listings().read(&opened, || {
-        Entries::read(&opened.handle, budget, |name, kind| {
-            set_last(&mut entry_public, public.len(), name);
-            set_last(&mut entry_rel, opened.rel.len(), name);
-            !rules.excludes_entry(&entry_public, &entry_rel)
-                && (kind == EntryKind::Directory || rules.visible(&entry_public, &entry_rel))
-        })
-    })?;
-    Ok((opened, Listing { entries, public }))
+    Ok((opened, Listing { entries, public, rules }))
 }
 
 /// A listing whose files can be asked for their sizes, one by one: a page needs its own only.
 #[derive(Debug)]
-pub struct SizedListing {
+pub struct SizedListing<'a> {
     opened: Opened,
-    listing: Listing,
+    listing: Listing<'a>,
     hides_linked: bool,
 }
 
-impl SizedListing {
+impl SizedListing<'_> {
     /// The entries whose names sort after `after`, or all, with their sizes.
-    pub fn after(&self, after: Option<&[u8]>) -> impl Iterator<Item = SizedEntry> {
+    pub fn after(&self, after: Option<&[u8]>) -> impl Iterator<Item = SizedEntry<'_>> {
         self.listing.after(after).map(|entry| SizedEntry { size: self.size_of(&entry), entry })
     }
 
-    fn size_of(&self, entry: &Listed) -> Option<u64> {
-        statat(&self.opened.handle, entry.raw.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+    fn size_of(&self, entry: &Listed<'_>) -> Option<u64> {
+        // What is in no file has no size to ask for.
+        if entry.kind != EntryKind::File {
+            return None;
+        }
+        statat(&self.opened.handle, entry.raw, AtFlags::SYMLINK_NOFOLLOW)
             .ok()
             .filter(|stat| gate::kind_of(stat) == FileType::RegularFile)
             // The size of a file with another name may be that of an outside file.
@@ -124,7 +119,7 @@ impl SizedListing {
 ///
 /// # Errors
 /// As [`list`].
-pub fn list_with_sizes(permit: &Permit, budget: &Budget) -> Result<SizedListing, Fault> {
+pub fn list_with_sizes<'a>(permit: &'a Permit, budget: &Budget) -> Result<SizedListing<'a>, Fault> {
     let (opened, listing) = open_and_list(permit, budget)?;
     let (root, _) = permit.root()?;
     Ok(SizedListing { opened, listing, hides_linked: root.hardlinks() == Hardlinks::Deny })

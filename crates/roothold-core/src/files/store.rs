@@ -37,6 +37,7 @@ const PART_MAX: usize = 4;
 pub struct Store<T> {
     held: Mutex<Held<T>>,
     bytes_max: AtomicUsize,
+    idle_seconds_max: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     began: Instant,
@@ -76,7 +77,7 @@ pub struct CacheFigures {
 pub(super) struct Keeping(Stamp);
 
 impl<T> Store<T> {
-    /// How long a value is kept that nobody asks for.
+    /// How long a value is kept that nobody asks for, unless it is told otherwise.
     pub const IDLE_MAX: Duration = Duration::from_mins(5);
 
     /// Holds at most so many bytes; 0 switches it off.
@@ -86,6 +87,7 @@ impl<T> Store<T> {
             bytes_max: AtomicUsize::new(bytes_max),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
+            idle_seconds_max: AtomicU64::new(Self::IDLE_MAX.as_secs()),
             began: Instant::now(),
             clock: seconds,
         }
@@ -106,17 +108,23 @@ impl<T> Store<T> {
         }
     }
 
-    /// Drops what was not used for [`Self::IDLE_MAX`]; to be called now and then. Tells whether
+    /// Keeps a value that nobody asks for for so long, to the second, from now on.
+    pub fn set_idle_max(&self, idle_max: Duration) {
+        self.idle_seconds_max.store(idle_max.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Drops what was not used for as long as it is kept at most; to be called now and then. Tells whether
     /// there was anything to drop.
     pub fn drop_idle(&self) -> bool {
         self.drop_unused(self.began.elapsed())
     }
 
     fn drop_unused(&self, now: Duration) -> bool {
-        let Some(oldest) = now.checked_sub(Self::IDLE_MAX) else { return false };
+        let idle_max = self.idle_seconds_max.load(Ordering::Relaxed);
+        let Some(oldest) = now.as_secs().checked_sub(idle_max) else { return false };
         let mut held = self.lock();
         let before = held.files.len();
-        held.retain(|kept| kept.used_seconds > oldest.as_secs());
+        held.retain(|kept| kept.used_seconds > oldest);
         let dropped = before - held.files.len();
         if dropped > held.files.len() {
             held.files.shrink_to_fit();

@@ -165,12 +165,12 @@ fn a_listing_hides_what_policy_hides_and_shows_odd_names_reversibly() {
     let policy = workspace.policy();
     let permit = decide(&policy, Verb::List, "/work").unwrap();
     let listing = list(&permit, &budget()).unwrap();
-    let names: Vec<String> = listing.after(None).map(|entry| entry.name).collect();
+    let names: Vec<_> = listing.after(None).map(|entry| entry.name).collect();
     assert_eq!(names, ["b.txt", "d", "file:///work/f%FFo.txt"]);
     assert_eq!(text(&policy, &names[2], TextRange::Whole).unwrap().text, "ODD");
-    let rest: Vec<String> = listing.after(Some(b"b.txt")).map(|entry| entry.name).collect();
+    let rest: Vec<_> = listing.after(Some(b"b.txt")).map(|entry| entry.name).collect();
     assert_eq!(rest, names[1..]);
-    let rest: Vec<String> = listing.after(Some(b"c-is-gone")).map(|entry| entry.name).collect();
+    let rest: Vec<_> = listing.after(Some(b"c-is-gone")).map(|entry| entry.name).collect();
     assert_eq!(rest, names[1..]);
 }
 

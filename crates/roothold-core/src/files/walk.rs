@@ -1,20 +1,28 @@
 //! A directory and all below it, in order, without recursion and without a handle per entry.
 //!
 //! The order is that of the names' bytes, each directory before what it holds. A walk can be
-//! taken up after any entry: only the directories on the way to it are read again. Links are
+//! taken up after any entry: only the directories on the way to it are looked at again. Links are
 //! entries and are never followed, so there are no cycles.
+//!
+//! Every directory is reached anew, from the handle of the one above it, by a name that policy
+//! allows; what it holds may then come from the [index](super::index).
+//!
+//! **Invariant**: nothing is visited that policy does not show, whatever a directory's entries
+//! were read for.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use super::list::set_last;
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::entries::{Entries, EntryKind};
-use crate::gate::{self, Want};
-use crate::path::shown;
+use crate::gate::{self, Opened, Want};
+use crate::path::{is_plain_name, shown, shown_name};
 use crate::policy::{Permit, RootRules};
 
 /// How many directories deep a walk goes below its start: one handle is open per level.
@@ -44,15 +52,32 @@ pub struct WalkEntry<'a> {
     pub kind: EntryKind,
     /// 0 for the entries of the directory where the walk began.
     pub depth: usize,
-    rel: &'a [u8],
     rules: &'a RootRules,
     directory: &'a Arc<OwnedFd>,
+    above_is_plain: bool,
 }
 
-impl WalkEntry<'_> {
+impl<'a> WalkEntry<'a> {
     /// Whether the entry could be read; an entry that can only be written shows, too.
     pub fn is_readable(&self) -> bool {
-        self.rules.readable(self.public, self.rel)
+        self.rules.is_readable(self.public)
+    }
+
+    /// The name as it is shown: plain, or the URI of the whole path where anything in that is
+    /// ambiguous.
+    pub fn shown_name(&self) -> Cow<'a, str> {
+        if !self.above_is_plain {
+            return Cow::Owned(shown(self.public));
+        }
+        shown_name(self.name, || self.public.to_vec())
+    }
+
+    /// The path as it is shown: what [`shown`] makes of `public`.
+    pub fn shown_path(&self) -> String {
+        match std::str::from_utf8(self.public) {
+            Ok(text) if self.above_is_plain && is_plain_name(self.name) => ["/", text].concat(),
+            _ => shown(self.public),
+        }
     }
 
     /// The directory that holds it. Each clone keeps a handle open.
@@ -72,25 +97,36 @@ pub enum Visit {
     Stop,
 }
 
+/// A directory on the way.
 #[derive(Debug)]
 struct Frame {
-    handle: Arc<OwnedFd>,
-    entries: Entries,
+    at: Reached,
     next: usize,
-    /// Lengths of the paths of this directory inside the walk's buffers.
-    rel_len: usize,
+    /// The length of its path inside the walk's buffer.
     public_len: usize,
+    is_plain: bool,
+}
+
+/// A directory that was reached, with what it holds.
+#[derive(Debug)]
+struct Reached {
+    handle: Arc<OwnedFd>,
+    entries: Arc<Entries>,
+    /// They were in the index, and so those of the directories below probably are.
+    was_kept: bool,
 }
 
 /// A walk below one directory.
 #[derive(Debug)]
 pub struct Walk<'a> {
     permit: &'a Permit,
+    rules: &'a RootRules,
     budget: &'a Budget,
     frames: Vec<Frame>,
-    rel: Vec<u8>,
+    /// The public path of the entry that is looked at.
     public: Vec<u8>,
-    base_public_len: usize,
+    /// How much of it lies above the entries of the directory where the walk began.
+    below_at: usize,
     problems: Vec<Problem>,
     problems_omitted: usize,
     depth_max: usize,
@@ -133,7 +169,7 @@ impl<'a> Walk<'a> {
         if walk.frames.len() == depth + 1
             && let Some(frame) = walk.frames.last_mut()
         {
-            frame.next = frame.entries.position_from(name);
+            frame.next = frame.at.entries.position_from(name);
         }
         Ok(walk)
     }
@@ -142,18 +178,19 @@ impl<'a> Walk<'a> {
         let opened = gate::open(permit, Want::Directory)?;
         let (_, rules) = permit.root()?;
         let public = rules.public_of(&opened.rel);
+        let (entries, was_kept) = entries_of(permit, &opened, budget)?;
         let mut walk = Self {
             permit,
+            rules,
             budget,
             frames: Vec::new(),
-            rel: opened.rel,
-            base_public_len: public.len(),
+            below_at: public.len() + usize::from(!public.is_empty()),
             public,
             problems: Vec::new(),
             problems_omitted: 0,
             depth_max: WALK_DEPTH_MAX,
         };
-        walk.push(opened.handle)?;
+        walk.push(Reached { handle: Arc::new(opened.handle), entries, was_kept });
         Ok(walk)
     }
 
@@ -170,31 +207,30 @@ impl<'a> Walk<'a> {
         &mut self,
         mut visit: impl FnMut(&WalkEntry<'_>) -> Result<Visit, Fault>,
     ) -> Result<bool, Fault> {
-        let (_, rules) = self.permit.root()?;
         loop {
             let depth = self.frames.len();
             let Some(frame) = self.frames.last_mut() else { return Ok(true) };
             frame.next += 1;
-            let Some((name, kind)) = frame.entries.get(frame.next - 1) else {
+            let Some((name, kind)) = frame.at.entries.get(frame.next - 1) else {
                 self.frames.pop();
                 continue;
             };
-            set_last(&mut self.rel, frame.rel_len, name);
-            set_last(&mut self.public, frame.public_len, name);
             if frame.next % 256 == 0 {
                 self.budget.check()?;
             }
-            let below_at = (self.base_public_len + usize::from(self.base_public_len > 0))
-                .min(self.public.len());
+            set_last(&mut self.public, frame.public_len, name);
+            if !self.rules.shows(&self.public, kind) {
+                continue;
+            }
             let entry = WalkEntry {
                 public: &self.public,
-                below: &self.public[below_at..],
+                below: &self.public[self.below_at..],
                 name,
                 kind,
                 depth: depth - 1,
-                rel: &self.rel,
-                rules,
-                directory: &frame.handle,
+                rules: self.rules,
+                above_is_plain: frame.is_plain,
+                directory: &frame.at.handle,
             };
             match visit(&entry)? {
                 Visit::Stop => return Ok(false),
@@ -209,72 +245,93 @@ impl<'a> Walk<'a> {
         (self.problems, self.problems_omitted)
     }
 
-    /// Enters the directory whose path stands in the buffers.
+    /// Enters the directory whose path stands in the buffer.
     fn descend(&mut self) -> Result<(), Fault> {
         self.budget.check()?;
         if self.frames.len() >= self.depth_max {
             self.problem("is too deep to walk into; call again with it as the path");
             return Ok(());
         }
-        let Some(frame) = self.frames.last() else { return Ok(()) };
-        let name = &self.rel[frame.rel_len + usize::from(frame.rel_len > 0)..];
-        let opened = match gate::open_entry(frame.handle.as_fd(), name) {
-            Err(Errno::XDEV) => gate::open_allowed_mount(self.permit, &self.rel)?,
-            other => other,
-        };
-        match opened {
-            Ok(handle) => self.push(handle),
+        match self.reach()? {
+            Ok(reached) => self.push(reached),
             Err(Errno::MFILE | Errno::NFILE) => {
-                Err(Fault::new(FaultKind::Busy, "too many files are open just now; try again"))
+                return Err(Fault::new(
+                    FaultKind::Busy,
+                    "too many files are open just now; try again",
+                ));
             }
-            Err(Errno::XDEV) => {
-                self.problem("is a mount point, which is not entered");
-                Ok(())
-            }
+            Err(Errno::XDEV) => self.problem("is a mount point, which is not entered"),
             Err(Errno::ACCESS | Errno::PERM) => {
                 self.problem("cannot be read by the user that runs the server");
-                Ok(())
             }
-            Err(_) => {
-                self.problem("changed while it was looked at");
-                Ok(())
-            }
+            Err(_) => self.problem("changed while it was looked at"),
         }
-    }
-
-    fn push(&mut self, handle: OwnedFd) -> Result<(), Fault> {
-        let (_, rules) = self.permit.root()?;
-        let (rel_len, public_len) = (self.rel.len(), self.public.len());
-        let (rel, public) = (&mut self.rel, &mut self.public);
-        let entries = Entries::read(&handle, self.budget, |name, kind| {
-            set_last(rel, rel_len, name);
-            set_last(public, public_len, name);
-            !rules.excludes_entry(public, rel)
-                && (kind == EntryKind::Directory || rules.visible(public, rel))
-        });
-        self.rel.truncate(rel_len);
-        self.public.truncate(public_len);
-        let handle = Arc::new(handle);
-        self.frames.push(Frame { handle, entries: entries?, next: 0, rel_len, public_len });
         Ok(())
     }
 
-    /// Takes up the walk after `after`, reading only the directories on the way.
+    /// Opens the directory whose path stands in the buffer, from the one above it, and finds out
+    /// what it holds. Where that is probably in the index the directory is only looked up at first,
+    /// which costs less than opening it for reading.
+    fn reach(&self) -> Result<Result<Reached, Errno>, Fault> {
+        let Some(frame) = self.frames.last() else { return Ok(Err(Errno::NOENT)) };
+        let above = frame.at.handle.as_fd();
+        let name = &self.public[frame.public_len + usize::from(frame.public_len > 0)..];
+        let mut is_open = !frame.at.was_kept;
+        let found =
+            if is_open { gate::open_entry(above, name) } else { gate::look_up_entry(above, name) };
+        let found = match found {
+            Err(Errno::XDEV) => {
+                is_open = true;
+                gate::open_allowed_mount(self.permit, self.rules.rel_of(&self.public))?
+            }
+            other => other,
+        };
+        let index = self.permit.index();
+        let (handle, stat) = match found.and_then(|handle| Ok((fstat(&handle)?, handle))) {
+            Ok((stat, handle)) => (handle, stat),
+            Err(errno) => return Ok(Err(errno)),
+        };
+        if let Some(entries) = index.get(&stat) {
+            return Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: true }));
+        }
+        if is_open {
+            let entries = index.read(&handle, &stat, self.budget)?;
+            return Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: false }));
+        }
+        let readable = match gate::open_looked_up(handle.as_fd()) {
+            Ok(readable) => readable,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        let entries = index.read(&readable, &stat, self.budget)?;
+        Ok(Ok(Reached { handle: Arc::new(readable), entries, was_kept: false }))
+    }
+
+    fn push(&mut self, at: Reached) {
+        let is_plain = match self.frames.last() {
+            Some(above) => {
+                let name = &self.public[above.public_len + usize::from(above.public_len > 0)..];
+                above.is_plain && is_plain_name(name)
+            }
+            None => is_plain_name(&self.public),
+        };
+        self.frames.push(Frame { at, next: 0, public_len: self.public.len(), is_plain });
+    }
+
+    /// Takes up the walk after `after`, looking only at the directories on the way.
     fn skip_to(&mut self, after: &[u8]) -> Result<(), Fault> {
         for component in after.split(|byte| *byte == b'/') {
             let depth = self.frames.len();
             let Some(frame) = self.frames.last_mut() else { return Ok(()) };
-            frame.next = frame.entries.position_from(component);
-            let at = frame.next;
-            let Some((name, kind)) = frame.entries.get(at).filter(|(name, _)| *name == component)
-            else {
+            frame.next = frame.at.entries.position_from(component);
+            let Some((name, kind)) = frame.at.entries.get(frame.next) else { return Ok(()) };
+            if name != component {
                 // It is gone; what sorts after it is next.
                 return Ok(());
-            };
-            frame.next = at + 1;
-            set_last(&mut self.rel, frame.rel_len, name);
+            }
             set_last(&mut self.public, frame.public_len, name);
-            if kind != EntryKind::Directory {
+            frame.next += 1;
+            // It may have been hidden since.
+            if kind != EntryKind::Directory || !self.rules.shows(&self.public, kind) {
                 return Ok(());
             }
             self.descend()?;
@@ -292,4 +349,16 @@ impl<'a> Walk<'a> {
             self.problems_omitted += 1;
         }
     }
+}
+
+/// What an opened directory holds, and whether the index knew.
+pub(super) fn entries_of(
+    permit: &Permit,
+    opened: &Opened,
+    budget: &Budget,
+) -> Result<(Arc<Entries>, bool), Fault> {
+    if let Some(entries) = permit.index().get(&opened.stat) {
+        return Ok((entries, true));
+    }
+    Ok((permit.index().read(&opened.handle, &opened.stat, budget)?, false))
 }

@@ -55,19 +55,17 @@ impl EntryKind {
 pub(crate) struct Entries {
     names: Vec<u8>,
     index: Vec<(u32, u16, EntryKind)>,
+    /// Entries whose kind could not be found out.
+    unknown: usize,
 }
 
 impl Entries {
-    /// Reads all entries that `keep` keeps, sorted by the bytes of their names.
+    /// Reads all entries, sorted by the bytes of their names.
     ///
     /// # Errors
     /// A system error as `Internal`; `Limit` for a directory with more names than fit into
     /// [`NAMES_BYTES_MAX`]; the budget's own.
-    pub(crate) fn read(
-        directory: impl AsFd,
-        budget: &Budget,
-        mut keep: impl FnMut(&[u8], EntryKind) -> bool,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn read(directory: impl AsFd, budget: &Budget) -> Result<Self, Fault> {
         let mut entries = Self::default();
         let mut seen: usize = 0;
         let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
@@ -78,7 +76,6 @@ impl Entries {
             if name == b"." || name == b".." {
                 continue;
             }
-            // All count, so that a directory of hidden names only ends with its call, too.
             seen += 1;
             if seen.is_multiple_of(CHECK_EVERY) {
                 budget.check()?;
@@ -86,19 +83,19 @@ impl Entries {
             let kind = match entry.file_type() {
                 // Some file systems do not say; ask, without following.
                 FileType::Unknown => {
-                    match statat(directory.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                        Err(_) => continue,
-                    }
+                    let name = entry.file_name();
+                    let Ok(stat) = statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+                    else {
+                        entries.unknown += 1;
+                        continue;
+                    };
+                    FileType::from_raw_mode(stat.st_mode)
                 }
                 known => known,
             };
-            let kind = EntryKind::of(kind);
-            if keep(name, kind) {
-                entries.push(name, kind)?;
-            }
+            entries.push(name, EntryKind::of(kind))?;
         }
-        let Self { names, index } = &mut entries;
+        let Self { names, index, .. } = &mut entries;
         index.sort_unstable_by(|a, b| slice(names, *a).cmp(slice(names, *b)));
         Ok(entries)
     }
@@ -127,6 +124,17 @@ impl Entries {
         self.names.capacity() + self.index.capacity() * size_of::<(u32, u16, EntryKind)>()
     }
 
+    /// Whether no entry was left out.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.unknown == 0
+    }
+
+    /// Gives back the memory that reading has left over.
+    pub(crate) fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+        self.index.shrink_to_fit();
+    }
+
     pub(crate) fn get(&self, at: usize) -> Option<(&[u8], EntryKind)> {
         let entry = *self.index.get(at)?;
         Some((slice(&self.names, entry), entry.2))
@@ -151,7 +159,7 @@ mod tests {
     use crate::testing::budget;
 
     #[test]
-    fn hidden_entries_count_for_the_budget() {
+    fn a_reading_ends_with_its_call() {
         let dir = tempfile::tempdir().unwrap();
         for name in 0..CHECK_EVERY {
             fs::write(dir.path().join(name.to_string()), "").unwrap();
@@ -159,14 +167,14 @@ mod tests {
         let handle = fs::File::open(dir.path()).unwrap();
         let budget = budget();
         budget.cancel();
-        let fault = Entries::read(&handle, &budget, |_, _| false).unwrap_err();
+        let fault = Entries::read(&handle, &budget).unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Cancelled);
     }
 
     #[test]
     fn no_name_is_dropped_at_the_limit() {
         let names = vec![0; NAMES_BYTES_MAX - 1];
-        let mut entries = Entries { names, index: Vec::new() };
+        let mut entries = Entries { names, ..Entries::default() };
         entries.push(b"a", EntryKind::File).unwrap();
         let fault = entries.push(b"b", EntryKind::File).unwrap_err();
         assert_eq!((fault.kind(), entries.len()), (FaultKind::Limit, 1));

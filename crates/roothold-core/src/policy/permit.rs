@@ -3,7 +3,7 @@
 use super::{Policy, RootRules, join, outside_roots};
 use crate::action::Verb;
 use crate::fault::Fault;
-use crate::files::KeptTexts;
+use crate::files::{Index, KeptTexts};
 use crate::path::shown;
 use crate::roots::Root;
 
@@ -70,6 +70,11 @@ impl Permit {
     /// What is kept of texts.
     pub(crate) fn texts(&self) -> &KeptTexts {
         self.policy.0.roots.texts()
+    }
+
+    /// What directories were found to hold.
+    pub(crate) fn index(&self) -> &Index {
+        self.policy.0.roots.index()
     }
 
     /// The path below the root as it was asked for, `..` included; empty for the root itself.

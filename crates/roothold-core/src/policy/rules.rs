@@ -5,9 +5,9 @@ use super::spec::{PolicyError, PolicySpec};
 use super::verb_rule;
 use crate::action::Verb;
 use crate::fault::{Fault, Rule};
-use crate::files::KeptListings;
+use crate::files::EntryKind;
 use crate::pattern::{PatternError, PatternSet};
-use crate::roots::{Access, Root};
+use crate::roots::{Access, Root, below};
 
 /// Patterns of the policy and of the root, kept apart because they see different paths.
 #[derive(Debug)]
@@ -26,8 +26,6 @@ pub(crate) struct RootRules {
     write: Pair,
     exclude: Pair,
     write_exclude: PatternSet,
-    /// Belongs to the rules, which filter what is listed.
-    kept_listings: KeptListings,
 }
 
 type Compile = fn(&[String]) -> Result<PatternSet, PatternError>;
@@ -53,7 +51,6 @@ impl RootRules {
             write: pair(allowing, "write", &spec.write, own.write.as_ref())?,
             exclude: pair(excluding, "exclude", &spec.exclude, Some(&own.exclude))?,
             write_exclude: build(excluding, &in_root("write_exclude"), &own.write_exclude)?,
-            kept_listings: KeptListings::default(),
         })
     }
 
@@ -94,10 +91,6 @@ impl RootRules {
         Err(Fault::denied(rule, "excluded from every tool; leave it, or ask the operator"))
     }
 
-    pub(crate) fn kept_listings(&self) -> &KeptListings {
-        &self.kept_listings
-    }
-
     fn decide_write(&self, public: &[u8], rel: &[u8]) -> Result<(), Fault> {
         if self.access == Access::ReadOnly {
             let rule = Rule { name: "access", detail: Some("ro".to_owned()) };
@@ -122,28 +115,39 @@ impl RootRules {
         self.exclude.public.covering(public).or_else(|| below.and_then(|set| set.covering(rel)))
     }
 
-    /// Whether an entry below a directory that is not excluded is excluded itself: one check
-    /// per entry of a walk, instead of one per component.
-    pub(crate) fn excludes_entry(&self, public: &[u8], rel: &[u8]) -> bool {
-        self.exclude.public.matches(public)
-            || self.exclude.below.as_ref().is_some_and(|set| set.matches(rel))
+    /// Whether an entry of a directory that is not excluded shows in it: one check per entry of a
+    /// listing or walk, instead of one per component.
+    pub(crate) fn shows(&self, public: &[u8], kind: EntryKind) -> bool {
+        let rel = self.rel_of(public);
+        let is_excluded = self.exclude.public.matches(public)
+            || self.exclude.below.as_ref().is_some_and(|set| set.matches(rel));
+        !is_excluded && (kind == EntryKind::Directory || self.visible(public, rel))
     }
 
     /// Whether a file that is not excluded shows: it can be read or written.
-    pub(crate) fn visible(&self, public: &[u8], rel: &[u8]) -> bool {
+    fn visible(&self, public: &[u8], rel: &[u8]) -> bool {
         self.readable(public, rel)
             || (self.access == Access::ReadWrite
                 && self.writable_by_pattern(public, rel)
                 && self.write_exclude.covering(rel).is_none())
     }
 
-    /// Whether a file that is not excluded can be read.
-    pub(crate) fn readable(&self, public: &[u8], rel: &[u8]) -> bool {
+    /// Whether a file that is not excluded can be read, by its public path.
+    pub(crate) fn is_readable(&self, public: &[u8]) -> bool {
+        self.readable(public, self.rel_of(public))
+    }
+
+    fn readable(&self, public: &[u8], rel: &[u8]) -> bool {
         self.read.allows(public, rel)
     }
 
     fn writable_by_pattern(&self, public: &[u8], rel: &[u8]) -> bool {
         self.write.allows(public, rel)
+    }
+
+    /// The path below the root of a public path in it.
+    pub(crate) fn rel_of<'a>(&self, public: &'a [u8]) -> &'a [u8] {
+        below(&self.public, public).unwrap_or_default()
     }
 
     /// The public path, without its leading slash, of a path below the root.

@@ -66,7 +66,9 @@ impl Cache {
     fn check(&self) -> Result<(), ConfigError> {
         let bytes = |key, value: usize| within(key, value as u64, 0..=64 * 1024 * MIB);
         bytes("cache.content_bytes_max", self.content_bytes_max)?;
-        bytes("cache.lines_bytes_max", self.lines_bytes_max)
+        bytes("cache.lines_bytes_max", self.lines_bytes_max)?;
+        bytes("cache.index_bytes_max", self.index_bytes_max)?;
+        within("cache.idle_seconds", self.idle_seconds, 1..=DAY)
     }
 }
 
@@ -165,6 +167,8 @@ mod tests {
             with("server", "legacy_sessions", &json!({"idle_timeout_seconds": 0})),
             with("cache", "content_bytes_max", &json!(i64::MAX)),
             with("cache", "lines_bytes_max", &json!(i64::MAX)),
+            with("cache", "index_bytes_max", &json!(i64::MAX)),
+            with("cache", "idle_seconds", &json!(0)),
             with("telemetry", "listen", &json!("9464")),
             with("telemetry", "listen", &json!("localhost:port")),
         ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roothold_core::PrincipalSpec;
-use roothold_core::files::KeptTexts;
+use roothold_core::files::{Index, KeptTexts};
 use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct Config {
     pub auth: Auth,
     /// Limits of calls and connections.
     pub limits: Limits,
-    /// What is kept in memory so that it need not be read again. It is compared with the disk before each use, policy is asked each time, and what nobody uses for five minutes is dropped.
+    /// What is kept in memory so that it need not be read again. It is compared with the disk before each use, and policy is asked each time.
     pub cache: Cache,
     /// The audit log.
     pub audit: Audit,
@@ -370,6 +370,10 @@ pub struct Cache {
     pub content_bytes_max: usize,
     /// The most memory that the places of lines in larger files take, in bytes; 0 keeps none. About 8 bytes for each MiB of a file.
     pub lines_bytes_max: usize,
+    /// The most memory that the names in directories take, in bytes; 0 keeps none. About 40 bytes a file.
+    pub index_bytes_max: usize,
+    /// How long something is kept that nobody asks for, in seconds.
+    pub idle_seconds: u64,
 }
 
 impl Default for Cache {
@@ -377,6 +381,8 @@ impl Default for Cache {
         Self {
             content_bytes_max: KeptTexts::CONTENT_BYTES_MAX_DEFAULT,
             lines_bytes_max: KeptTexts::LINES_BYTES_MAX_DEFAULT,
+            index_bytes_max: Index::BYTES_MAX_DEFAULT,
+            idle_seconds: Index::IDLE_MAX_DEFAULT.as_secs(),
         }
     }
 }

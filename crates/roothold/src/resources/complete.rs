@@ -113,6 +113,9 @@ fn names(call: &Call, permit: &Permit, start: &str) -> Result<Vec<String>, Fault
         .filter(|entry| entry.name.as_bytes() == entry.raw && entry.name.starts_with(start));
     Ok(fitting
         .take(VALUES_MAX + 1)
-        .map(|entry| if entry.kind == EntryKind::Directory { entry.name + "/" } else { entry.name })
+        .map(|entry| {
+            let slash = if entry.kind == EntryKind::Directory { "/" } else { "" };
+            [&entry.name, slash].concat()
+        })
         .collect())
 }

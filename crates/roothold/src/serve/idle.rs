@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::Engine;
+use crate::builder::Roothold;
 
-/// How often it is looked for; far below the minutes for which something is kept.
-const EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked for, unless something is kept for less than that.
+const EVERY_MAX: Duration = Duration::from_secs(30);
 
 /// Looks now and then until what it returns is dropped; wants to be called inside of a runtime.
-pub(super) fn watch(engine: Arc<Engine>) -> AbortOnDropHandle<()> {
+pub(super) fn watch(server: &Roothold) -> AbortOnDropHandle<()> {
+    let engine = Arc::clone(&server.engine);
+    let every = EVERY_MAX.min(Duration::from_secs(server.config.cache.idle_seconds.max(1)));
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::Mutex;
 
 use super::pipes::{Input, Output};
+use super::places::{self, Places};
 
 /// The transport of one client.
 pub(super) struct Lines {
@@ -26,6 +27,7 @@ pub(super) struct Lines {
     output: Arc<Mutex<Writer>>,
     /// A refusal has its place in the output and may not be written yet.
     owes: bool,
+    places: Places,
 }
 
 /// The output, and what of it is not written yet. A writer who stops waiting leaves the rest to
@@ -73,6 +75,7 @@ impl Lines {
             skipping: false,
             output: Arc::new(Mutex::new(writer)),
             owes: false,
+            places: Places::default(),
         }
     }
 
@@ -156,9 +159,10 @@ impl Transport<RoleServer> for Lines {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let output = Arc::clone(&self.output);
+        let structured = self.places.structured(&message);
         async move {
-            let mut line = serde_json::to_vec(&message)?;
-            line.push(b'\n');
+            let line = places::line(&message, structured.as_deref())?;
+            drop((message, structured));
             let mut output = output.lock().await;
             if output.pending.is_empty() {
                 output.pending = line;
@@ -171,7 +175,11 @@ impl Transport<RoleServer> for Lines {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         match self.next().await {
-            Ok(message) => message,
+            Ok(Some(mut message)) => {
+                self.places.received(&mut message);
+                Some(message)
+            }
+            Ok(None) => None,
             Err(error) => {
                 tracing::error!(%error, "stdin or stdout failed");
                 None

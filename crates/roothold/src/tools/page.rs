@@ -49,6 +49,13 @@ impl Room {
     /// # Errors
     /// `Limit`, if not even the first record of a page fits: a page of nothing would never end.
     pub(crate) fn take(&mut self, bytes: usize, place: &[u8]) -> Result<bool, Fault> {
+        // Only near the end of a page it matters how long the cursor is to the byte.
+        if bytes + self.cursor_bytes_max(place) <= self.bytes && self.entries > 0 {
+            self.bytes -= bytes;
+            self.entries -= 1;
+            self.is_empty = false;
+            return Ok(true);
+        }
         let cursor = self.cursor_bytes(place);
         if bytes + cursor <= self.bytes && self.entries > 0 {
             self.bytes -= bytes;
@@ -72,6 +79,12 @@ impl Room {
     /// Keeps room for what the cursor or the frame hold besides the usual.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// As much as [`Self::cursor_bytes`] or more, whatever the place holds: each byte may be escaped
+    /// with six.
+    fn cursor_bytes_max(&self, place: &[u8]) -> usize {
+        (place.len() * 6 + 16 + self.principal_bytes + CURSOR_FRAME_BYTES).div_ceil(3) * 4
     }
 
     /// The most that a cursor takes: Base64 of the place, JSON if it is text, and what is around it.
@@ -142,6 +155,19 @@ impl Room {
 pub(super) fn beside_note(call: &Call) -> usize {
     let note = 2 * CURSOR_FRAME_BYTES + (call.principal().name().len() + 352).div_ceil(3) * 4;
     call.budget().result_bytes_max.saturating_sub(note).max(TEXT_BYTES_MIN)
+}
+
+/// Appends a text as JSON, with its quotes.
+pub(super) fn push_json(to: &mut String, text: &str) -> Result<(), Fault> {
+    // Nearly every name is written as it is.
+    if json_len(text) > text.len() {
+        to.push_str(&serde_json::to_string(text).map_err(Fault::internal)?);
+        return Ok(());
+    }
+    to.push('"');
+    to.push_str(text);
+    to.push('"');
+    Ok(())
 }
 
 /// The second block of a text form: what the records leave open.

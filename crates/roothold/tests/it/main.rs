@@ -12,6 +12,7 @@ mod catalog;
 mod cli;
 mod failing;
 mod http;
+mod index;
 mod large;
 mod paging;
 mod product;

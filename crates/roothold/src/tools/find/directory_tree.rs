@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Place, Room, Unreadable, note};
+use crate::tool::{About, Effect, Permits, Tool, Written};
+use crate::tools::page::{Place, Room, Unreadable, note, push_json};
 
 /// How deep one answer goes: two brackets a level, and readers of JSON stop at 128 of them.
 const DEPTH_MAX: usize = 55;
@@ -33,7 +33,7 @@ pub(in crate::tools) struct Input {
 pub(in crate::tools) struct Page {
     /// Nested entries: name, type, and for directories children.
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
-    tree: Vec<Node>,
+    tree: [(); 0],
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -48,19 +48,11 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-#[derive(Serialize)]
-struct Node {
-    name: String,
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    children: Option<Vec<Node>>,
-}
-
 impl Tool for DirectoryTree {
     const NAME: &'static str = "directory_tree";
     const PAGED: bool = true;
     type Input = Input;
-    type Output = Structured<Page>;
+    type Output = Written<Page>;
 
     fn about(&self) -> About {
         About {
@@ -86,19 +78,19 @@ impl Tool for DirectoryTree {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
             walk.limit_depth(DEPTH_MAX);
             let (mut room, mut builder, mut last) =
-                (Room::of(&sealing), Builder::default(), Vec::new());
+                (Room::of(&sealing), Builder::new(), Vec::new());
             let done = walk.run(|entry| {
                 if exclude.matches(entry.below) {
                     return Ok(Visit::Past);
                 }
-                let name = shown_name(entry.public);
+                let name = entry.shown_name();
                 let above = builder.missing_above(entry);
-                let bytes =
-                    above.iter().chain([&name]).map(|name| json_len(name) + NODE_BYTES).sum();
+                let names = above.iter().map(String::as_str).chain([&*name]);
+                let bytes = names.map(|name| json_len(name) + NODE_BYTES).sum();
                 if !room.take(bytes, entry.below)? {
                     return Ok(Visit::Stop);
                 }
-                builder.add(entry, above, name);
+                builder.add(entry, &above, &name)?;
                 last.clear();
                 last.extend_from_slice(entry.below);
                 Ok(Visit::Into)
@@ -107,16 +99,16 @@ impl Tool for DirectoryTree {
                 if done { None } else { Some(sealing.next_cursor(&Place::from(last))?) };
             let (problems, problems_omitted) = room.unreadable(walk.problems());
             let note = note(next_cursor.as_deref(), &problems, problems_omitted);
-            let tree = builder.finish();
-            let text = serde_json::to_string(&tree).map_err(Fault::internal)?;
-            let value = Page {
-                tree,
+            let text = builder.finish();
+            let page = Page {
+                tree: [],
                 truncated: next_cursor.is_some(),
                 next_cursor,
                 problems,
                 problems_omitted,
             };
-            Ok(Structured { value, text, note })
+            let tree = text.clone();
+            Written::new(&page, &tree, text, note)
         })
         .await
     }
@@ -141,18 +133,26 @@ fn shown_name(public: &[u8]) -> String {
     }
 }
 
-/// Builds a nested tree from entries in order.
-#[derive(Default)]
+/// Writes a nested tree from entries in order.
 struct Builder {
-    /// The open directories, outermost first, each with its children so far.
-    open: Vec<Node>,
-    top: Vec<Node>,
+    text: String,
+    /// How many directories are open.
+    depth: usize,
+    /// Whether the last thing in it is the end of an entry, and not the beginning of a list.
+    needs_comma: bool,
 }
 
 impl Builder {
+    fn new() -> Self {
+        Self { text: "[".to_owned(), depth: 0, needs_comma: false }
+    }
+
     /// The directories above an entry that are not open: a page may begin deep in the tree.
     fn missing_above(&self, entry: &WalkEntry<'_>) -> Vec<String> {
-        let missing = entry.depth.saturating_sub(self.open.len());
+        let missing = entry.depth.saturating_sub(self.depth);
+        if missing == 0 {
+            return Vec::new();
+        }
         let slashes = entry.public.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
         let mut names: Vec<String> =
             slashes.take(missing).map(|(at, _)| shown_name(&entry.public[..at])).collect();
@@ -160,36 +160,50 @@ impl Builder {
         names
     }
 
-    fn add(&mut self, entry: &WalkEntry<'_>, above: Vec<String>, name: String) {
+    fn add(&mut self, entry: &WalkEntry<'_>, above: &[String], name: &str) -> Result<(), Fault> {
         self.close_to(entry.depth);
-        self.open.extend(above.into_iter().map(directory));
-        if entry.kind == EntryKind::Directory {
-            self.open.push(directory(name));
-        } else {
-            self.children().push(Node { name, r#type: entry.kind.name(), children: None });
+        for name in above {
+            self.open(name)?;
         }
+        if entry.kind == EntryKind::Directory {
+            return self.open(name);
+        }
+        self.begin(name, entry.kind)?;
+        self.text.push('}');
+        self.needs_comma = true;
+        Ok(())
+    }
+
+    fn open(&mut self, name: &str) -> Result<(), Fault> {
+        self.begin(name, EntryKind::Directory)?;
+        self.text.push_str(",\"children\":[");
+        self.depth += 1;
+        self.needs_comma = false;
+        Ok(())
+    }
+
+    fn begin(&mut self, name: &str, kind: EntryKind) -> Result<(), Fault> {
+        let comma = if self.needs_comma { "," } else { "" };
+        self.text.push_str(comma);
+        self.text.push_str("{\"name\":");
+        push_json(&mut self.text, name)?;
+        self.text.push_str(",\"type\":\"");
+        self.text.push_str(kind.name());
+        self.text.push('"');
+        Ok(())
     }
 
     fn close_to(&mut self, depth: usize) {
-        while self.open.len() > depth {
-            let Some(node) = self.open.pop() else { return };
-            self.children().push(node);
+        while self.depth > depth {
+            self.text.push_str("]}");
+            self.depth -= 1;
+            self.needs_comma = true;
         }
     }
 
-    fn children(&mut self) -> &mut Vec<Node> {
-        match self.open.last_mut() {
-            Some(node) => node.children.get_or_insert_default(),
-            None => &mut self.top,
-        }
-    }
-
-    fn finish(mut self) -> Vec<Node> {
+    fn finish(mut self) -> String {
         self.close_to(0);
-        self.top
+        self.text.push(']');
+        self.text
     }
-}
-
-fn directory(name: String) -> Node {
-    Node { name, r#type: "directory", children: Some(Vec::new()) }
 }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Place, Room, note};
+use crate::tool::{About, Effect, Permits, Tool, Written};
+use crate::tools::page::{Place, Room, note, push_json};
 
 pub(in crate::tools) struct ListDirectory;
 
@@ -20,7 +20,8 @@ pub(in crate::tools) struct Input {
 
 #[derive(Serialize, JsonSchema)]
 pub(in crate::tools) struct Page {
-    entries: Vec<Entry>,
+    #[schemars(with = "Vec<Entry>")]
+    entries: [Entry; 0],
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -38,7 +39,7 @@ impl Tool for ListDirectory {
     const NAME: &'static str = "list_directory";
     const PAGED: bool = true;
     type Input = Input;
-    type Output = Structured<Page>;
+    type Output = Written<Page>;
 
     fn about(&self) -> About {
         About {
@@ -65,24 +66,29 @@ impl Tool for ListDirectory {
         call.blocking(move |budget| {
             let listing = list(&permit, budget)?;
             let mut room = Room::of(&sealing);
-            let (mut entries, mut text, mut last) = (Vec::new(), String::new(), None);
+            let (mut entries, mut text, mut last) = ("[".to_owned(), String::new(), None);
             for listed in listing.after(after.as_deref()) {
                 // {"name":"…","type":"directory"},
-                if !room.take(json_len(&listed.name) + 32, &listed.raw)? {
+                if !room.take(json_len(&listed.name) + 32, listed.raw)? {
                     let next_cursor = last
-                        .map(|last: Vec<u8>| sealing.next_cursor(&Place::from(last)))
+                        .map(|last: &[u8]| sealing.next_cursor(&Place::from(last.to_vec())))
                         .transpose()?;
-                    return Ok(finish(entries, text, next_cursor));
+                    return finish(entries, text, next_cursor);
                 }
                 if !text.is_empty() {
                     text.push('\n');
+                    entries.push(',');
                 }
                 text.push_str(prefix(listed.kind));
                 text.push_str(&listed.name);
-                entries.push(Entry { name: listed.name, r#type: listed.kind.name() });
+                entries.push_str("{\"name\":");
+                push_json(&mut entries, &listed.name)?;
+                entries.push_str(",\"type\":\"");
+                entries.push_str(listed.kind.name());
+                entries.push_str("\"}");
                 last = Some(listed.raw);
             }
-            Ok(finish(entries, text, None))
+            finish(entries, text, None)
         })
         .await
     }
@@ -93,11 +99,13 @@ pub(super) fn prefix(kind: EntryKind) -> &'static str {
     if kind == EntryKind::Directory { "[DIR] " } else { "[FILE] " }
 }
 
-fn finish(entries: Vec<Entry>, text: String, next_cursor: Option<String>) -> Structured<Page> {
+fn finish(
+    mut entries: String,
+    text: String,
+    next_cursor: Option<String>,
+) -> Result<Written<Page>, Fault> {
+    entries.push(']');
     let note = note(next_cursor.as_deref(), &[], 0);
-    Structured {
-        value: Page { entries, truncated: next_cursor.is_some(), next_cursor },
-        text,
-        note,
-    }
+    let page = Page { entries: [], truncated: next_cursor.is_some(), next_cursor };
+    Written::new(&page, &entries, text, note)
 }

@@ -105,7 +105,7 @@ impl Tool for ListDirectoryWithSizes {
                 _ => Some(collect(found.after(None), budget)?),
             };
             let totals = known.unwrap_or_else(|| all.as_deref().map(sums).unwrap_or_default());
-            let rest: Box<dyn Iterator<Item = SizedEntry>> = match all {
+            let rest: Box<dyn Iterator<Item = SizedEntry<'_>>> = match all {
                 Some(all) if by_size => Box::new(largest_first(all, after)),
                 Some(all) => Box::new(all.into_iter()),
                 None => Box::new(found.after(name.as_deref())),
@@ -114,7 +114,7 @@ impl Tool for ListDirectoryWithSizes {
             for sized in rest {
                 budget.check()?;
                 let width = json_len(&sized.entry.name).max(NAME_WIDTH);
-                if !room.take(width + 64, &sized.entry.raw)? {
+                if !room.take(width + 64, sized.entry.raw)? {
                     more = true;
                     break;
                 }
@@ -122,7 +122,7 @@ impl Tool for ListDirectoryWithSizes {
             }
             let last = shown.last().filter(|_| more).map(|last| Position {
                 size: size_of(last),
-                name: Place::from(last.entry.raw.clone()),
+                name: Place::from(last.entry.raw.to_vec()),
                 totals,
             });
             let next_cursor = last.map(|last| sealing.next_cursor(&last)).transpose()?;
@@ -136,10 +136,10 @@ impl Tool for ListDirectoryWithSizes {
 const NAME_WIDTH: usize = 30;
 
 /// All entries; each is looked at on disk as it comes, so the budget is asked meanwhile.
-fn collect(
-    entries: impl Iterator<Item = SizedEntry>,
+fn collect<'a>(
+    entries: impl Iterator<Item = SizedEntry<'a>>,
     budget: &Budget,
-) -> Result<Vec<SizedEntry>, Fault> {
+) -> Result<Vec<SizedEntry<'a>>, Fault> {
     const CHECK_EVERY: usize = 256;
     let mut all = Vec::new();
     for entry in entries {
@@ -151,7 +151,7 @@ fn collect(
     Ok(all)
 }
 
-fn sums(all: &[SizedEntry]) -> Totals {
+fn sums(all: &[SizedEntry<'_>]) -> Totals {
     let mut totals = Totals::default();
     for sized in all {
         if sized.entry.kind == EntryKind::Directory {
@@ -167,22 +167,26 @@ fn sums(all: &[SizedEntry]) -> Totals {
 
 /// All entries by falling size, then by name, from the one after `after`.
 fn largest_first(
-    mut all: Vec<SizedEntry>,
+    mut all: Vec<SizedEntry<'_>>,
     after: Option<(u64, Vec<u8>)>,
-) -> impl Iterator<Item = SizedEntry> {
-    all.sort_by(|a, b| size_of(b).cmp(&size_of(a)).then_with(|| a.entry.raw.cmp(&b.entry.raw)));
-    let is_after = |entry: &SizedEntry, (size, name): &(u64, Vec<u8>)| {
-        size_of(entry) < *size || (size_of(entry) == *size && entry.entry.raw > *name)
+) -> impl Iterator<Item = SizedEntry<'_>> {
+    all.sort_by(|a, b| size_of(b).cmp(&size_of(a)).then_with(|| a.entry.raw.cmp(b.entry.raw)));
+    let is_after = |entry: &SizedEntry<'_>, (size, name): &(u64, Vec<u8>)| {
+        size_of(entry) < *size || (size_of(entry) == *size && entry.entry.raw > name.as_slice())
     };
     let first = after.map_or(0, |after| all.partition_point(|entry| !is_after(entry, &after)));
     all.into_iter().skip(first)
 }
 
-fn size_of(entry: &SizedEntry) -> u64 {
+fn size_of(entry: &SizedEntry<'_>) -> u64 {
     entry.size.unwrap_or(0)
 }
 
-fn page(shown: Vec<SizedEntry>, totals: Totals, next_cursor: Option<String>) -> Structured<Page> {
+fn page(
+    shown: Vec<SizedEntry<'_>>,
+    totals: Totals,
+    next_cursor: Option<String>,
+) -> Structured<Page> {
     let mut lines = Vec::with_capacity(shown.len() + 3);
     let mut entries = Vec::with_capacity(shown.len());
     for SizedEntry { entry, size } in shown {
@@ -192,7 +196,7 @@ fn page(shown: Vec<SizedEntry>, totals: Totals, next_cursor: Option<String>) -> 
         // The reference server counts as JavaScript does, in UTF-16 units.
         let padding = NAME_WIDTH.saturating_sub(entry.name.encode_utf16().count());
         lines.push(format!("{}{}{:padding$} {shown:>width$}", prefix(entry.kind), entry.name, ""));
-        entries.push(Entry { name: entry.name, r#type: entry.kind.name(), size });
+        entries.push(Entry { name: entry.name.into_owned(), r#type: entry.kind.name(), size });
     }
     lines.push(String::new());
     lines.push(format!("Total: {} files, {} directories", totals.files, totals.directories));
@@ -234,9 +238,8 @@ mod tests {
 
     use super::*;
 
-    fn file(name: &str, size: u64) -> SizedEntry {
-        let entry =
-            Listed { name: name.to_owned(), raw: name.as_bytes().to_vec(), kind: EntryKind::File };
+    fn file(name: &str, size: u64) -> SizedEntry<'_> {
+        let entry = Listed { name: name.into(), raw: name.as_bytes(), kind: EntryKind::File };
         SizedEntry { entry, size: Some(size) }
     }
 
@@ -257,7 +260,7 @@ mod tests {
     #[test]
     fn the_largest_come_first_and_equal_ones_by_name() {
         let all = || vec![file("a", 1), file("b", 3), file("c", 3), file("d", 2)];
-        let names = |after: Option<(u64, &str)>| -> Vec<String> {
+        let names = |after: Option<(u64, &str)>| -> Vec<_> {
             let after = after.map(|(size, name)| (size, name.as_bytes().to_vec()));
             largest_first(all(), after).map(|sized| sized.entry.name).collect()
         };

@@ -1,13 +1,13 @@
 //! `search_files`: paths that match a glob.
 
 use roothold_core::files::{Visit, Walk, json_len};
-use roothold_core::{Action, Actions, Fault, FilePath, PathGlobs, Verb, shown};
+use roothold_core::{Action, Actions, Fault, FilePath, PathGlobs, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::tool::{About, Effect, Permits, Structured, Tool};
-use crate::tools::page::{Place, Room, Unreadable, note};
+use crate::tool::{About, Effect, Permits, Tool, Written};
+use crate::tools::page::{Place, Room, Unreadable, note, push_json};
 
 pub(in crate::tools) struct SearchFiles;
 
@@ -26,7 +26,8 @@ pub(in crate::tools) struct Input {
 #[derive(Serialize, JsonSchema)]
 pub(in crate::tools) struct Page {
     /// Absolute paths, or file:// URIs where a name holds unusual characters.
-    matches: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    matches: [(); 0],
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -40,7 +41,7 @@ impl Tool for SearchFiles {
     const NAME: &'static str = "search_files";
     const PAGED: bool = true;
     type Input = Input;
-    type Output = Structured<Page>;
+    type Output = Written<Page>;
 
     fn about(&self) -> About {
         About {
@@ -67,17 +68,23 @@ impl Tool for SearchFiles {
         let sealing = call.clone();
         call.blocking(move |budget| {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
-            let (mut room, mut matches, mut last) = (Room::of(&sealing), Vec::new(), Vec::new());
+            let (mut room, mut last) = (Room::of(&sealing), Vec::new());
+            let (mut matches, mut text) = ("[".to_owned(), String::new());
             let done = walk.run(|entry| {
                 if exclude.matches(entry.below) {
                     return Ok(Visit::Past);
                 }
                 if wanted.matches(entry.below) {
-                    let path = shown(entry.public);
+                    let path = entry.shown_path();
                     if !room.take(json_len(&path) + 3, entry.below)? {
                         return Ok(Visit::Stop);
                     }
-                    matches.push(path);
+                    if !text.is_empty() {
+                        text.push('\n');
+                        matches.push(',');
+                    }
+                    push_json(&mut matches, &path)?;
+                    text.push_str(&path);
                     last.clear();
                     last.extend_from_slice(entry.below);
                 }
@@ -87,16 +94,18 @@ impl Tool for SearchFiles {
                 if done { None } else { Some(sealing.next_cursor(&Place::from(last))?) };
             let (problems, omitted) = room.unreadable(walk.problems());
             let note = note(next_cursor.as_deref(), &problems, omitted);
-            let text =
-                if matches.is_empty() { "No matches found".to_owned() } else { matches.join("\n") };
-            let value = Page {
-                matches,
+            matches.push(']');
+            if text.is_empty() {
+                "No matches found".clone_into(&mut text);
+            }
+            let page = Page {
+                matches: [],
                 truncated: next_cursor.is_some(),
                 next_cursor,
                 problems,
                 problems_omitted: (omitted > 0).then_some(omitted),
             };
-            Ok(Structured { value, text, note })
+            Written::new(&page, &matches, text, note)
         })
         .await
     }

@@ -7,6 +7,7 @@ use roothold_core::files::json_len;
 use roothold_core::{Action, Actions, Fault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, CallError};
@@ -47,7 +48,8 @@ struct Outcome {
     ok: bool,
     /// The tool's structured answer, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    structured: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    structured: Option<Box<RawValue>>,
     /// The tool's content blocks, where it has no structured answer, or its error.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Value>,
@@ -166,7 +168,8 @@ fn too_large(tool: &str) -> Outcome {
 fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
     match result {
         Ok(Answer { structured: Some(structured), .. }) => {
-            Outcome { tool, ok: true, structured: Some(structured), content: None }
+            let structured = RawValue::from_string(structured.json()).ok();
+            Outcome { tool, ok: true, structured, content: None }
         }
         Ok(answer) => {
             Outcome { tool, ok: true, structured: None, content: Some(blocks(&answer.content)) }
