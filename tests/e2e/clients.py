@@ -25,6 +25,7 @@ TOOLS = {
     "list_directory_with_sizes",
     "directory_tree",
     "search_files",
+    "search_content",
     "get_file_info",
     "read_text_file",
     "read_file",
