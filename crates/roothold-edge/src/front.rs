@@ -418,10 +418,16 @@ fn media_refused(headers: &HeaderMap, takes: Takes) -> Option<Reply> {
     })
 }
 
+/// What the SDKs of the protocol send, which needs no reading.
+const ACCEPT_USUAL: &str = "application/json, text/event-stream";
+
 /// Reads `Accept`; a missing one takes everything.
 fn takes(headers: &HeaderMap) -> Takes {
     let mut values = headers.get_all(ACCEPT).iter().peekable();
     if values.peek().is_none() {
+        return Takes::JsonAndStream;
+    }
+    if values.peek().is_some_and(|value| *value == ACCEPT_USUAL) {
         return Takes::JsonAndStream;
     }
     let (mut json, mut stream) = (false, false);

@@ -17,7 +17,7 @@ use crate::handler::Handler;
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
 use crate::walls::{self, Walls};
-use crate::{resources, serve, tools};
+use crate::{grants, resources, serve, tools};
 
 /// Why a server does not start; each says in one sentence which key is wrong and what to write.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum StartError {
     /// The audit log.
     #[error("audit.dir: {0}")]
     Audit(#[from] AuditError),
+    /// A principal is granted something that does not exist.
+    #[error("{0}")]
+    Grant(String),
     /// The front.
     #[error("{0}")]
     Front(String),
@@ -120,6 +123,7 @@ impl Builder {
     /// A [`StartError`], for a configuration that is unsafe or cannot work.
     pub fn build(self) -> Result<Roothold, StartError> {
         self.config.check()?;
+        grants::check(&self.config, &self.catalog)?;
         let policy = open_policy(&self.config)?;
         let (cache, index, texts) =
             (&self.config.cache, policy.roots().index(), policy.roots().texts());

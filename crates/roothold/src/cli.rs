@@ -137,7 +137,7 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
     let result = match cli.command {
         Command::Serve(command) => command.run(builder),
         Command::Stdio(command) => command.run(builder),
-        Command::Check(command) => command.run(),
+        Command::Check(command) => command.run(builder),
         Command::Demo(command) => command.run(builder),
         Command::Call(command) => command.run(builder),
         Command::Explain(command) => command.run(builder),

@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+mod grants;
 mod handler;
 mod process;
 mod resources;

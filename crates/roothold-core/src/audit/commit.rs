@@ -52,6 +52,8 @@ pub(super) struct Pending {
     pub(super) lines: Vec<u8>,
     /// The thread sleeps until somebody clears this and wakes it.
     pub(super) idle: bool,
+    /// So much is waiting that the thread was told not to wait for its tick.
+    pub(super) hurried: bool,
     pub(super) closing: bool,
 }
 
@@ -88,6 +90,7 @@ impl Shared {
                 chain: Chain::new(),
                 lines: Vec::with_capacity(16 * 1024),
                 idle: false,
+                hurried: false,
                 closing: false,
             }),
             syncing: Mutex::new(Mark::NONE),
@@ -115,8 +118,11 @@ impl Shared {
         let Pending { chain, lines, .. } = &mut *pending;
         let seq = chain.append(lines, stamp::now_us(), entry).map_err(|_| AuditError::TooLong)?;
         let waiting = lines.len();
-        // Waking costs a system call, so only a thread that sleeps for good is woken.
-        let wake = std::mem::take(&mut pending.idle) || (queued && waiting > QUEUE_WAKE_BYTES);
+        // Waking costs a system call, so a thread is woken once: from sleeping for good, or before
+        // its next tick.
+        let crowded = queued && waiting > QUEUE_WAKE_BYTES;
+        let hurry = crowded && !std::mem::replace(&mut pending.hurried, true);
+        let wake = std::mem::take(&mut pending.idle) || hurry;
         drop(pending);
         if wake {
             self.wake.notify_one();
@@ -157,6 +163,7 @@ impl Shared {
         let upto = {
             let mut pending = self.lock_pending()?;
             std::mem::swap(spare, &mut pending.lines);
+            pending.hurried = false;
             pending.chain.mark()
         };
         let result = self.append_all(spare, len);

@@ -49,7 +49,8 @@ fn wait(shared: &Shared, clean: bool) -> Option<u64> {
         pending = shared.wake.wait_while(pending, |p| p.idle && !p.closing).ok()?;
         pending.idle = false;
     }
-    if !pending.closing {
+    // Told to hurry while it was at work, it would miss being woken.
+    if !pending.closing && !pending.hurried {
         pending = shared.wake.wait_timeout(pending, TICK).ok()?.0;
     }
     (!pending.closing && !shared.is_latched()).then(|| pending.last_seq())

@@ -6,10 +6,10 @@ use clap::Args;
 use roothold_core::{Access, Policy};
 
 use super::{ConfigArgs, disk, print, say};
-use crate::builder::open_policy;
+use crate::builder::{Builder, open_policy};
 use crate::config::Config;
 use crate::walls::{self, Walls};
-use crate::{serve, telemetry};
+use crate::{grants, serve, telemetry};
 
 /// Says what is wrong with a configuration, or prints what is in force.
 #[derive(Debug, Args)]
@@ -29,9 +29,9 @@ Examples:
   roothold check --config roothold.toml --full";
 
 impl Check {
-    pub(super) fn run(self) -> anyhow::Result<u8> {
+    pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let config = self.config.load(&[], false, Vec::new())?;
-        match effective(&config) {
+        match effective(&config, &builder()) {
             Ok(text) if self.full => {
                 print(&format!("{text}\n{}", toml::to_string(&without_secrets(config))?));
             }
@@ -67,8 +67,9 @@ fn walls(config: &Config, policy: &Policy) -> anyhow::Result<Walls> {
 }
 
 /// The effective policy in words.
-fn effective(config: &Config) -> anyhow::Result<String> {
+fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
     let policy = open_policy(config)?;
+    grants::check(config, builder.catalog())?;
     serve::check(config)?;
     telemetry::check_filter(&config.telemetry.log)?;
     config.sealer()?;

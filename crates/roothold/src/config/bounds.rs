@@ -40,6 +40,9 @@ impl Limits {
         count("limits.connections_max", self.connections_max, 1_000_000)?;
         count("limits.blocking_threads_max", self.blocking_threads_max, 4096)?;
         within("limits.body_bytes_max", self.body_bytes_max as u64, KIB..=256 * MIB)?;
+        // The largest answer must have room, and what its clients have not read fit into a machine.
+        let room = self.result_bytes_ceiling.max(64 * KIB)..=64 * 1024 * MIB;
+        within("limits.answers_bytes_max", self.answers_bytes_max as u64, room)?;
         within("limits.call_timeout_seconds", self.call_timeout_seconds, 1..=DAY)?;
         within("limits.admission_timeout_seconds", self.admission_timeout_seconds, 0..=HOUR)?;
         within("limits.header_timeout_seconds", self.header_timeout_seconds, 1..=HOUR)?;

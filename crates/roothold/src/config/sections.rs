@@ -200,13 +200,13 @@ pub struct PolicySection {
 pub struct PrincipalSection {
     /// The name that authentication yields, or `*` for everyone without an entry.
     pub name: String,
-    /// The scopes that the principal can use at most.
+    /// The scopes that the principal can use at most. A misspelt one refuses the start.
     #[serde(default)]
     pub scopes: Option<Vec<String>>,
     /// The roots, by name or URI.
     #[serde(default)]
     pub roots: Option<Vec<String>>,
-    /// The tools, by name.
+    /// The tools, by name. One that does not exist refuses the start.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
 }
@@ -313,6 +313,8 @@ pub struct Limits {
     pub auth_failures_burst: u32,
     /// The largest request body, in bytes.
     pub body_bytes_max: usize,
+    /// The most memory that all answers together may take until their clients have read them, in bytes; one beyond waits, and becomes a 503 after 5 seconds. Answers up to 64 KiB are not counted.
+    pub answers_bytes_max: usize,
     /// The most open connections.
     pub connections_max: usize,
     /// How long a client may take for the headers of a request, in seconds.
@@ -343,6 +345,7 @@ impl Default for Limits {
             auth_failures_per_second: None,
             auth_failures_burst: 50,
             body_bytes_max: 4 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
             connections_max: 10_000,
             header_timeout_seconds: 10,
             body_timeout_seconds: 30,

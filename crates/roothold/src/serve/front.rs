@@ -119,6 +119,7 @@ fn edge_config(config: &Config) -> EdgeConfig {
         allowed_origins: server.allowed_origins.clone(),
         public_url: server.public_url.clone(),
         body_bytes_max: limits.body_bytes_max,
+        answers_bytes_max: limits.answers_bytes_max,
         header_timeout: seconds(limits.header_timeout_seconds),
         body_timeout: seconds(limits.body_timeout_seconds),
         keep_alive_timeout: seconds(limits.keep_alive_timeout_seconds),

@@ -165,3 +165,29 @@ fn the_audit_log_below_a_root_is_out_of_reach() {
     assert!(denied.contains("denied: rule exclude"), "{denied}");
     assert!(audit.is_dir());
 }
+
+/// Over stdio there is no status and no connection to end: each bad line is answered by itself.
+#[test]
+fn stdio_answers_what_breaks_json_rpc_and_lives_on() {
+    let dirs = Dirs::with_fixture();
+    let config = dirs.config("[limits]\nbody_bytes_max = 65536\n");
+    let mut stdio = Stdio::start(dirs.base(), &config);
+    let long = vec![b'x'; 1024 * 1024];
+    for (line, code, id) in [
+        (&b"{\"jsonrpc\":"[..], -32700, Value::Null),
+        (b"\xff", -32700, Value::Null),
+        (b"[]", -32600, Value::Null),
+        (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, Value::Null),
+        (br#"{"jsonrpc":"2.0","id":"a","method":"tools/call"}"#, -32602, "a".into()),
+        (br#"{"jsonrpc":"2.0","id":"b","method":"tools/call","params":[]}"#, -32600, "b".into()),
+        (br#"{"jsonrpc":"2.0","id":"c","method":"no/such"}"#, -32601, "c".into()),
+        (&long, -32600, Value::Null),
+    ] {
+        let answer = stdio.line(line);
+        let shown = String::from_utf8_lossy(&line[..line.len().min(80)]);
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{shown}");
+    }
+    let (answer, _) = stdio.request("tools/call", &json!({"name": "listRoots", "arguments": {}}));
+    assert!(answer["result"]["structuredContent"]["roots"].is_array(), "{answer}");
+    assert!(stdio.end().success());
+}

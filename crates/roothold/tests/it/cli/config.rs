@@ -21,6 +21,13 @@ fn what_is_unsafe_or_wrong_is_refused_in_one_sentence() {
         ("a negation", loopback.clone() + "[policy]\nread = [\"!a\"]\n" + &root("a", "a"), "!a"),
         ("no TOML", "[server\n".to_owned(), "line 1"),
         (
+            "a tool that does not exist",
+            loopback.clone()
+                + &root("a", "a")
+                + "[[principals]]\nname = \"p\"\ntools = [\"read_fil\"]\n",
+            "did you mean `read_file`",
+        ),
+        (
             "a missing file of keys",
             loopback + "[auth]\nkeys_file = \"none\"\n" + &root("a", "a"),
             "keys_file",

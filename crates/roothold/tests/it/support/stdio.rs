@@ -58,6 +58,15 @@ impl Stdio {
         writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
     }
 
+    /// Sends a line as it is and reads the next one.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Value {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(&[line, b"\n"].concat()).unwrap();
+        let mut answer = String::new();
+        assert!(self.output.read_line(&mut answer).unwrap() > 0, "the server has ended");
+        serde_json::from_str(&answer).expect("stdout carries messages only")
+    }
+
     /// Sends one request and reads its answer, whole and as the line it came in.
     pub(crate) fn request(&mut self, method: &str, params: &Value) -> (Value, Vec<u8>) {
         let id = self.next;
