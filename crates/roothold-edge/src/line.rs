@@ -3,7 +3,7 @@
 //! Strict JSON-RPC and the shape of the parameters; there are no headers, and who sent it is known.
 
 use rmcp::model::{ErrorData, RequestId};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::rpc::{self, Kind};
 use crate::{dispatch, request};
@@ -15,6 +15,13 @@ pub struct RefusedLine {
     error: ErrorData,
 }
 
+#[derive(Serialize)]
+struct Answer<'a> {
+    jsonrpc: &'static str,
+    id: Option<&'a RequestId>,
+    error: &'a ErrorData,
+}
+
 impl RefusedLine {
     /// A refusal of a message that nothing is known of, such as one that is too long.
     pub fn invalid(message: &'static str) -> Self {
@@ -24,8 +31,10 @@ impl RefusedLine {
     /// The answer as one line, with its end. Where the message has no id that could be read, the
     /// answer's is `null` (JSON-RPC 2.0, section 5).
     pub fn to_line(&self) -> Vec<u8> {
-        let answer = json!({"jsonrpc": "2.0", "id": self.id, "error": self.error});
-        format!("{answer}\n").into_bytes()
+        let answer = Answer { jsonrpc: "2.0", id: self.id.as_ref(), error: &self.error };
+        let mut line = serde_json::to_vec(&answer).expect("a JSON-RPC error has only string keys");
+        line.push(b'\n');
+        line
     }
 }
 

@@ -170,7 +170,7 @@ fn the_audit_log_below_a_root_is_out_of_reach() {
 #[test]
 fn stdio_answers_what_breaks_json_rpc_and_lives_on() {
     let dirs = Dirs::with_fixture();
-    let config = dirs.config("[limits]\nbody_bytes_max = 65536\n");
+    let config = dirs.config("body_bytes_max = 65536\n");
     let mut stdio = Stdio::start(dirs.base(), &config);
     let long = vec![b'x'; 1024 * 1024];
     for (line, code, id) in [
