@@ -86,6 +86,32 @@ pub fn caller(extensions: &rmcp::model::Extensions) -> Option<Arc<Caller>> {
     extensions.get::<http::request::Parts>()?.extensions.get::<Arc<Caller>>().cloned()
 }
 
+tokio::task_local! {
+    static CURRENT: Arc<Caller>;
+}
+
+/// Who sent the request, in the one method of a handler that is given no context:
+/// `accepted_subscription_filter`.
+pub fn current_caller() -> Option<Arc<Caller>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// Runs something where [`current_caller`] answers with this caller.
+pub(crate) fn with_caller<F: Future>(
+    caller: Arc<Caller>,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    CURRENT.scope(caller, work)
+}
+
+/// The same for what does not wait.
+pub(crate) fn with_caller_now<T>(caller: Option<&Arc<Caller>>, work: impl FnOnce() -> T) -> T {
+    match caller {
+        Some(caller) => CURRENT.sync_scope(Arc::clone(caller), work),
+        None => work(),
+    }
+}
+
 /// Reads a `traceparent` of version 00, or nothing: a malformed one starts a new trace.
 pub(crate) fn parse_traceparent(value: &[u8]) -> Option<Box<str>> {
     let sound = value.len() == 55

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::EdgeBody;
-use crate::caller::Caller;
+use crate::caller::{Caller, with_caller};
 use crate::calls::ToolCall;
 use crate::era::{self, Era};
 use crate::fast::{Call, Handling};
@@ -376,7 +376,7 @@ impl<H: ServerHandler> Front<H> {
         parts.headers.remove(CONTENT_ENCODING);
         parts.extensions.insert(Arc::clone(&caller));
         let request = Request::from_parts(parts, Full::new(body));
-        let (mut head, body) = rmcp.handle(request).await.into_parts();
+        let (mut head, body) = with_caller(caller.clone(), rmcp.handle(request)).await.into_parts();
         let streams = head
             .headers
             .get(CONTENT_TYPE)

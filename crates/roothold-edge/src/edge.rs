@@ -161,7 +161,11 @@ fn rmcp_service<H: ServerHandler>(
         .disable_allowed_hosts()
         .disable_allowed_origins();
     let manager = sessions.unwrap_or_default();
-    StreamableHttpService::new(move || Ok(Arc::clone(&handler)), manager, settings)
+    StreamableHttpService::new(
+        move || Ok(Arc::new(handler.for_current_caller())),
+        manager,
+        settings,
+    )
 }
 
 impl<H: ServerHandler> EdgeBuilder<H> {

@@ -52,7 +52,7 @@ mod sessions;
 mod shutdown;
 mod stamp;
 
-pub use caller::{Caller, caller};
+pub use caller::{Caller, caller, current_caller};
 pub use calls::{ToolCall, ToolCalls};
 pub use config::{EdgeConfig, SessionLimits};
 pub use edge::{Edge, EdgeBuilder, StartError};

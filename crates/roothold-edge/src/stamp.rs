@@ -6,6 +6,7 @@
 #![expect(deprecated, reason = "older revisions still have logging and resources/subscribe")]
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rmcp::ErrorData;
 use rmcp::RoleServer;
@@ -24,6 +25,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use serde_json::Value;
 
+use crate::caller::{Caller, current_caller, with_caller_now};
 use crate::request::keys;
 use crate::shutdown::Shutdown;
 
@@ -31,11 +33,13 @@ const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// A handler whose results are stamped.
 pub(crate) struct Stamped<H> {
-    inner: H,
+    inner: Arc<H>,
     server_info: Option<Value>,
     /// The whole `_meta` of a result that has none of its own, as JSON.
     meta_json: Option<Box<[u8]>>,
     shutdown: Shutdown,
+    /// Whom it was made for, if for one only.
+    caller: Option<Arc<Caller>>,
 }
 
 impl<H: ServerHandler> Stamped<H> {
@@ -47,7 +51,19 @@ impl<H: ServerHandler> Stamped<H> {
             let meta = serde_json::json!({SERVER_INFO: info}).to_string();
             meta.into_bytes().into_boxed_slice()
         });
-        Self { inner, server_info, meta_json, shutdown }
+        Self { inner: Arc::new(inner), server_info, meta_json, shutdown, caller: None }
+    }
+
+    /// The same handler for the request that is being handed to rmcp, which runs it in a task of
+    /// its own.
+    pub(crate) fn for_current_caller(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            server_info: self.server_info.clone(),
+            meta_json: self.meta_json.clone(),
+            shutdown: self.shutdown.clone(),
+            caller: current_caller(),
+        }
     }
 
     /// The `_meta` of a stamped result that has none of its own, as JSON.
@@ -224,7 +240,7 @@ impl<H: ServerHandler> ServerHandler for Stamped<H> {
         &self,
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
-        self.inner.accepted_subscription_filter(requested)
+        with_caller_now(self.caller.as_ref(), || self.inner.accepted_subscription_filter(requested))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
