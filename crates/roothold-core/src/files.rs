@@ -5,6 +5,7 @@
 //! their partial problems, so that ten unreadable folders do not hide the other thousand.
 
 mod encoding;
+mod hints;
 mod index;
 mod info;
 mod list;
@@ -14,9 +15,11 @@ mod stamp;
 mod store;
 mod text;
 mod walk;
+mod watch;
 
 pub use crate::gate::entries::EntryKind;
 pub use encoding::Encoding;
+pub use hints::{Hint, HintId, Hints};
 pub use index::Index;
 pub use info::{FileInfo, Timestamp, info};
 pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};
@@ -31,6 +34,7 @@ pub use text::{
     read_text_unhashed,
 };
 pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
+pub use watch::{Look, Watched};
 
 #[cfg(test)]
 mod tests;

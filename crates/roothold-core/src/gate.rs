@@ -213,6 +213,23 @@ pub(crate) fn open_looked_up(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno
     )
 }
 
+/// The directory that a permit's path is in, or would be in once those above it are made; for a
+/// root the root itself. It is only for hints that something happened there, and `None` where the
+/// path goes through links, so that nothing here needs a decision of its own: what is excluded
+/// covers what lies below, and the permit's path is not.
+pub(crate) fn nearest_directory(permit: &Permit) -> Option<OwnedFd> {
+    let (root, _) = permit.root().ok()?;
+    let rel = normalised(permit.rel())?;
+    let mut above = &rel[..];
+    loop {
+        above = &above[..above.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
+        match open_exact(root, above, LOOK | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR) if !above.is_empty() => {}
+            opened => return opened.ok(),
+        }
+    }
+}
+
 /// A directory that turned out to be a mount point: opened if the root names it.
 pub(crate) fn open_allowed_mount(
     permit: &Permit,
