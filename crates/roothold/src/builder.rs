@@ -17,6 +17,7 @@ use crate::handler::Handler;
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
 use crate::walls::{self, Walls};
+use crate::watch::{self, Hub};
 use crate::{grants, resources, serve, tools};
 
 /// Why a server does not start; each says in one sentence which key is wrong and what to write.
@@ -65,6 +66,7 @@ impl Roothold {
         let mut catalog = Catalog::default();
         tools::add(&mut catalog);
         resources::add(&mut catalog);
+        watch::add(&mut catalog);
         Builder { catalog, ..Builder::default() }
     }
 
@@ -153,11 +155,13 @@ impl Builder {
         };
         let audit = AuditLog::open(&audit_dir, options)?;
         refuse_served(&policy, &audit_dir)?;
+        let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
         let engine = Engine {
             catalog: self.catalog,
             policy,
             audit,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(&hub),
+            hub,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),

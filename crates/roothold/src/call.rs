@@ -28,6 +28,7 @@ use crate::config::Limits;
 use crate::telemetry::{CallFinished, Metrics, NamedCache};
 use crate::tool::{Answer, Permits};
 use crate::walls::Walls;
+use crate::watch::Hub;
 
 pub(crate) use admit::Admission;
 use admit::Ticket;
@@ -53,6 +54,7 @@ pub(crate) struct Engine {
     /// Cancelled when the server no longer waits for what is running.
     pub(crate) stop: CancellationToken,
     pub(crate) walls: Walls,
+    pub(crate) hub: Hub,
 }
 
 /// One call as it comes from a transport.
@@ -392,6 +394,10 @@ impl Call {
 
     fn cursor_purpose(&self) -> String {
         format!("cursor/{}", self.tool)
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.engine.hub
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -19,6 +19,7 @@ mod tool;
 mod tools;
 mod verbatim;
 mod walls;
+mod watch;
 mod wire;
 
 pub use builder::{Builder, Roothold, StartError};

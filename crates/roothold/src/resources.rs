@@ -108,7 +108,7 @@ pub(crate) async fn complete(
 }
 
 /// Runs an internal tool through the one call path.
-async fn call<T: DeserializeOwned>(
+pub(crate) async fn call<T: DeserializeOwned>(
     handler: &Handler,
     context: &RequestContext<RoleServer>,
     tool: &'static str,

@@ -81,6 +81,12 @@ impl Roothold {
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
         let _idle = idle::watch(&self);
+        // Subscriptions last until they are ended, and would keep the client waiting.
+        let (begun, end) = (shutdown.clone(), self.engine.hub.end.clone());
+        let _ending = AbortOnDropHandle::new(tokio::spawn(async move {
+            begun.begun().await;
+            end.cancel();
+        }));
         let (input, output) = pipes::standard();
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));
@@ -140,6 +146,7 @@ const CALLS_POLL: Duration = Duration::from_millis(5);
 /// Ends what is still running, so that its outcome is recorded, and stores what is in memory;
 /// tells whether that worked.
 async fn flush(engine: Arc<Engine>) -> bool {
+    engine.hub.end.cancel();
     engine.stop.cancel();
     let deadline = Instant::now() + OUTCOMES_TIMEOUT;
     while engine.metrics.calls_in_flight() > 0 && Instant::now() < deadline {

@@ -114,7 +114,7 @@ impl Watched {
         let mut digest = Sha256::new();
         for entry in list(permit, budget)?.after(None) {
             digest.update((entry.raw.len() as u64).to_le_bytes());
-            digest.update(&entry.raw);
+            digest.update(entry.raw);
             digest.update(entry.kind.name());
         }
         let is_quiet = stamp.is_quiet(now);

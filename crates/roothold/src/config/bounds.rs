@@ -50,8 +50,20 @@ impl Limits {
         within("limits.keep_alive_timeout_seconds", self.keep_alive_timeout_seconds, 1..=DAY)?;
         within("limits.requests_burst", self.requests_burst, 1..=1_000_000)?;
         within("limits.auth_failures_burst", self.auth_failures_burst, 1..=1_000_000)?;
+        self.check_subscriptions()?;
         rate("limits.requests_per_second", self.requests_per_second)?;
         rate("limits.auth_failures_per_second", self.auth_failures_per_second)
+    }
+
+    fn check_subscriptions(&self) -> Result<(), ConfigError> {
+        let count = |key, value: usize| within(key, value, 1..=1_000_000);
+        count("limits.subscriptions_max", self.subscriptions_max)?;
+        count("limits.subscriptions_per_principal_max", self.subscriptions_per_principal_max)?;
+        within("limits.subscription_uris_max", self.subscription_uris_max, 1..=4096)?;
+        count("limits.watches_max", self.watches_max)?;
+        let interval = self.notification_interval_seconds;
+        within("limits.notification_interval_seconds", interval, 1..=HOUR)?;
+        within("limits.watch_poll_seconds", self.watch_poll_seconds, 1..=HOUR)
     }
 
     fn check_answers(&self) -> Result<(), ConfigError> {

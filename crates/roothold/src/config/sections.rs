@@ -311,6 +311,18 @@ pub struct Limits {
     pub auth_failures_per_second: Option<f64>,
     /// How many such requests an address may save up for a burst.
     pub auth_failures_burst: u32,
+    /// The most subscriptions to changes that are open at once.
+    pub subscriptions_max: usize,
+    /// The most of one principal.
+    pub subscriptions_per_principal_max: usize,
+    /// The most URIs in one subscription.
+    pub subscription_uris_max: usize,
+    /// The most URIs in all subscriptions.
+    pub watches_max: usize,
+    /// The shortest time between two notifications of one URI, in seconds; changes in between are told as one.
+    pub notification_interval_seconds: u64,
+    /// How often a watched URI is looked at where the kernel tells of no changes, as on network file systems, in seconds; elsewhere it is looked at 12 times more seldom, and on every hint.
+    pub watch_poll_seconds: u64,
     /// The largest request body, in bytes.
     pub body_bytes_max: usize,
     /// The most memory that all answers together may take until their clients have read them, in bytes; one beyond waits, and becomes a 503 after 5 seconds. Answers up to 64 KiB are not counted.
@@ -344,6 +356,12 @@ impl Default for Limits {
             requests_burst: 400,
             auth_failures_per_second: None,
             auth_failures_burst: 50,
+            subscriptions_max: 1024,
+            subscriptions_per_principal_max: 64,
+            subscription_uris_max: 256,
+            watches_max: 16_384,
+            notification_interval_seconds: 1,
+            watch_poll_seconds: 5,
             body_bytes_max: 4 * 1024 * 1024,
             answers_bytes_max: 256 * 1024 * 1024,
             connections_max: 10_000,

@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 use roothold_core::FaultKind;
 use roothold_core::files::CacheFigures;
 
+use crate::watch::Hub;
+
 /// Bounds in seconds that OpenTelemetry's MCP conventions recommend for operation durations.
 const BUCKETS: [f64; 14] =
     [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -117,7 +119,7 @@ impl EdgeMetrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hub: &Hub) -> Self {
         let mut registry = Registry::default();
         let operations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
         let (bytes_out, denials, edge) =
@@ -161,6 +163,7 @@ impl Metrics {
         registry.register("roothold_cache_requests", asked, cache_requests.clone());
         let taken = "Memory that is taken by what is kept";
         registry.register_with_unit("roothold_cache", taken, Unit::Bytes, cache_bytes.clone());
+        hub.register(&mut registry);
         registry.register_with_unit(
             "process_resident_memory",
             "Resident memory",

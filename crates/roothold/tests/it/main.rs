@@ -20,3 +20,4 @@ mod searching;
 mod shutdown;
 mod support;
 mod walls;
+mod watch;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::case::{Case, Step, strings};
 use super::steps::{Ask, Seen, Wire};
-use super::{race, setup};
+use super::{race, setup, watched};
 use crate::support::{Audit, Conn, Dirs, Request, Server, Spec, Stdio, find_canary, full};
 
 pub(super) enum Verdict {
@@ -194,6 +194,7 @@ pub(super) fn run_steps(
             "@cancel_after_ms" => {
                 seen.push(wire.hang_up_after(step.args["ms"].as_u64().unwrap(), &asks[0]));
             }
+            "@watch" => seen.extend(watched::run(step, dirs, wire)?),
             _ => seen.push(wire.ask(&asks[0])),
         }
     }

@@ -7,6 +7,7 @@ mod race;
 mod setup;
 mod steps;
 mod variations;
+mod watched;
 
 use std::sync::Mutex;
 
@@ -14,10 +15,8 @@ use case::{Case, battery};
 use check::Verdict;
 
 /// Cases that cannot be shown with files and calls alone, each with its reason.
-const NOT_HERE: &[(&str, &str)] = &[
-    ("FS-905", "needs a write to be killed in; the tool that writes tests it"),
-    ("FS-954", "no method announces changes, so there is nothing to deliver"),
-];
+const NOT_HERE: &[(&str, &str)] =
+    &[("FS-905", "needs a write to be killed in; the tool that writes tests it")];
 
 #[test]
 fn every_case_runs_over_http_or_is_listed() {

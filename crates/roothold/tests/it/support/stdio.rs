@@ -1,5 +1,6 @@
 //! The real binary over stdin and stdout.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio as Io};
@@ -12,6 +13,7 @@ pub(crate) struct Stdio {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     next: u64,
+    notified: VecDeque<Value>,
 }
 
 impl Stdio {
@@ -43,7 +45,7 @@ impl Stdio {
             .unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut stdio = Self { child, input, output, next: 1 };
+        let mut stdio = Self { child, input, output, next: 1, notified: VecDeque::new() };
         let hello = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -67,17 +69,38 @@ impl Stdio {
         serde_json::from_str(&answer).expect("stdout carries messages only")
     }
 
+    /// The next notification, which may have come before an answer.
+    pub(crate) fn notification(&mut self) -> Value {
+        if let Some(early) = self.notified.pop_front() {
+            return early;
+        }
+        loop {
+            let message = self.read().0;
+            if message["id"].is_null() {
+                return message;
+            }
+        }
+    }
+
+    fn read(&mut self) -> (Value, Vec<u8>) {
+        let mut line = String::new();
+        assert!(self.output.read_line(&mut line).unwrap() > 0, "the server has ended");
+        let message = serde_json::from_str(&line).expect("stdout carries messages only");
+        (message, line.into_bytes())
+    }
+
     /// Sends one request and reads its answer, whole and as the line it came in.
     pub(crate) fn request(&mut self, method: &str, params: &Value) -> (Value, Vec<u8>) {
         let id = self.next;
         self.next += 1;
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
         loop {
-            let mut line = String::new();
-            assert!(self.output.read_line(&mut line).unwrap() > 0, "the server has ended");
-            let message: Value = serde_json::from_str(&line).expect("stdout carries messages only");
+            let (message, line) = self.read();
             if message["id"] == id {
-                return (message, line.into_bytes());
+                return (message, line);
+            }
+            if message["id"].is_null() {
+                self.notified.push_back(message);
             }
         }
     }

@@ -1,0 +1,124 @@
+//! `subscriptions/listen` of revision 2026-07-28: one request that lasts as long as its
+//! subscription.
+
+use rmcp::model::SubscriptionFilter;
+use rmcp::service::{RequestContext, SubscriptionContext, SubscriptionSendError};
+use rmcp::{ErrorData, RoleServer};
+use roothold_core::{Actions, Principal};
+use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
+
+use super::subscription::Subscription;
+use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
+use crate::call::{CallError, CallRequest, Engine};
+use crate::handler::{Handler, Origin};
+use crate::resources;
+
+/// What of a filter is honoured for whoever sends the request: the URIs that policy lets them
+/// watch. The SDK says so to the client before it calls [`listen`].
+pub(crate) fn accepted(handler: &Handler, requested: &SubscriptionFilter) -> SubscriptionFilter {
+    let caller = roothold_edge::current_caller();
+    let local = Principal::local();
+    let principal = caller.as_ref().map_or(&local, |caller| caller.principal());
+    let may = |uri: &&String| {
+        let policy = &handler.engine.policy;
+        let decided = actions_of(uri).and_then(|[read, list]| {
+            policy.decide_each(principal, LISTEN, &Actions::many(read, [list]))
+        });
+        decided.is_ok_and(|each| each.iter().any(Result::is_ok))
+    };
+    let mut filter = SubscriptionFilter::default();
+    filter.resource_subscriptions = requested
+        .resource_subscriptions
+        .as_ref()
+        .map(|uris| uris.iter().filter(may).cloned().collect());
+    filter
+}
+
+/// Runs a subscription until the client ends it or the server stops.
+pub(crate) async fn listen(
+    handler: &Handler,
+    context: SubscriptionContext,
+) -> Result<(), ErrorData> {
+    let request = context.request_context();
+    let uris = context.requested().resource_subscriptions.clone().unwrap_or_default();
+    let hub = &handler.engine.hub;
+    if uris.is_empty() {
+        // Nothing that was asked for is ever told here, and the request lasts all the same.
+        tokio::select! {
+            () = context.cancelled() => {}
+            () = hub.end.cancelled() => {}
+        }
+        return Ok(());
+    }
+    let subscription = begin(handler, request, LISTEN, uris).await?;
+    let origin = Origin::of(request);
+    let stop = &request.ct;
+    let telling = async {
+        loop {
+            let uris = subscription.next(hub).await;
+            let allowed = still_allowed(&handler.engine, &origin, uris, stop).await;
+            let Some(uris) = allowed else { continue };
+            for uri in uris {
+                match context.sink().notify_resource_updated(uri).await {
+                    Ok(()) => hub.told.inc(),
+                    Err(SubscriptionSendError::NotificationNotAccepted(_)) => continue,
+                    Err(_) => return,
+                };
+            }
+            subscription.told();
+        }
+    };
+    tokio::select! {
+        biased;
+        () = context.cancelled() => {}
+        () = hub.end.cancelled() => {}
+        () = telling => {}
+    }
+    Ok(())
+}
+
+/// Makes a subscription, by the one call path.
+pub(super) async fn begin(
+    handler: &Handler,
+    context: &RequestContext<RoleServer>,
+    tool: &'static str,
+    uris: Vec<String>,
+) -> Result<Subscription, ErrorData> {
+    debug_assert!([LISTEN, SUBSCRIBE].contains(&tool), "the two that fill a slot");
+    let slot = handler.engine.hub.slots.new_slot();
+    let arguments =
+        Map::from_iter([("slot".to_owned(), json!(slot.id)), ("uris".to_owned(), json!(uris))]);
+    let _: Uris = resources::call(handler, context, tool, arguments).await?;
+    slot.take().ok_or_else(|| ErrorData::internal_error("the subscription was not made", None))
+}
+
+/// What of the URIs may be told: decided again, and recorded; `None` where that is not possible now.
+pub(super) async fn still_allowed(
+    engine: &std::sync::Arc<Engine>,
+    origin: &Origin,
+    uris: Vec<String>,
+    cancel: &CancellationToken,
+) -> Option<Vec<String>> {
+    let request = CallRequest {
+        principal: origin.principal(),
+        request_id: origin.request_id(),
+        method: UPDATED,
+        tool: UPDATED,
+        arguments: Map::from_iter([("uris".to_owned(), json!(uris))]),
+        cancel,
+        progress: None,
+        within: None,
+    };
+    match engine.call(request).await {
+        Ok(answer) => {
+            let uris: Option<Uris> = serde_json::from_value(answer.structured?.value()).ok();
+            uris.map(|uris| uris.uris)
+        }
+        Err(CallError::Fault(fault)) => {
+            tracing::debug!(%fault, "a change was not told yet");
+            None
+        }
+        Err(CallError::UnknownTool) => None,
+    }
+}
