@@ -12,6 +12,7 @@ from lib.checks import Checks
 from lib.process import Stdio
 from lib.setup import NODE, REFERENCE, binary, environment
 from lib.tree import ENCODED, LINKS, MEDIA, SECRETS, TEXTS, plant, widen
+from lib.writes import writes
 
 DIRECTORIES = [
     "",
@@ -347,6 +348,8 @@ def main():
             with checks.guard(part.__name__):
                 part(pair)
         pair.close()
+        with checks.guard("writes"):
+            writes(checks, scratch)
     checks.finish()
 
 

@@ -17,7 +17,13 @@ pub struct Budget {
     /// The most entries that one answer holds.
     pub entries_max: usize,
     deadline: Instant,
-    cancelled: Arc<AtomicBool>,
+    flags: Arc<Flags>,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    cancelled: AtomicBool,
+    effect: AtomicBool,
 }
 
 impl Budget {
@@ -27,7 +33,7 @@ impl Budget {
             result_bytes_max,
             entries_max,
             deadline: Instant::now() + time,
-            cancelled: Arc::new(AtomicBool::new(false)),
+            flags: Arc::default(),
         }
     }
 
@@ -44,7 +50,18 @@ impl Budget {
 
     /// Tells the work to stop at its next check.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.flags.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the call changed something, so that its outcome can say so also when nobody
+    /// waits for its answer any more.
+    pub fn note_effect(&self) {
+        self.flags.effect.store(true, Ordering::Release);
+    }
+
+    /// Whether the call changed something.
+    pub fn had_effect(&self) -> bool {
+        self.flags.effect.load(Ordering::Acquire)
     }
 
     /// Whether the work may go on.
@@ -52,7 +69,7 @@ impl Budget {
     /// # Errors
     /// `Cancelled` or `Timeout`.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.cancelled.load(Ordering::Relaxed) {
+        if self.flags.cancelled.load(Ordering::Relaxed) {
             return Err(Fault::new(FaultKind::Cancelled, "the call was cancelled"));
         }
         if Instant::now() >= self.deadline {
@@ -76,6 +93,14 @@ mod tests {
         assert!(clone.check().is_ok());
         budget.cancel();
         assert_eq!(clone.check().unwrap_err().kind(), FaultKind::Cancelled);
+    }
+
+    #[test]
+    fn an_effect_is_known_to_every_clone() {
+        let budget = Budget::new(1, 1, Duration::from_mins(1));
+        assert!(!budget.had_effect());
+        budget.with_result_bytes_max(7).note_effect();
+        assert!(budget.had_effect());
     }
 
     #[test]

@@ -132,6 +132,13 @@ impl Fault {
         self
     }
 
+    /// The same fault once more, without its cause.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let (public, rule) = (self.public.clone(), self.rule.clone());
+        Self { kind: self.kind, public, rule, source: None }
+    }
+
     /// The kind.
     pub fn kind(&self) -> FaultKind {
         self.kind

@@ -10,6 +10,10 @@
 //!
 //! Only regular files and directories are served: opened `O_NONBLOCK`, then looked at.
 //!
+//! Writing asks the same of the directory above, opens that one, and works with the last name in
+//! it (`gate/place.rs`): a name that is a link is followed as text and by the kernel first, and
+//! what is then written is a name that is none.
+//!
 //! **Invariant**: no handle leaves this module for which policy was not asked about the path
 //! that the kernel resolved.
 
@@ -21,11 +25,14 @@ use rustix::io::Errno;
 use crate::action::Verb;
 use crate::fault::{Fault, FaultKind, Rule};
 use crate::path::shown;
-use crate::policy::{Permit, join, normalised, outside_roots};
+use crate::policy::{Permit, RULE_ROOTS, join, normalised, outside_roots};
 use crate::roots::{Hardlinks, Root, below};
 
 pub(crate) mod entries;
 mod follow;
+pub(crate) mod lock;
+pub(crate) mod place;
+pub(crate) mod replace;
 
 /// How often a resolution that a concurrent rename disturbed (`EAGAIN`) is tried again.
 const RETRIES_MAX: usize = 64;
@@ -120,17 +127,22 @@ fn check(permit: &Permit, root: &Root, opened: Opened, want: Want) -> Result<Ope
         (FileType::RegularFile, _) => {}
         _ => return Err(special_file()),
     }
-    if opened.stat.st_nlink > 1
-        && root.hardlinks() == Hardlinks::Deny
-        && permit.verb() != Verb::List
-    {
+    if permit.verb() != Verb::List {
+        refuse_several_names(root, &opened.stat)?;
+    }
+    Ok(opened)
+}
+
+/// The other name of a file may be excluded, or outside.
+fn refuse_several_names(root: &Root, stat: &Stat) -> Result<(), Fault> {
+    if stat.st_nlink > 1 && root.hardlinks() == Hardlinks::Deny {
         let rule = Rule { name: "hardlinks", detail: None };
         return Err(Fault::denied(
             rule,
             "the file has several names, one of which may be excluded; copy it to a file of its own",
         ));
     }
-    Ok(opened)
+    Ok(())
 }
 
 /// Opens one entry of a directory that was opened through the gate, without following a link.
@@ -239,6 +251,11 @@ pub(crate) fn open_allowed_mount(
     Ok(open_exact(root, rel, READ | OFlags::DIRECTORY))
 }
 
+/// Opens a directory at a path without links, about which the caller has asked policy.
+pub(crate) fn open_below(root: &Root, rel: &[u8]) -> Result<OwnedFd, Errno> {
+    open_exact(root, rel, READ | OFlags::DIRECTORY)
+}
+
 fn open_exact(root: &Root, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let (base, _, rest) = root.base(rel);
     openat2(base, or_dot(rest), flags, Mode::empty(), BENEATH | ResolveFlags::NO_SYMLINKS)
@@ -296,7 +313,7 @@ fn hide_target(permit: &Permit, rel: Option<Vec<u8>>, fault: Fault) -> Fault {
     rel.and_then(|rel| permit.decide_again(&rel, false).err()).unwrap_or(fault)
 }
 
-fn refusal(errno: Errno, permit: &Permit) -> Fault {
+pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
     match errno {
         Errno::NOENT | Errno::NOTDIR => not_found(permit),
         Errno::XDEV => outside_roots(),
@@ -306,6 +323,27 @@ fn refusal(errno: Errno, permit: &Permit) -> Fault {
         Errno::ACCESS | Errno::PERM => Fault::denied(
             Rule { name: "file_mode", detail: None },
             "the operating system refuses it to the user that runs the server",
+        ),
+        Errno::ROFS => Fault::denied(
+            Rule { name: "file_system", detail: Some("ro".to_owned()) },
+            "the disk is mounted read-only; nothing was changed; write elsewhere, or tell the operator",
+        ),
+        Errno::NOSPC => Fault::new(
+            FaultKind::Unavailable,
+            "the disk is full; nothing was changed; delete something, or tell the operator",
+        )
+        .with_source(errno),
+        Errno::DQUOT => Fault::new(
+            FaultKind::Limit,
+            "the disk quota is used up; nothing was changed; delete something, or tell the operator",
+        ),
+        Errno::FBIG => Fault::new(
+            FaultKind::Limit,
+            "the file would be larger than the server may write; nothing was changed",
+        ),
+        Errno::BUSY => Fault::denied(
+            Rule { name: RULE_ROOTS, detail: None },
+            "it is a mount point, which is never replaced, moved or deleted",
         ),
         Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => special_file(),
         Errno::NAMETOOLONG => Fault::invalid("the path is too long for the file system"),
@@ -317,7 +355,7 @@ fn refusal(errno: Errno, permit: &Permit) -> Fault {
     }
 }
 
-fn not_found(permit: &Permit) -> Fault {
+pub(crate) fn not_found(permit: &Permit) -> Fault {
     /// Enough to recognise a path by; a message must not carry a whole one of 4 KiB.
     const SHOWN_CHARS_MAX: usize = 200;
     let Ok((root, _)) = permit.root() else { return outside_roots() };
@@ -341,6 +379,6 @@ fn special_file() -> Fault {
     Fault::denied(rule, "it is neither a regular file nor a directory")
 }
 
-fn unsupported(public: &str) -> Fault {
+pub(crate) fn unsupported(public: &str) -> Fault {
     Fault::new(FaultKind::Unsupported, public)
 }

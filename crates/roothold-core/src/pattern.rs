@@ -114,6 +114,20 @@ impl PatternSet {
         self.sources.is_empty()
     }
 
+    /// The patterns as they were written.
+    pub(crate) fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// The patterns that look at more than a name: as they were written, and as they are matched.
+    pub(crate) fn path_patterns(&self) -> impl Iterator<Item = (&str, String)> {
+        self.path_sources.iter().map(|source| {
+            let source = self.sources[*source].as_str();
+            let body = self.view(source.strip_prefix('/').unwrap_or(source).as_bytes());
+            (source, String::from_utf8_lossy(&body).into_owned())
+        })
+    }
+
     /// Whether any pattern matches `path` itself.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         if self.is_empty() || self.everything {
@@ -162,7 +176,7 @@ impl PatternSet {
         by_name.into_iter().chain(by_path).min()
     }
 
-    fn view<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(crate) fn view<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
         if self.folded { fold(path) } else { Cow::Borrowed(path) }
     }
 }

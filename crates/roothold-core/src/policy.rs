@@ -11,6 +11,9 @@ mod grant;
 mod permit;
 mod rules;
 mod spec;
+mod subtree;
+
+mod temp;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,15 +22,16 @@ use crate::action::{Action, Actions, Target, Verb};
 use crate::fault::{Fault, FaultKind, Rule};
 use crate::path::FilePath;
 use crate::principal::Principal;
-use crate::roots::{Root, Roots};
+use crate::roots::{Access, Root, Roots};
 
 use grant::Grant;
 pub use permit::Permit;
 pub(crate) use rules::{RootRules, join};
 pub use spec::{DEFAULT_EXCLUDES, PolicyError, PolicySpec, PrincipalSpec};
+pub(crate) use temp::TempName;
 
 pub(crate) const RULE_SCOPES: &str = "scopes";
-const RULE_ROOTS: &str = "roots";
+pub(crate) const RULE_ROOTS: &str = "roots";
 const HINT_ROOTS: &str =
     "the path is not inside a root that you may use; call listRoots to see them";
 
@@ -98,6 +102,11 @@ impl Policy {
         })
     }
 
+    /// Whether `principal` may use a root in which anything can be changed. For lists of tools.
+    pub fn may_write_somewhere(&self, principal: &Principal) -> bool {
+        self.roots_of(principal).any(|root| root.access() == Access::ReadWrite)
+    }
+
     /// Decides every action of a call; the permits come in the order of the actions.
     ///
     /// # Errors
@@ -135,6 +144,11 @@ impl Policy {
         Ok(actions.as_slice().iter().map(|action| self.decide_one(grant, action)).collect())
     }
 
+    /// A permit to remove what an unfinished write left beside `path`, whoever asked for it.
+    pub(crate) fn permit_to_sweep(&self, path: FilePath) -> Result<Permit, Fault> {
+        self.decide_one(None, &Action::file(Verb::Write, path))
+    }
+
     fn grant(&self, principal: &Principal) -> Result<Option<&Grant>, Fault> {
         let inner = &*self.0;
         if inner.grants.is_empty() && inner.anyone.is_none() {
@@ -155,7 +169,9 @@ impl Policy {
             Target::File(path) => path,
         };
         let (root, rel) = self.place(grant, path)?;
-        let permit = Permit::file(self.clone(), action.verb, root, rel, path.wants_directory());
+        let temp = (action.verb == Verb::Write).then(TempName::random).transpose()?;
+        let permit =
+            Permit::file(self.clone(), action.verb, root, rel, path.wants_directory(), temp);
         let rules = &self.0.rules[root];
         let lexical = normalised(permit.rel()).ok_or_else(outside_roots)?;
         if lexical != permit.rel() {

@@ -218,6 +218,11 @@ impl Root {
         (self.directory.as_fd(), &[], rel)
     }
 
+    /// Whether an allowed mount lies at a path or below it.
+    pub(crate) fn has_mount_below(&self, rel: &[u8]) -> bool {
+        self.mounts.iter().any(|(at, _)| below(rel, at).is_some())
+    }
+
     /// The part of a public path (without leading slash) below this root, if it lies in it.
     pub(crate) fn below<'a>(&self, public: &'a [u8]) -> Option<&'a [u8]> {
         below(&self.public, public)

@@ -40,6 +40,10 @@ use record::Record;
 /// How long a cursor can be used: an agent that pauses longer begins again.
 const CURSOR_TTL: Duration = Duration::from_hours(1);
 
+/// How long a call that may change something has to come to a safe state once it was told to
+/// stop: it waits for a disk at most. After that its outcome no longer waits for it.
+const SAFE_STATE_TIMEOUT: Duration = Duration::from_secs(10);
+
 type Decided = Result<Permit, Fault>;
 
 /// Everything that a call needs and that outlives it.
@@ -123,7 +127,6 @@ impl Engine {
         request: CallRequest<'_>,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
-        let _in_flight = self.metrics.call_began();
         // The internal tools are reached by their own methods only.
         let is_reachable = |entry: &&Entry| {
             request.method == entry.tool.name() || !crate::resources::is_internal(request.tool)
@@ -154,7 +157,7 @@ impl Engine {
 
     async fn decide_and_run(
         self: &Arc<Self>,
-        record: &mut Record<'_>,
+        record: &mut Record,
         entry: &Entry,
         mut request: CallRequest<'_>,
     ) -> Result<Answer, Fault> {
@@ -179,8 +182,12 @@ impl Engine {
         };
         let call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
         let budget = call.budget.clone();
+        let changes = record::may_change(&parsed.actions);
+        if changes {
+            record.runs(&call.ticket, &budget);
+        }
         let work = (parsed.run)(call, Permits::new(permits));
-        self.wait(work, budget, request.cancel).await
+        self.wait(work, budget, request.cancel, changes).await
     }
 
     /// Waits for a place among the running calls, unless the server stops meanwhile.
@@ -249,25 +256,37 @@ impl Engine {
         }
     }
 
-    /// Waits until the tool ends, the client gives up, time is up, or the server stops.
+    /// Waits until the tool ends, the client gives up, time is up, or the server stops. What may
+    /// change something is then told to stop and waited for, since the answer must say what became of it.
     async fn wait(
         &self,
         work: impl Future<Output = Result<Answer, Fault>>,
         budget: Budget,
         cancel: &CancellationToken,
+        changes: bool,
     ) -> Result<Answer, Fault> {
         let deadline = tokio::time::Instant::from_std(budget.deadline());
         // Whatever ends the wait, blocking work must notice: also when this future is dropped.
-        let _stop_work = OnDrop(budget);
-        tokio::select! {
+        let stop_work = OnDrop(budget);
+        tokio::pin!(work);
+        let why = tokio::select! {
             biased;
-            result = work => result,
-            () = cancel.cancelled() => Err(Fault::new(FaultKind::Cancelled, "the call was cancelled")),
-            () = tokio::time::sleep_until(deadline) => Err(Fault::new(
+            result = &mut work => return result,
+            () = cancel.cancelled() => Fault::new(FaultKind::Cancelled, "the call was cancelled"),
+            () = tokio::time::sleep_until(deadline) => Fault::new(
                 FaultKind::Timeout,
                 "the call ran out of time; ask for less, such as a smaller directory or range",
-            )),
-            () = self.stop.cancelled() => Err(stopping()),
+            ),
+            () = self.stop.cancelled() => stopping(),
+        };
+        if !changes {
+            return Err(why);
+        }
+        drop(stop_work);
+        match tokio::time::timeout(SAFE_STATE_TIMEOUT, work).await {
+            Ok(Err(fault)) if fault.kind() == FaultKind::Cancelled => Err(why),
+            Ok(result) => result,
+            Err(_) => Err(why),
         }
     }
 }
@@ -402,6 +421,11 @@ impl Call {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.engine.limits
+    }
+
+    /// Whether a tool of this name changes files.
+    pub(crate) fn writes_files(&self, tool: &str) -> bool {
+        self.engine.catalog.get(tool).is_some_and(|entry| entry.tool.writes_files())
     }
 
     pub(crate) fn is_nested(&self) -> bool {

@@ -71,7 +71,7 @@ fn add_page_arguments(schema: &mut JsonObject) {
         );
         properties.insert(
             "max_bytes".to_owned(),
-            json!({"type": "integer", "minimum": 1024, "description": "Largest answer in bytes; default 65536 unless the operator set another"}),
+            json!({"type": "integer", "minimum": 1024, "description": "Largest answer in bytes"}),
         );
     }
 }

@@ -253,14 +253,17 @@ impl ServerHandler for Handler {
 }
 
 impl Engine {
-    /// The tools that a principal may call.
+    /// The tools that a principal may call and has a use for.
     pub(crate) fn listed_tools(&self, principal: &Principal) -> Vec<Tool> {
         let granted =
             |entry: &&crate::catalog::Entry| self.policy.grants_tool(principal, entry.tool.name());
         let public = |entry: &&crate::catalog::Entry| !resources::is_internal(entry.tool.name());
+        let writes = self.policy.may_write_somewhere(principal);
+        let useful = |entry: &&crate::catalog::Entry| writes || !entry.tool.writes_files();
         self.catalog
             .iter()
             .filter(public)
+            .filter(useful)
             .filter(granted)
             .map(|entry| entry.model.clone())
             .collect()

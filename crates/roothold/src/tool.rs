@@ -23,6 +23,9 @@ pub trait Tool: Send + Sync + 'static {
     /// Whether answers come in pages. Such a tool takes `cursor` and `max_bytes` besides its
     /// input, and uses [`Call::resume`] and [`Call::next_cursor`].
     const PAGED: bool = false;
+    /// Whether it changes files in the roots. Such a tool is listed only for those who may use a
+    /// root in which anything can be changed.
+    const WRITES_FILES: bool = false;
     /// Whether the actions of a call do not depend on each other: then one that is denied is an
     /// error in its place of [`Permits::each`], and the call goes on with the others.
     const INDEPENDENT: bool = false;
@@ -341,6 +344,7 @@ pub(crate) trait AnyTool: Send + Sync {
     fn name(&self) -> &'static str;
     fn paged(&self) -> bool;
     fn independent(&self) -> bool;
+    fn writes_files(&self) -> bool;
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
     fn output_schema(&self) -> Option<JsonObject>;
@@ -358,6 +362,10 @@ impl<T: Tool> AnyTool for T {
 
     fn independent(&self) -> bool {
         T::INDEPENDENT
+    }
+
+    fn writes_files(&self) -> bool {
+        T::WRITES_FILES
     }
 
     fn about(&self) -> About {

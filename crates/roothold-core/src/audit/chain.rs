@@ -1,6 +1,6 @@
 //! The hash chain: numbers, time and hashes around each entry.
 //!
-//! A line is `{"v":1,"seq":…,"ts":…,<entry>,"prev":<hash or null>,"hash":"<hash>"}`, and its hash
+//! A line is `{"v":2,"seq":…,"ts":…,<entry>,"prev":<hash or null>,"hash":"<hash>"}`, and its hash
 //! is SHA-256 over the exact bytes before `,"hash":"`. So checking needs no canonical JSON.
 
 use sha2::{Digest, Sha256};
@@ -9,8 +9,9 @@ use super::escape::{hex, push_number};
 use super::record::{Entry, LINE_BYTES_MAX};
 use super::stamp::push_rfc3339;
 
-/// The version of the record format, as in the first bytes that [`Chain::append`] writes.
-pub(super) const FORMAT: u8 = 1;
+/// The version of the record format, as in the first bytes that [`Chain::append`] writes. Since
+/// 2 an action may have `temp`; a reader of 2 reads 1.
+pub(super) const FORMAT: u8 = 2;
 /// What stands between the hashed bytes and the hash.
 pub(super) const HASH_FIELD: &[u8] = b",\"hash\":\"";
 /// What follows the hash, without the end of line.
@@ -69,7 +70,7 @@ impl Chain {
     ) -> Result<u64, TooLong> {
         let start = out.len();
         let seq = self.last.seq + 1;
-        out.extend_from_slice(b"{\"v\":1,\"seq\":");
+        out.extend_from_slice(b"{\"v\":2,\"seq\":");
         push_number(out, seq);
         out.extend_from_slice(b",\"ts\":\"");
         push_rfc3339(out, ts_us);

@@ -8,12 +8,15 @@
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::Deserialize;
 
-use super::chain::{FORMAT, Head, LINE_END};
+use super::chain::{Head, LINE_END};
 use super::escape::{hex, push_number, push_string};
 use super::stamp::push_rfc3339;
 
 const SIGNATURE_FIELD: &[u8] = b",\"sig\":\"";
 const SIGNATURE_HEX: usize = 128;
+
+/// The version of the statement, which is not that of the records.
+const FORMAT: u8 = 1;
 
 /// The secret that checkpoints are signed with.
 pub struct CheckpointKey(SigningKey);

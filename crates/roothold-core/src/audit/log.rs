@@ -15,6 +15,7 @@ use super::commit::{Admission, Shared};
 use super::escape::hex;
 use super::record::{AuthFailure, CallId, Entry, Intent, Outcome};
 use super::sink::{self, Sink};
+use super::unfinished::{self, Left};
 use super::{stamp, worker};
 
 /// When the lines of reads reach the file.
@@ -67,6 +68,11 @@ pub enum AuditError {
     #[error("the audit log is unavailable, so no call can be served: {0}")]
     Unavailable(Arc<str>),
 }
+
+/// An intent that has its place in the log and is not known to be on the disk yet.
+#[derive(Debug)]
+#[must_use = "nothing may be changed before the intent is durable"]
+pub struct Announced(u64);
 
 /// An append-only, hash-chained audit log of one boot of one replica.
 #[derive(Debug)]
@@ -127,9 +133,27 @@ impl AuditLog {
     /// Records what a call that changes something is about to do, and returns only when the
     /// line is synced. This waits for the disk: call it where blocking is allowed.
     pub fn intent_write(&self, intent: &Intent<'_>) -> Result<(), AuditError> {
-        let seq = self.shared.append(&Entry::Intent(intent), Admission::Always)?;
-        self.shared.write_to(seq)?;
-        self.shared.sync_to(seq)
+        self.make_durable(&self.announce_write(intent)?)
+    }
+
+    /// The first half of [`Self::intent_write`]: the line has its place in the log, and an outcome
+    /// may follow it. Nothing may be changed before [`Self::make_durable`].
+    pub fn announce_write(&self, intent: &Intent<'_>) -> Result<Announced, AuditError> {
+        self.shared.append(&Entry::Intent(intent), Admission::Always).map(Announced)
+    }
+
+    /// Returns only when the line is synced. This waits for the disk: call it where blocking is
+    /// allowed.
+    pub fn make_durable(&self, announced: &Announced) -> Result<(), AuditError> {
+        self.shared.write_to(announced.0)?;
+        self.shared.sync_to(announced.0)
+    }
+
+    /// The temporary files that unfinished writes of processes that are gone may have left, as
+    /// the other logs in the directory of this one tell. A log that a live process holds is not
+    /// looked at. This reads files: call it where blocking is allowed.
+    pub fn left_by_others(&self) -> Vec<Left> {
+        unfinished::left(&self.path)
     }
 
     /// Records how a call ended. In written mode the line, and all before it, is appended to

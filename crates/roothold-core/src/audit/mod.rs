@@ -21,16 +21,18 @@ mod read;
 mod record;
 mod sink;
 mod stamp;
+mod unfinished;
 mod verify;
 mod worker;
 
 pub use chain::Head;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, CheckpointPublicKey};
-pub use log::{AuditError, AuditLog, AuditOptions, Reads};
+pub use log::{Announced, AuditError, AuditLog, AuditOptions, Reads};
 pub use read::{Event, ReadAction, ReadError, Record, records};
 pub use record::{
     Action, AuthFailure, CallId, Decision, Intent, LINE_BYTES_MAX, Outcome, STRING_BYTES_MAX,
 };
+pub use unfinished::Left;
 pub use verify::{Broken, BrokenReason, Summary, verify, verify_against};
 
 #[cfg(test)]

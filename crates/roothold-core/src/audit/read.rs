@@ -96,6 +96,9 @@ pub struct ReadAction {
     /// The rule that denied it, where the call went on without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
+    /// The name of the temporary file that a write may have made beside its target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temp: Option<String>,
 }
 
 /// Why a line could not be read.

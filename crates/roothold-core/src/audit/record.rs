@@ -41,6 +41,8 @@ pub struct Action<'a> {
     pub target: &'a str,
     /// The rule that denied it, where the call goes on without it.
     pub denied: Option<&'a str>,
+    /// The name of the temporary file that a write may make beside its target.
+    pub temp: Option<&'a str>,
 }
 
 /// What the policy said.
@@ -147,6 +149,9 @@ fn push_intent(out: &mut Vec<u8>, intent: &Intent<'_>) {
         push_field(out, b",\"target\":", action.target);
         if let Some(rule) = action.denied {
             push_field(out, b",\"denied\":", rule);
+        }
+        if let Some(temp) = action.temp {
+            push_field(out, b",\"temp\":", temp);
         }
         out.push(b'}');
     }

@@ -1,11 +1,15 @@
 //! Where audit lines go: one new file, opened for appending, readable by its owner alone.
 //!
+//! The file is locked for as long as the process lives.
+//!
 //! **Invariant**: a file that exists is never opened, so no line is added to another's chain.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::stamp;
 
@@ -53,6 +57,9 @@ pub(super) fn create(dir: &Path, boot_us: u64, boot: &str) -> io::Result<(File, 
     let random = boot.get(..8).unwrap_or(boot);
     let path = dir.join(format!("audit-{}-{random}.jsonl", stamp::compact(boot_us)));
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    // It lasts as long as this process does, by which others know that the log is in use. Where
+    // the file system has no locks, they take it for one that is.
+    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
     // Without this, a power cut could lose the file's name although its lines were synced.
     File::open(dir)?.sync_all()?;
     Ok((file, path))

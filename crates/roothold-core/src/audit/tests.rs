@@ -21,8 +21,12 @@ use super::sink::Sink;
 use super::verify::{Broken, BrokenReason, Summary, verify, verify_against};
 use super::{Checkpoint, CheckpointKey, Event, records};
 
-const ACTIONS: &[Action<'_>] =
-    &[Action { verb: "read", target: "file:///workspace/mcp-demo/README.md", denied: None }];
+const ACTIONS: &[Action<'_>] = &[Action {
+    verb: "read",
+    target: "file:///workspace/mcp-demo/README.md",
+    denied: None,
+    temp: None,
+}];
 
 fn intent(call: CallId) -> Intent<'static> {
     Intent {

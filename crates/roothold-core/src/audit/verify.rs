@@ -242,7 +242,7 @@ fn hashed_record(line: &[u8]) -> Result<Record, BrokenReason> {
     }
     let record: Record =
         serde_json::from_slice(line).map_err(|error| not_a_record(error.to_string()))?;
-    if record.v != FORMAT {
+    if !(1..=FORMAT).contains(&record.v) {
         return Err(not_a_record(format!("format version {} is not known", record.v)));
     }
     Ok(record)

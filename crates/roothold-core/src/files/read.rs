@@ -136,7 +136,7 @@ pub(super) fn version_of(stat: &Stat) -> String {
     format!("v-{}", hex(&hasher.finalize()[..12]))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

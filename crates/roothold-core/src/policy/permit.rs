@@ -1,5 +1,6 @@
 //! The proof that policy said yes, which carries what it said yes to.
 
+use super::temp::TempName;
 use super::{Policy, RootRules, join, outside_roots};
 use crate::action::Verb;
 use crate::fault::Fault;
@@ -23,6 +24,7 @@ struct Placed {
     root: usize,
     rel: Vec<u8>,
     wants_directory: bool,
+    temp: Option<TempName>,
 }
 
 impl Permit {
@@ -36,8 +38,9 @@ impl Permit {
         root: usize,
         rel: Vec<u8>,
         wants_directory: bool,
+        temp: Option<TempName>,
     ) -> Self {
-        Self { policy, verb, file: Some(Placed { root, rel, wants_directory }) }
+        Self { policy, verb, file: Some(Placed { root, rel, wants_directory, temp }) }
     }
 
     /// What was allowed.
@@ -55,6 +58,24 @@ impl Permit {
         let placed = self.file.as_ref()?;
         let root = self.policy.0.roots.at(placed.root);
         Some(shown(&join(root.public(), &placed.rel)))
+    }
+
+    /// The name of the temporary file that a write may make beside its target. It is known
+    /// before the audit intent is written, so that what a crash leaves can be told from
+    /// other people's files.
+    pub fn temp_name(&self) -> Option<&str> {
+        self.temp().map(TempName::as_str)
+    }
+
+    pub(crate) fn temp(&self) -> Option<&TempName> {
+        self.file.as_ref()?.temp.as_ref()
+    }
+
+    /// Whether two permits are for the same target, as it was asked for.
+    pub(crate) fn same_target(&self, other: &Self) -> bool {
+        let target =
+            |permit: &'_ Self| permit.file.as_ref().map(|placed| (placed.root, placed.rel.clone()));
+        self.file.is_some() && target(self) == target(other)
     }
 
     /// The root and its rules.

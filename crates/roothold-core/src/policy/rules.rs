@@ -2,6 +2,7 @@
 //! own, which see the path below it.
 
 use super::spec::{PolicyError, PolicySpec};
+use super::temp::TEMP_PATTERN;
 use super::verb_rule;
 use crate::action::Verb;
 use crate::fault::{Fault, Rule};
@@ -42,6 +43,9 @@ impl RootRules {
             let below = below.map(|below| build(compile, &in_root(key), below)).transpose()?;
             Ok::<_, PolicyError>(Pair { public, below })
         };
+        // Our own temporary files are nobody's to see.
+        let mut exclude = spec.exclude.clone();
+        exclude.push(TEMP_PATTERN.to_owned());
         let allowing: Compile = |patterns| PatternSet::allowing(patterns);
         let excluding: Compile = |patterns| PatternSet::excluding(patterns);
         Ok(Self {
@@ -49,7 +53,7 @@ impl RootRules {
             access: root.access(),
             read: pair(allowing, "read", &spec.read, own.read.as_ref())?,
             write: pair(allowing, "write", &spec.write, own.write.as_ref())?,
-            exclude: pair(excluding, "exclude", &spec.exclude, Some(&own.exclude))?,
+            exclude: pair(excluding, "exclude", &exclude, Some(&own.exclude))?,
             write_exclude: build(excluding, &in_root("write_exclude"), &own.write_exclude)?,
         })
     }
@@ -91,12 +95,17 @@ impl RootRules {
         Err(Fault::denied(rule, "excluded from every tool; leave it, or ask the operator"))
     }
 
+    /// The patterns that exclude: the policy's, and the root's own.
+    pub(super) fn excludes(&self) -> (&PatternSet, Option<&PatternSet>) {
+        (&self.exclude.public, self.exclude.below.as_ref())
+    }
+
     fn decide_write(&self, public: &[u8], rel: &[u8]) -> Result<(), Fault> {
         if self.access == Access::ReadOnly {
             let rule = Rule { name: "access", detail: Some("ro".to_owned()) };
             return Err(Fault::denied(
                 rule,
-                "this root is read-only; write to another root, see listRoots",
+                "this root is read-only; write to another root, or ask the operator to configure access = \"rw\" for it (--write for directories named on the command line)",
             ));
         }
         if rel.is_empty() {

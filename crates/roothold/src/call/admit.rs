@@ -35,9 +35,27 @@ pub(crate) struct Ticket {
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
     threads: Arc<Semaphore>,
+    ends: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        for end in self.ends.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            end();
+        }
+    }
 }
 
 impl Ticket {
+    fn new(all: OwnedSemaphorePermit, own: OwnedSemaphorePermit, threads: Arc<Semaphore>) -> Self {
+        Self { _all: all, _own: own, threads, ends: Mutex::default() }
+    }
+
+    /// Does something once nobody works for the call any more.
+    pub(super) fn at_end(&self, end: impl FnOnce() + Send + 'static) {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(end));
+    }
+
     /// Waits until the principal may use one thread more for blocking work. All calls of a
     /// principal, and the parts of its batches, share at most half of the threads.
     pub(super) async fn thread(&self) -> Result<OwnedSemaphorePermit, Fault> {
@@ -61,7 +79,7 @@ impl Admission {
         let Own { calls: own, threads } = self.of(principal);
         let own = own.try_acquire_owned().ok()?;
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some(Ticket { _all: all, _own: own, threads })
+        Some(Ticket::new(all, own, threads))
     }
 
     /// Waits for a place.
@@ -77,7 +95,7 @@ impl Admission {
         let both = async {
             let own = own.acquire_owned().await;
             let all = Arc::clone(&self.all).acquire_owned().await;
-            Ok::<_, tokio::sync::AcquireError>(Ticket { _own: own?, _all: all?, threads })
+            Ok::<_, tokio::sync::AcquireError>(Ticket::new(all?, own?, threads))
         };
         tokio::select! {
             ticket = both => ticket.map_err(Fault::internal),

@@ -73,6 +73,7 @@ impl Limits {
         within("limits.result_entries_max", self.result_entries_max, 1..=1_000_000)?;
         within("limits.media_bytes_max", self.media_bytes_max, 1..=256 * MIB)?;
         within("limits.resource_bytes_max", self.resource_bytes_max, 1..=256 * MIB)?;
+        within("limits.write_bytes_max", self.write_bytes_max, 1..=256 * MIB)?;
         within("limits.batch_calls_max", self.batch_calls_max, 1..=10_000)
     }
 }

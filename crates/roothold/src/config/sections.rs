@@ -293,6 +293,8 @@ pub struct Limits {
     pub media_bytes_max: u64,
     /// The largest file that `resources/read` gives, in bytes.
     pub resource_bytes_max: u64,
+    /// The largest file that a tool writes, and that `edit_file` reads, in bytes; over HTTP `body_bytes_max` must leave room for it.
+    pub write_bytes_max: u64,
     /// The most calls in one `batch`.
     pub batch_calls_max: usize,
     /// How long a call may run, in seconds.
@@ -347,6 +349,7 @@ impl Default for Limits {
             result_entries_max: 10_000,
             media_bytes_max: 5 * 1024 * 1024,
             resource_bytes_max: 1024 * 1024,
+            write_bytes_max: 8 * 1024 * 1024,
             batch_calls_max: 100,
             call_timeout_seconds: 30,
             calls_max: 256,

@@ -6,6 +6,7 @@ mod media;
 pub(crate) mod page;
 mod read;
 mod scope;
+mod write;
 
 use crate::catalog::Catalog;
 
@@ -25,5 +26,10 @@ pub(crate) fn add(catalog: &mut Catalog) {
     catalog.add(read::ReadFile);
     catalog.add(read::ReadMediaFile);
     catalog.add(read::ReadMultipleFiles);
+    catalog.add(write::WriteFile);
+    catalog.add(write::EditFile);
+    catalog.add(write::CreateDirectory);
+    catalog.add(write::MoveFile);
+    catalog.add(write::DeleteFile);
     catalog.add(many::Batch);
 }

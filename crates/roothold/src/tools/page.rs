@@ -124,9 +124,7 @@ impl From<Place> for Vec<u8> {
 /// Something below that could not be looked at.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Unreadable {
-    /// The path.
     path: String,
-    /// Why.
     reason: String,
 }
 

@@ -110,12 +110,21 @@ fn golden_tools_page() {
 const WITHOUT_OUTPUT_SCHEMA: &[&str] =
     &["read_text_file", "read_file", "read_media_file", "read_multiple_files"];
 
+/// Tools that are listed only where something can be written.
+const WRITES: &[&str] =
+    &["write_file", "edit_file", "create_directory", "move_file", "delete_file"];
+
 #[test]
 fn every_tool_is_described_whole() {
     let (_dirs, server) = server();
     let tools = listed(&server);
     let size = serde_json::to_string(&tools).unwrap().len();
     println!("{} tools in {size} bytes", tools.len());
+    assert!(size <= 22 * 1024, "{size}");
+    let read_only: Vec<&Value> =
+        tools.iter().filter(|tool| !WRITES.contains(&tool["name"].as_str().unwrap())).collect();
+    let size = serde_json::to_string(&read_only).unwrap().len();
+    println!("{} tools in {size} bytes where nothing can be written", read_only.len());
     assert!(size <= 20 * 1024, "{size}");
     for tool in &tools {
         let name = tool["name"].as_str().unwrap();
@@ -197,6 +206,36 @@ fn cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
             let paths = |path: &str| json!({"paths": [dirs.fill_in(path)], "max_bytes": 1024});
             (paths("$ROOT/hello.txt"), None, Over::Cut(paths("$ROOT/large.txt")))
         }
+        "write_file" => {
+            let write = |path: &str, bytes: usize| json!({"path": dirs.fill_in(path), "content": "x".repeat(bytes)});
+            (
+                write("$ROOT/written.txt", 1),
+                Some(write("$ROOT/.env", 1)),
+                Over::Refused(write("$ROOT/written.txt", 2_000_001), "limit"),
+            )
+        }
+        "edit_file" => {
+            let edit = |path: &str, bytes: usize| {
+                let edits = json!([{"oldText": "old", "newText": "x".repeat(bytes)}]);
+                json!({"path": dirs.fill_in(path), "edits": edits})
+            };
+            (
+                edit("$ROOT/editable.txt", 1),
+                Some(edit("$ROOT/.env", 1)),
+                Over::Refused(edit("$ROOT/editable.txt", 2_000_001), "limit"),
+            )
+        }
+        "move_file" => {
+            let to = |path: &str| json!({"source": dirs.fill_in("$ROOT/movable.txt"), "destination": dirs.fill_in(path)});
+            let long = json!({"source": long["path"], "destination": "/x"});
+            (to("$ROOT/moved.txt"), Some(to("$RO/moved.txt")), Over::Refused(long, "invalid"))
+        }
+        "delete_file" => {
+            (at("$ROOT/deletable.txt"), Some(at("$ROOT/.env")), Over::Refused(long, "invalid"))
+        }
+        "create_directory" => {
+            (at("$ROOT/made"), Some(at("$RO/made")), Over::Refused(long, "invalid"))
+        }
         "batch" => {
             let calls = |n: usize| json!({"calls": vec![json!({"tool": "listRoots"}); n]});
             (calls(1), None, Over::Refused(calls(101), "invalid"))
@@ -218,6 +257,9 @@ fn kind(result: &Value) -> &str {
 fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     let dirs = Dirs::with_fixture();
     dirs.write("work/large.txt", "line\n".repeat(10_000));
+    for path in ["editable.txt", "movable.txt", "deletable.txt"] {
+        dirs.write(&format!("work/{path}"), "old");
+    }
     std::fs::File::create(dirs.work().join("huge.png")).unwrap().set_len(6 << 20).unwrap();
     for at in 0..100 {
         dirs.write(&format!("work/many/{at}"), "");
@@ -225,11 +267,12 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     let keys = dirs.base().join("keys");
     let file = KeysFile::open(&keys).unwrap();
     let key = |name: &str| {
-        file.new_key(name, &["files:read".to_owned()], None).unwrap().1.reveal().to_owned()
+        let scopes = ["files:read".to_owned(), "files:write".to_owned()];
+        file.new_key(name, &scopes, None).unwrap().1.reveal().to_owned()
     };
     let (anna, nobody) = (key("anna"), key("nobody"));
     let more = format!(
-        "calls_max = 2\ncalls_per_principal_max = 1\nadmission_timeout_seconds = 1\n[auth]\nkeys_file = \"{}\"\n\
+        "calls_max = 2\nwrite_bytes_max = 2000000\ncalls_per_principal_max = 1\nadmission_timeout_seconds = 1\n[auth]\nkeys_file = \"{}\"\n\
          [[principals]]\nname = \"anna\"\n[[principals]]\nname = \"nobody\"\ntools = []\n",
         keys.display()
     );

@@ -13,11 +13,12 @@ fn sample() -> Vec<u8> {
         call: CallId::new(2),
         tool: "move_file",
         actions: &[
-            Action { verb: "move", target: "file:///a\n\"b\"", denied: None },
+            Action { verb: "move", target: "file:///a\n\"b\"", denied: None, temp: None },
             Action {
                 verb: "write",
                 target: "file:///c\u{2028}",
                 denied: Some("policy.exclude[0]"),
+                temp: Some(".roothold-0123456789abcdef0123456789abcdef.tmp"),
             },
         ],
         decision: Decision::Deny,
@@ -67,6 +68,12 @@ fn golden_lines() {
 }
 
 #[test]
+fn logs_of_the_format_before_are_still_verified() {
+    let summary = verify(&include_bytes!("golden-v1.jsonl")[..]).unwrap();
+    assert_eq!((summary.lines, summary.stopped), (8, true));
+}
+
+#[test]
 fn lines_read_back_as_records() {
     let read: Vec<_> = records(&sample()[..]).map(Result::unwrap).collect();
     assert_eq!(read.len(), 8);
@@ -77,6 +84,8 @@ fn lines_read_back_as_records() {
     assert_eq!(actions[0].target, "file:///a\n\"b\"");
     assert_eq!(actions[1].target, "file:///c\u{2028}");
     assert_eq!(actions[0].denied, None);
+    assert_eq!(actions[0].temp, None);
+    assert!(actions[1].temp.as_deref().is_some_and(|temp| temp.starts_with(".roothold-")));
     assert_eq!(actions[1].denied.as_deref(), Some("policy.exclude[0]"));
     assert_eq!(read[3].ts, "2026-11-22T11:04:05.750003Z");
     assert_eq!(read[7].event, Event::Stop);
@@ -204,19 +213,19 @@ fn forged_lines_are_refused() {
     let open = split(&log)[..7].concat();
     let head = verify(&open[..]).unwrap().head;
     let append = |log: &[u8], body: &str| broken(&[log, &forged(body)[..]].concat());
-    let start = r#"{"v":1,"seq":8,"ts":"2026-11-22T11:04:09.000000Z","kind":"stop","prev":"#;
+    let start = r#"{"v":2,"seq":8,"ts":"2026-11-22T11:04:09.000000Z","kind":"stop","prev":"#;
 
     let found = append(&open, &format!("{start}\"{}\"", "0".repeat(64)));
     assert!(found.line == 8 && matches!(found.reason, BrokenReason::PrevMismatch), "{found}");
     let found = append(&open, &format!("{start}null"));
     assert!(matches!(found.reason, BrokenReason::PrevMismatch), "{found}");
-    let found = append(&open, "{\"v\":1,\"seq\":8");
+    let found = append(&open, "{\"v\":2,\"seq\":8");
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
     let found = append(&open, "not json");
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
     let found = broken(&[&open[..], b"\n"].concat());
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
-    let newer = format!("{start}\"{}\"", head.hash).replace("\"v\":1", "\"v\":2");
+    let newer = format!("{start}\"{}\"", head.hash).replace("\"v\":2", "\"v\":3");
     let found = append(&open, &newer);
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
 
@@ -242,7 +251,7 @@ fn an_endless_line_is_refused_without_being_kept() {
 #[test]
 fn a_record_that_cannot_hold_everything_is_refused_and_leaves_the_chain_whole() {
     let target = "x".repeat(4_096);
-    let actions = vec![Action { verb: "read", target: &target, denied: None }; 300];
+    let actions = vec![Action { verb: "read", target: &target, denied: None, temp: None }; 300];
     let (log, memory) = log_in_memory(options(Reads::Written));
     let call = log.next_call();
     let huge = Intent { actions: &actions, ..intent(call) };

@@ -19,10 +19,10 @@ pub(in crate::tools) struct Batch;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// The calls; they run at once and in no order.
+    /// The calls.
     #[schemars(length(min = 1))]
     calls: Vec<Item>,
-    /// Largest answer of all calls together in bytes; default 65536 unless the operator set another.
+    /// Largest answer of all calls together in bytes.
     max_bytes: Option<u64>,
 }
 
@@ -68,8 +68,9 @@ impl Tool for Batch {
     fn about(&self) -> About {
         About {
             title: "Batch",
-            description: "Runs several tool calls at once and gives their results in order. A call that fails is \
-                          reported as that call's error and does not fail the others. Batches do not nest.",
+            description: "Runs several tool calls at once and gives their results in order; if one changes files, \
+                          they run one after the other. A call that fails is reported as that call's error and does \
+                          not fail the others. Batches do not nest.",
             effect: Effect::Writes { destructive: true, idempotent: false },
         }
     }
@@ -111,13 +112,16 @@ impl Tool for Batch {
             )));
         }
         let share = total / input.calls.len();
+        // What changes files means the order in which it was written.
+        let in_order = input.calls.iter().any(|item| call.writes_files(&item.tool));
+        let at_once = if in_order { 1 } else { CONCURRENT_MAX };
         let call = &call;
         let running = stream::iter(input.calls).map(|item| async move {
             let result = call.nested(&item.tool, item.arguments, share).await;
             outcome(item.tool, result)
         });
         // Each answer is fitted as it comes: a hundred large ones must not stand in memory together.
-        let mut running = std::pin::pin!(running.buffered(CONCURRENT_MAX));
+        let mut running = std::pin::pin!(running.buffered(at_once));
         let (mut left, mut results) = (Left::of(total), Vec::new());
         while let Some(outcome) = running.next().await {
             results.push(left.fit(outcome)?);

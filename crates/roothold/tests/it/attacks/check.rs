@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::case::{Case, Step, strings};
 use super::steps::{Ask, Seen, Wire};
 use super::{race, setup, watched};
+use crate::killed;
 use crate::support::{Audit, Conn, Dirs, Request, Server, Spec, Stdio, find_canary, full};
 
 pub(super) enum Verdict {
@@ -35,7 +36,11 @@ pub(super) fn over_http(case: &Case) -> Verdict {
     if let Err(why) = prepare(case, &mut dirs) {
         return why;
     }
-    let mut config = dirs.config("");
+    // Room for what the cases about size send.
+    let mut config = dirs.config("body_bytes_max = 33554432\n");
+    if case.calls.iter().any(|step| step.tool == "@kill_during") {
+        return verdict(killed::battery(case.calls[0].args["rounds"].as_u64().unwrap(), &dirs));
+    }
     let retargeted = attacker_kind(case) == Some("root_is_symlink_retargeted");
     if retargeted {
         config = race::through_a_link(&dirs, &config);
@@ -179,7 +184,7 @@ pub(super) fn run_steps(
             }
             "@parallel" => {
                 let n = usize::try_from(step.args["n"].as_u64().unwrap()).unwrap();
-                seen.extend(wire.ask_at_once(n, &asks[0]));
+                seen.extend(wire.ask_at_once(std::iter::repeat_n(&asks[0], n)));
             }
             "@loop" => {
                 for at in 0..step.args["n"].as_u64().unwrap().min(if full() { 20_000 } else { 200 })
@@ -191,6 +196,7 @@ pub(super) fn run_steps(
                     seen.push(wire.ask(&Ask::of(&inner, dirs)));
                 }
             }
+            "@parallel_distinct" => seen.extend(wire.ask_at_once(&asks)),
             "@cancel_after_ms" => {
                 seen.push(wire.hang_up_after(step.args["ms"].as_u64().unwrap(), &asks[0]));
             }
@@ -235,6 +241,11 @@ pub(super) fn expectations(case: &Case, dirs: &Dirs, seen: &[Seen]) -> Checked {
                 }
             }
         }
+    }
+    if expect["exactly_one_ok"] == true
+        && seen.iter().filter(|seen| seen.outcome == "ok").count() != 1
+    {
+        return Err(format!("not exactly one was ok: {seen:?}"));
     }
     if let Some(wanted) = expect["contains"].as_str() {
         let alike = seen.iter().all(|one| one.tool == seen[0].tool);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::case::Step;
-use crate::support::{Conn, Dirs, Request, Server, Stdio, texts};
+use crate::support::{Conn, Dirs, Request, Server, Stdio, content_hash, texts};
 
 /// What one call ended with.
 #[derive(Debug, Clone)]
@@ -47,7 +47,12 @@ impl Ask {
                 json!({"path": text("path"), "pattern": text("pattern")}),
             ),
             "write_file" => {
-                Self::Call("write_file", json!({"path": text("path"), "content": text("content")}))
+                let mut arguments = json!({"path": text("path"), "content": text("content")});
+                if step.args.get("if_match").is_some_and(|tag| tag == "@etag") {
+                    let file = dirs.fill_in(step.args["path"].as_str().unwrap());
+                    arguments["if_match"] = json!(content_hash(&std::fs::read(file).unwrap()));
+                }
+                Self::Call("write_file", arguments)
             }
             "edit_file" => {
                 let edits = json!([{"oldText": text("old"), "newText": text("new")}]);
@@ -204,19 +209,18 @@ impl Wire<'_> {
         Seen { tool: ask.name(), outcome: "cancelled", raw, message, took: hung_up.elapsed() }
     }
 
-    /// Asks `n` times at once, over as many connections.
-    pub(super) fn ask_at_once(&mut self, n: usize, ask: &Ask) -> Vec<Seen> {
+    /// Asks all of it at once, over as many connections.
+    pub(super) fn ask_at_once<'a>(&mut self, asks: impl IntoIterator<Item = &'a Ask>) -> Vec<Seen> {
         let Self::Http(server, own) = self else { panic!("one client cannot be many") };
         let started = Instant::now();
-        let bytes = ask.request().bytes();
-        let open = |_| {
+        let open = |ask: &'a Ask| {
             let mut conn = Conn::open(server.address);
-            conn.write(&bytes);
-            conn
+            conn.write(&ask.request().bytes());
+            (ask, conn)
         };
-        let mut conns: Vec<Conn> = (0..n).map(open).collect();
-        let replies = conns.iter_mut().map(|conn| conn.read().expect("every call is answered"));
-        let seen = replies.map(|reply| {
+        let conns: Vec<(&Ask, Conn)> = asks.into_iter().map(open).collect();
+        let seen = conns.into_iter().map(|(ask, mut conn)| {
+            let reply = conn.read().expect("every call is answered");
             let message = reply.json();
             let outcome = outcome_of(&message);
             let took = started.elapsed();

@@ -48,9 +48,9 @@ fn only_tools_that_exist_are_asked_about() {
     };
     let unknown = ask(&["--tool", "wriet_file", "write", "/w/a.md"]).bad(2);
     assert!(unknown.contains("there is no tool `wriet_file`; there are listRoots,"), "{unknown}");
-    // No built-in tool writes: the answer is about the path, whatever tools are granted.
-    let write = ask(&["write", "/w/a.md"]).good();
-    assert!(write.contains("may write it; this server has no tool that does"), "{write}");
+    let write = ask(&["write", "/w/a.md"]);
+    assert!(write.code == 1 && write.out.contains("rule    tools"), "{write:?}");
+    assert!(write.out.contains("may write it with write_file"), "{write:?}");
     let list = ask(&["list", "/w"]);
     assert!(list.code == 1 && list.out.contains("rule    tools"), "{list:?}");
     assert!(

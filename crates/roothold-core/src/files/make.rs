@@ -1,0 +1,95 @@
+//! Directories, with those above them.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, mkdirat};
+use rustix::io::Errno;
+
+use crate::budget::Budget;
+use crate::fault::Fault;
+use crate::gate::place::{Deepest, deepest, in_the_way};
+use crate::gate::replace::sync_directory;
+use crate::gate::{open_entry, refusal};
+use crate::path::shown;
+use crate::policy::{Permit, join};
+
+use super::precondition::{Precondition, exists};
+use super::write::WriteOptions;
+
+/// What became of a directory that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The public path, with links resolved.
+    pub path: String,
+    /// How many directories were made; none if it was there.
+    pub created: usize,
+}
+
+/// Makes a directory and those above it that are missing; one that is there is left as it is.
+///
+/// # Errors
+/// `Conflict` if a file is in the way, or the directory must not be there and is; `Denied` where
+/// one of the directories may not be made; the disk's own.
+pub fn make_directory(
+    permit: &Permit,
+    options: &WriteOptions,
+    budget: &Budget,
+) -> Result<Made, Fault> {
+    if options.precondition.needs_read() {
+        return Err(Fault::invalid("a directory has no hash; if_match can only be \"none\" here"));
+    }
+    let there = deepest(permit)?;
+    let (_, rules) = permit.root()?;
+    if there.missing.is_empty() {
+        permit.decide_again(&there.rel, true)?;
+        if options.precondition == Precondition::Absent {
+            return Err(exists());
+        }
+        return Ok(Made { path: shown(&rules.public_of(&there.rel)), created: 0 });
+    }
+    let created = there.missing.len();
+    let made = make(permit, there, options.dry_run, budget)?;
+    Ok(Made { path: shown(&rules.public_of(&made)), created })
+}
+
+/// Makes the missing directories above a file that is to be written. Tells whether any is missing.
+pub(super) fn make_missing(permit: &Permit, dry_run: bool, budget: &Budget) -> Result<bool, Fault> {
+    let mut there = deepest(permit)?;
+    // The last name is the file's.
+    if there.missing.pop().is_none() || there.missing.is_empty() {
+        return Ok(false);
+    }
+    make(permit, there, dry_run, budget)?;
+    Ok(true)
+}
+
+/// Makes the missing directories, one below the other, and answers with the path of the last.
+fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Result<Vec<u8>, Fault> {
+    let mut last = there.rel;
+    for name in &there.missing {
+        last = join(&last, name);
+        // All are decided on before the first is made.
+        permit.decide_again(&last, true)?;
+    }
+    if dry_run {
+        return Ok(last);
+    }
+    let mut above = there.handle;
+    for name in &there.missing {
+        budget.check()?;
+        match mkdirat(&above, name.as_slice(), Mode::from_raw_mode(0o777)) {
+            Ok(()) => {
+                budget.note_effect();
+                sync_directory(&above)?;
+            }
+            // Somebody else was faster.
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(refusal(errno, permit)),
+        }
+        above = open_entry(above.as_fd(), name).map_err(|errno| match errno {
+            Errno::NOTDIR | Errno::LOOP => in_the_way(),
+            errno => refusal(errno, permit),
+        })?;
+    }
+    Ok(last)
+}

@@ -1,0 +1,196 @@
+//! The new content of a name: a temporary file beside it, made whole and durable, then renamed
+//! over it. Whoever looks meanwhile sees the old file or the new one.
+//!
+//! The new file gets the old one's permission bits, owner and group where the system permits it,
+//! its access control list and its `user.*` attributes. What could not be kept is said. Set-id
+//! bits are not kept, as they are not when a file is written in place.
+//!
+//! **Invariant**: whichever step fails, the old content is whole and the temporary file is gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags, fchmod, fchown, fgetxattr,
+    flistxattr, fsetxattr, fstat, fsync, linkat, openat, renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::place::{Place, changed_meanwhile};
+use super::refusal;
+use crate::budget::Budget;
+use crate::fault::{Fault, FaultKind};
+use crate::policy::{Permit, TempName};
+
+/// A block that keeps the check of the budget rare.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// The most bytes of a file's attribute names, and of one value: Linux's own limits (limits.h).
+const XATTR_BYTES_MAX: usize = 64 * 1024;
+const ACL: &[u8] = b"system.posix_acl_access";
+
+/// What of the old file could not be kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) owner: bool,
+    pub(crate) group: bool,
+    pub(crate) attributes: bool,
+}
+
+/// A temporary file; removed when dropped, unless it was renamed.
+struct Temp<'a> {
+    place: &'a Place,
+    name: &'a TempName,
+    handle: OwnedFd,
+    renamed: bool,
+}
+
+impl Drop for Temp<'_> {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // A leftover is hidden from callers, and swept later.
+            let _ = unlinkat(&self.place.parent, self.name.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+/// Puts `content` at a place whose directory is locked. `old` is the file that was looked at, if
+/// the name must still stand for it; `None` for a name that must still be free.
+///
+/// # Errors
+/// `Conflict` if the name stands for something else by now; the disk's own, such as that it is
+/// full. Nothing was changed then.
+///
+/// # Cancellation
+/// The budget is asked until the content is durable; after that it goes to its end.
+pub(crate) fn replace(
+    permit: &Permit,
+    place: &Place,
+    old: Option<(&Stat, Option<&OwnedFd>)>,
+    content: &[u8],
+    budget: &Budget,
+) -> Result<Lost, Fault> {
+    let refuse = |errno| refusal(errno, permit);
+    let name = permit.temp().ok_or_else(|| Fault::internal("a write without a temporary name"))?;
+    let mut temp = create(place, name, old.is_some()).map_err(refuse)?;
+    fill(&temp.handle, content, budget, permit)?;
+    let lost = match old {
+        Some((stat, handle)) => keep(&temp.handle, stat, handle).map_err(refuse)?,
+        None => Lost::default(),
+    };
+    fsync(&temp.handle).map_err(refuse)?;
+    if old.is_some_and(|(stat, _)| !place.is_still(stat)) {
+        return Err(changed_meanwhile());
+    }
+    budget.check()?;
+    rename(&mut temp, old.is_some()).map_err(|errno| match errno {
+        Errno::EXIST => changed_meanwhile(),
+        errno => refuse(errno),
+    })?;
+    budget.note_effect();
+    sync_directory(&place.parent)?;
+    Ok(lost)
+}
+
+fn create<'a>(place: &'a Place, name: &'a TempName, replaces: bool) -> Result<Temp<'a>, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    // Until it has the bits of the file that it replaces it is nobody else's to read.
+    let mode = Mode::from_raw_mode(if replaces { 0o600 } else { 0o666 });
+    let handle = openat(&place.parent, name.as_str(), flags, mode)?;
+    Ok(Temp { place, name, handle, renamed: false })
+}
+
+fn fill(handle: &OwnedFd, content: &[u8], budget: &Budget, permit: &Permit) -> Result<(), Fault> {
+    for block in content.chunks(BLOCK_BYTES) {
+        budget.check()?;
+        let mut rest = block;
+        while !rest.is_empty() {
+            match rustix::io::write(handle, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(refusal(errno, permit)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives the new file what the old one had.
+fn keep(new: &OwnedFd, old: &Stat, handle: Option<&OwnedFd>) -> Result<Lost, Errno> {
+    let mut lost = Lost::default();
+    let own = fstat(new)?;
+    if own.st_gid != old.st_gid {
+        lost.group = fchown(new, None, Some(Gid::from_raw(old.st_gid))).is_err();
+    }
+    if own.st_uid != old.st_uid {
+        lost.owner = fchown(new, Some(Uid::from_raw(old.st_uid)), None).is_err();
+    }
+    let mut mode = old.st_mode & 0o777;
+    if lost.group {
+        // What the old group might do is not for another group.
+        mode &= !0o070 | ((mode & 0o007) << 3);
+    }
+    fchmod(new, Mode::from_raw_mode(mode))?;
+    lost.attributes = match handle {
+        Some(handle) => copy_attributes(handle, new, lost.group).is_err(),
+        None => false,
+    };
+    Ok(lost)
+}
+
+fn copy_attributes(old: &OwnedFd, new: &OwnedFd, group_lost: bool) -> Result<(), Errno> {
+    // Nearly every file has none, and a short buffer is enough to see that.
+    let mut names = vec![0u8; 1024];
+    let len = match flistxattr(old, &mut names[..]) {
+        Err(Errno::RANGE) => {
+            names.resize(XATTR_BYTES_MAX, 0);
+            flistxattr(old, &mut names[..])?
+        }
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        len => len?,
+    };
+    let mut value = Vec::new();
+    for name in names[..len].split(|byte| *byte == 0) {
+        if !(name.starts_with(b"user.") || name == ACL) {
+            continue;
+        }
+        if name == ACL && group_lost {
+            return Err(Errno::PERM);
+        }
+        value.resize(XATTR_BYTES_MAX, 0);
+        let len = fgetxattr(old, name, &mut value[..])?;
+        fsetxattr(new, name, &value[..len], XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+fn rename(temp: &mut Temp<'_>, replaces: bool) -> Result<(), Errno> {
+    let (parent, name) = (&temp.place.parent, temp.place.name.as_slice());
+    if replaces {
+        renameat(parent, temp.name.as_str(), parent, name)?;
+        temp.renamed = true;
+        return Ok(());
+    }
+    match renameat_with(parent, temp.name.as_str(), parent, name, RenameFlags::NOREPLACE) {
+        Ok(()) => temp.renamed = true,
+        // Some file systems cannot; a second name for the file fails where one is already, too.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(parent, temp.name.as_str(), parent, name, AtFlags::empty())?;
+        }
+        Err(errno) => return Err(errno),
+    }
+    Ok(())
+}
+
+/// Makes the names of a directory durable.
+///
+/// # Errors
+/// `Unavailable`: what was done is done, but a power cut could undo it.
+pub(crate) fn sync_directory(directory: impl AsFd) -> Result<(), Fault> {
+    fsync(directory).map_err(|errno| {
+        Fault::new(
+            FaultKind::Unavailable,
+            "the change was made, but the disk did not confirm that it would outlive a power cut; \
+             read it again before you rely on it, and tell the operator",
+        )
+        .with_source(errno)
+    })
+}
