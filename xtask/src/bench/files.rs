@@ -4,7 +4,7 @@
 //! The figure is the server's own processor time, user and system, with all that it starts. Only
 //! right answers count: a rival that cuts its answer short is named and left out of the row.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use super::corpus::{Corpus, Scale};
 use super::operations::{self, Operation, Ours, Work};
 use super::report::{Goal, Row, median};
-use super::rivals::{Installed, Rival};
-use super::stdio::{Reply, Session};
+use super::rivals::{FD, Installed, Rival, install_fd};
+use super::stdio::{Call, Reply, Session};
 use super::{Options, files_http};
 
 /// Roothold beats every rival.
@@ -37,15 +37,21 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     let corpus = Corpus::open(target, scale)?;
     let home = tempfile::tempdir()?;
     let mut rivals = Vec::new();
-    for rival in Rival::ALL {
+    let wanted = if options.alone { &[][..] } else { &Rival::ALL };
+    for rival in wanted {
         match rival.install(root) {
             Ok(installed) => rivals.push(installed),
             Err(error) => println!("NOT MEASURED: {rival} could not be installed: {error:#}"),
         }
     }
-    let bench = Bench { corpus, rivals, home, options };
+    let fd = install_fd(root)
+        .inspect_err(|error| println!("NOT MEASURED: {FD} could not be installed: {error:#}"))
+        .ok();
+    let bench = Bench { corpus, rivals, fd, home, options };
     let mut rows = bench.over_stdio()?;
-    rows.extend(files_http::run(&bench)?);
+    if options.wants(files_http::NAME) {
+        rows.extend(files_http::run(&bench)?);
+    }
     Ok(rows)
 }
 
@@ -53,6 +59,7 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
 pub(super) struct Bench<'a> {
     pub(super) corpus: Corpus,
     pub(super) rivals: Vec<Installed>,
+    fd: Option<PathBuf>,
     home: tempfile::TempDir,
     pub(super) options: &'a Options,
 }
@@ -79,7 +86,8 @@ struct Contender<'a> {
     name: String,
     server: Option<&'a Installed>,
     work: &'a Work,
-    forgets: bool,
+    /// A process of its own for each time.
+    cold: bool,
     blocks: Vec<Block>,
     /// Why it is out.
     failed: Option<String>,
@@ -89,10 +97,12 @@ impl Bench<'_> {
     fn over_stdio(&self) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
         // Memory afterwards is that of the one server that did all operations.
-        let mut ours = self.start_ours(false)?;
+        let mut ours = self.start_ours()?;
         let idle = ours.family().rss_mib()?;
         rows.push(Row::new("memory, idle", "MiB", idle, None, Some(Goal::AtMost(IDLE_MIB_MAX))));
-        for operation in operations::all(&self.corpus)? {
+        let mut operations = operations::all(&self.corpus, self.fd.as_deref())?;
+        operations.retain(|operation| self.options.wants(&operation.name));
+        for operation in operations {
             rows.extend(self.operation(&operation, &mut ours, idle)?);
         }
         // The allocator gives back what was not used for a while, when it is called again.
@@ -105,14 +115,9 @@ impl Bench<'_> {
     }
 
     /// Starts Roothold.
-    fn start_ours(&self, forgets: bool) -> anyhow::Result<Session> {
+    fn start_ours(&self) -> anyhow::Result<Session> {
         let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
         command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
-        if forgets {
-            for cache in ["INDEX", "CONTENT", "LINES"] {
-                command.env(format!("ROOTHOLD_CACHE__{cache}_BYTES_MAX"), "0");
-            }
-        }
         Session::start(command.arg(&self.corpus.place))
     }
 
@@ -136,9 +141,10 @@ impl Bench<'_> {
             println!("  {name:44} {cpu_ms:>10.3} ms");
         }
         let mut contenders: Vec<Contender<'_>> = Vec::new();
-        for Ours { variant, work, forgets, .. } in &operation.ours {
-            let contender = Contender::new(format!("roothold{variant}"), None, work);
-            contenders.push(Contender { forgets: *forgets, ..contender });
+        for ours in &operation.ours {
+            let name = format!("roothold{}", ours.variant);
+            let contender = Contender::new(name, None, &ours.work);
+            contenders.push(Contender { cold: ours.cold, ..contender });
         }
         for (rival, work) in &operation.rivals {
             if let Some(server) = self.rivals.iter().find(|server| server.rival == *rival) {
@@ -148,7 +154,6 @@ impl Bench<'_> {
         let mut sessions = Vec::new();
         for contender in &mut contenders {
             sessions.push(match contender.server {
-                None if contender.forgets => Some(self.start_ours(true)?),
                 None => None,
                 Some(server) => match self.start(server) {
                     Ok(session) => Some(session),
@@ -162,7 +167,7 @@ impl Bench<'_> {
         for _ in 0..self.options.blocks() {
             for (contender, session) in contenders.iter_mut().zip(&mut sessions) {
                 let session = session.as_mut().unwrap_or(ours);
-                contender.block(operation, session, self.options.block_time());
+                contender.block(self, operation, session);
             }
         }
         drop(sessions);
@@ -172,16 +177,21 @@ impl Bench<'_> {
 
 impl<'a> Contender<'a> {
     fn new(name: String, server: Option<&'a Installed>, work: &'a Work) -> Self {
-        Self { name, server, work, forgets: false, blocks: Vec::new(), failed: None }
+        Self { name, server, work, cold: false, blocks: Vec::new(), failed: None }
     }
 
     /// Adds a block, unless the server is out or so slow that one was enough.
-    fn block(&mut self, operation: &Operation, session: &mut Session, target: Duration) {
+    fn block(&mut self, bench: &Bench<'_>, operation: &Operation, session: &mut Session) {
         let slow = self.blocks.first().is_some_and(|block| block.elapsed_ms > 5_000.0);
         if self.failed.is_some() || slow {
             return;
         }
-        match block(operation, self.work, session, target) {
+        let block = if self.cold {
+            bench.cold_block(operation, self.work)
+        } else {
+            block(operation, self.work, session, bench.options.block_time())
+        };
+        match block {
             Ok(block) => self.blocks.push(block),
             Err(error) => self.failed = Some(format!("{error:#}")),
         }
@@ -199,6 +209,43 @@ impl<'a> Contender<'a> {
             peak_mib: self.blocks.iter().map(|block| block.peak_mib).fold(0.0, f64::max),
             bytes: reply.bytes / self.work.calls(),
             page_bytes_max: reply.page_bytes_max,
+        })
+    }
+}
+
+impl Bench<'_> {
+    /// As [`block`], with a new process each time, which has listed other directories before: its
+    /// threads run, and what is loaded once is loaded.
+    fn cold_block(&self, operation: &Operation, work: &Work) -> anyhow::Result<Block> {
+        let target = self.options.block_time();
+        let (mut cpu, mut elapsed, mut peak_mib) = (Duration::ZERO, Duration::ZERO, 0.0_f64);
+        let (mut runs, begun) = (0_u32, Instant::now());
+        let reply = loop {
+            let mut session = self.start_ours()?;
+            for _ in 0..20 {
+                let other = serde_json::json!({"path": self.corpus.place.join("pages")});
+                session.call(&Call::new("list_directory", other))?;
+            }
+            let family = session.family();
+            family.forget_peak()?;
+            let (before, started) = (family.threads_cpu()?, Instant::now());
+            let reply = work.run(&mut session)?;
+            elapsed += started.elapsed();
+            cpu += family.threads_cpu()?.saturating_sub(before);
+            peak_mib = peak_mib.max(family.peak_mib()?);
+            runs += 1;
+            if let Err(why) = operation.expect.holds(&reply.text) {
+                bail!("a wrong answer: {why}");
+            }
+            if cpu >= target || begun.elapsed() >= target * 8 {
+                break reply;
+            }
+        };
+        Ok(Block {
+            cpu_ms: cpu.as_secs_f64() * 1e3 / f64::from(runs),
+            elapsed_ms: elapsed.as_secs_f64() * 1e3 / f64::from(runs),
+            peak_mib,
+            reply: Reply { text: String::new(), ..reply },
         })
     }
 }
@@ -276,8 +323,10 @@ fn rows(
         rows.extend(our_rows(operation, ours, &name, &figures, best.as_ref(), idle_mib));
         for (bare, cpu_ms) in bare {
             let reference = Some((bare.as_str(), *cpu_ms));
+            let most = ours.times_max.filter(|(tool, _)| tool == bare).map(|(_, most)| most);
+            let goal = most.map(|most| Goal::RatioAtLeast(1.0 / most));
             let name = format!("{name}: cpu beside {bare}");
-            rows.push(Row::new(name, "ms", figures.cpu_ms, reference, None));
+            rows.push(Row::new(name, "ms", figures.cpu_ms, reference, goal));
         }
     }
     Ok(rows)
@@ -302,14 +351,18 @@ fn our_rows(
             Some(goal),
         )];
     }
-    let mut rows = vec![
-        Row::new(
-            format!("{name}: cpu"),
-            "ms",
-            figures.cpu_ms,
-            beside(|best| best.cpu_ms),
-            best.map(|_| GOAL),
-        ),
+    let mut rows = vec![Row::new(
+        format!("{name}: cpu"),
+        "ms",
+        figures.cpu_ms,
+        beside(|best| best.cpu_ms),
+        best.map(|_| GOAL),
+    )];
+    if let Some(most) = ours.ms_max {
+        let goal = Some(Goal::AtMost(most));
+        rows.push(Row::new(format!("{name}: cpu, by itself"), "ms", figures.cpu_ms, None, goal));
+    }
+    rows.extend([
         Row::new(
             format!("{name}: peak memory"),
             "MiB",
@@ -325,7 +378,7 @@ fn our_rows(
             beside(|best| bytes(best.page_bytes_max)),
             Some(Goal::AtMost(bytes(ours.page_bytes * 5 / 2))),
         ),
-    ];
+    ]);
     if let Some(content) = operation.content_bytes {
         let ratio = |figures: &Figures| bytes(figures.bytes) / bytes(content);
         let reference = best.map(|(name, best)| (*name, ratio(best)));

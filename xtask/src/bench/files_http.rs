@@ -9,11 +9,12 @@ use super::process::{Server, free_addr, pin_client};
 use super::report::{Goal, Row, median};
 use super::server::{PUBLIC, Site, path_text};
 
+pub(super) const NAME: &str = "read 4 KB over HTTP";
 /// Microseconds of processor time that a read of 4 KB may take.
 const READ_US_MAX: f64 = 60.0;
 
 pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
-    println!("\nread 4 KB over HTTP");
+    println!("\n{NAME}");
     pin_client()?;
     let site = Site::over(&bench.corpus.place)?;
     let ours = site.roothold("written")?;
@@ -49,7 +50,7 @@ pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
                 }
             }
         }
-        let name = format!("read 4 KB over HTTP, {connections} at once");
+        let name = format!("{NAME}, {connections} at once");
         let middle =
             |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
         let beside = |of: fn(&Round) -> f64| {

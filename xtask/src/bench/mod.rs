@@ -44,7 +44,10 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
             ensure!(rows.iter().all(report::Row::ok), "a goal was missed");
             Ok(())
         }
-        _ => bail!("bench knows only: http|files [--json FILE] [--quick]"),
+        _ => bail!(
+            "bench knows only: http [--json FILE] [--quick], and \
+             files [--json FILE] [--quick] [--alone] [--only PART]..."
+        ),
     }
 }
 
@@ -52,15 +55,24 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
 pub(crate) struct Options {
     json: Option<PathBuf>,
     quick: bool,
+    /// Of the file operations, without the rivals.
+    alone: bool,
+    /// Of the file operations, those whose name holds one of these; all if there are none.
+    only: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { json: None, quick: false };
+        let mut options = Self { json: None, quick: false, alone: false, only: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
+                "--alone" => options.alone = true,
+                "--only" => {
+                    let part = args.next().context("--only needs a part of a name")?;
+                    options.only.push(part.clone());
+                }
                 "--json" => {
                     let file = args.next().context("--json needs the name of a file")?;
                     options.json = Some(std::path::absolute(file)?);
@@ -69,6 +81,10 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    fn wants(&self, operation: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| operation.contains(part.as_str()))
     }
 
     /// Measurements of the same thing, of which the median counts.
@@ -120,7 +136,13 @@ mod tests {
     fn options_are_read() {
         let args = ["--json", "/tmp/x.json", "--quick"].map(str::to_owned);
         let options = Options::parse(&args).unwrap();
+        assert!(options.wants("anything") && !options.alone);
         assert!(options.quick && options.json.unwrap().ends_with("x.json"));
+        let args = ["--alone", "--only", "tree", "--only", "glob"].map(str::to_owned);
+        let options = Options::parse(&args).unwrap();
+        assert!(options.alone && options.wants("glob *.md") && options.wants("tree of 9 files"));
+        assert!(!options.wants("list 9 entries"));
+        assert!(Options::parse(&["--only".to_owned()]).is_err());
         assert!(Options::parse(&["--json".to_owned()]).is_err());
         assert!(Options::parse(&["--fast".to_owned()]).is_err());
     }

@@ -7,14 +7,30 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::corpus::{Corpus, WIDE_ENTRIES, line_mark};
-use super::physical::{Bare, Figure};
-use super::rivals::Rival;
+use super::physical::{Bare, COUNT_TO, Figure, READDIR, RG};
+use super::rivals::{FD, Rival};
 use super::stdio::{Call, Reply, Session};
 
 /// The largest answer that Roothold gives by default settings.
 const CEILING_BYTES: usize = 1024 * 1024;
 /// The size of an answer when the caller does not say.
 const DEFAULT_BYTES: usize = 64 * 1024;
+/// What a listing may take of `readdir`'s processor time, cold and again.
+const LIST_MOST: (f64, f64) = (1.5, 0.5);
+/// What a tree or a glob may take of `fd`'s.
+const WALK_MOST: (f64, f64) = (1.25, 0.3);
+/// What a search in texts may take of `rg`'s.
+const SEARCH_MOST: f64 = 1.2;
+/// What it may take to find a line for the first time, of what `wc -l` takes to get there.
+const LINES_MOST: f64 = 1.5;
+/// Milliseconds that a line may take that was found before.
+const LINES_AGAIN_MS_MAX: f64 = 1.0;
+/// Milliseconds that the last lines may take.
+const TAIL_MS_MAX: f64 = 2.0;
+/// Milliseconds that a read of 4 KB may take.
+const READ_MS_MAX: f64 = 0.04;
+/// Milliseconds that all files of the batch may take.
+const BATCH_MS_MAX: f64 = 0.7;
 /// Calls at once in the operation that measures many.
 const IN_FLIGHT: usize = 32;
 /// Lines from the ends of the log.
@@ -79,18 +95,38 @@ impl Expect {
 /// One way to ask Roothold.
 pub(super) struct Ours {
     /// What is special about it, if there are several.
-    pub(super) variant: &'static str,
+    pub(super) variant: String,
     pub(super) work: Work,
     /// How large the server may make a page.
     pub(super) page_bytes: usize,
-    /// Whether it is asked of a server that keeps nothing in memory for later calls.
-    pub(super) forgets: bool,
+    /// Whether each time a process is asked that has not seen these files before. Otherwise it is
+    /// one that was asked for the same already.
+    pub(super) cold: bool,
+    /// A bare tool, and how many times its processor time it may take.
+    pub(super) times_max: Option<(&'static str, f64)>,
+    /// How many milliseconds of processor time it may take.
+    pub(super) ms_max: Option<f64>,
 }
 
 impl Ours {
-    /// In pages of the usual size, of a server that keeps what it usually keeps.
-    fn kept(variant: &'static str, work: Work) -> Self {
-        Self { variant, work, page_bytes: DEFAULT_BYTES, forgets: false }
+    /// One way among no others.
+    fn once(work: Work) -> Self {
+        Self {
+            variant: String::new(),
+            work,
+            page_bytes: DEFAULT_BYTES,
+            cold: false,
+            times_max: None,
+            ms_max: None,
+        }
+    }
+
+    fn times_max(self, tool: &'static str, times: f64) -> Self {
+        Self { times_max: Some((tool, times)), ..self }
+    }
+
+    fn ms_max(self, milliseconds: f64) -> Self {
+        Self { ms_max: Some(milliseconds), ..self }
     }
 }
 
@@ -111,13 +147,13 @@ impl Operation {
     }
 }
 
-pub(super) fn all(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
-    let mut all = finding(corpus);
+pub(super) fn all(corpus: &Corpus, fd: Option<&Path>) -> anyhow::Result<Vec<Operation>> {
+    let mut all = finding(corpus, fd);
     all.extend(searching(corpus)?);
     all.extend(reading(corpus)?);
     all.push(Operation {
         name: "tools/list".to_owned(),
-        ours: vec![Ours::kept("", Work::Tools)],
+        ours: vec![Ours::once(Work::Tools)],
         rivals: Rival::ALL.map(|rival| (rival, Work::Tools)).to_vec(),
         expect: Expect::Anything,
         content_bytes: None,
@@ -127,7 +163,7 @@ pub(super) fn all(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
 }
 
 /// Directories, trees and globs.
-fn finding(corpus: &Corpus) -> Vec<Operation> {
+fn finding(corpus: &Corpus, fd: Option<&Path>) -> Vec<Operation> {
     let (wide, tree) = (json!(corpus.wide()), json!(corpus.tree()));
     let in_wide = json!({"path": wide});
     let markdown = json!({"path": tree, "pattern": "**/*.md"});
@@ -135,7 +171,7 @@ fn finding(corpus: &Corpus) -> Vec<Operation> {
     vec![
         Operation {
             name: format!("list {WIDE_ENTRIES} entries"),
-            ours: paged("list_directory", &in_wide),
+            ours: walked("list_directory", &in_wide, READDIR, LIST_MOST),
             rivals: vec![
                 (Rival::Reference, one("list_directory", in_wide.clone())),
                 (Rival::FastMcp, one("list_directory", in_wide.clone())),
@@ -160,7 +196,7 @@ fn finding(corpus: &Corpus) -> Vec<Operation> {
         },
         Operation {
             name: format!("tree of {} files", corpus.files()),
-            ours: paged("directory_tree", &json!({"path": tree})),
+            ours: walked("directory_tree", &json!({"path": tree}), FD, WALK_MOST),
             rivals: vec![
                 (Rival::Reference, one("directory_tree", json!({"path": tree}))),
                 (Rival::FastMcp, one("directory_tree", json!({"path": tree}))),
@@ -172,17 +208,17 @@ fn finding(corpus: &Corpus) -> Vec<Operation> {
             ],
             expect: Expect::Times("\"file\"", corpus.files()),
             content_bytes: None,
-            bare: Bare::tree(corpus),
+            bare: Bare::tree(corpus, fd),
         },
         Operation {
             name: format!("glob **/*.md in {} files", corpus.files()),
-            ours: paged("search_files", &markdown),
+            ours: walked("search_files", &markdown, FD, WALK_MOST),
             rivals: [Rival::Reference, Rival::FastMcp, Rival::RustMcp]
                 .map(|rival| (rival, one("search_files", markdown.clone())))
                 .to_vec(),
             expect: Expect::Times(".md", corpus.markdown_files()),
             content_bytes: None,
-            bare: Bare::glob(corpus),
+            bare: Bare::glob(corpus, fd),
         },
     ]
 }
@@ -199,7 +235,10 @@ fn searching(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
         });
         Operation {
             name: format!("{name} in {} files", corpus.files()),
-            ours: paged("search_content", &ours),
+            ours: paged("search_content", &ours)
+                .into_iter()
+                .map(|ours| ours.times_max(RG, SEARCH_MOST))
+                .collect(),
             // The reference server does not look into files; the other rival that does answers
             // before it has found anything, and is asked again and again.
             rivals: vec![(Rival::RustMcp, one("search_files_content", rust_mcp))],
@@ -239,7 +278,7 @@ fn reading(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
     Ok(vec![
         Operation {
             name: "read 4 KB".to_owned(),
-            ours: whole("read_text_file", path.clone()),
+            ours: vec![Ours::once(one("read_text_file", path.clone())).ms_max(READ_MS_MAX)],
             rivals: vec![
                 (Rival::Reference, one("read_text_file", path.clone())),
                 (Rival::FastMcp, one("read_file", path.clone())),
@@ -252,7 +291,7 @@ fn reading(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
         },
         Operation {
             name: format!("read 4 KB, {IN_FLIGHT} at once"),
-            ours: vec![Ours::kept("", each("read_text_file"))],
+            ours: vec![Ours::once(each("read_text_file"))],
             rivals: vec![
                 (Rival::Reference, each("read_text_file")),
                 (Rival::FastMcp, each("read_file")),
@@ -268,7 +307,10 @@ fn reading(corpus: &Corpus) -> anyhow::Result<Vec<Operation>> {
         last(corpus),
         Operation {
             name: format!("read {} small files", batch.len()),
-            ours: paged("read_multiple_files", &many),
+            ours: paged("read_multiple_files", &many)
+                .into_iter()
+                .map(|ours| ours.ms_max(BATCH_MS_MAX))
+                .collect(),
             rivals: vec![
                 (Rival::Reference, one("read_multiple_files", many.clone())),
                 (Rival::FastMcp, one("read_multiple_files", many.clone())),
@@ -287,7 +329,7 @@ fn first(corpus: &Corpus) -> Operation {
     let log = corpus.log();
     Operation {
         name: format!("first {END_LINES} lines of {}", size(&log)),
-        ours: whole("read_text_file", json!({"path": log, "head": END_LINES})),
+        ours: vec![Ours::once(one("read_text_file", json!({"path": log, "head": END_LINES})))],
         rivals: vec![
             (Rival::Reference, one("read_text_file", json!({"path": log, "head": END_LINES}))),
             (
@@ -313,10 +355,11 @@ fn deep(corpus: &Corpus) -> Operation {
     let lines = || one("read_text_file", json!({"path": log, "line_start": from, "line_end": to}));
     Operation {
         name: format!("lines {from} to {to} of {}", size(&log)),
-        ours: vec![
-            Ours { forgets: true, ..Ours::kept(", nothing kept", lines()) },
-            Ours::kept(", again", lines()),
-        ],
+        ours: cold_and_again(
+            || vec![Ours::once(lines())],
+            |ours| ours.times_max(COUNT_TO, LINES_MOST),
+            |ours| ours.ms_max(LINES_AGAIN_MS_MAX),
+        ),
         // The reference server cannot begin in the middle.
         rivals: vec![
             (
@@ -334,7 +377,7 @@ fn deep(corpus: &Corpus) -> Operation {
         ],
         expect: Expect::All(vec![line_mark(from), line_mark(to)]),
         content_bytes: None,
-        bare: vec![Bare::lines(corpus, from, to), Bare::count(corpus)],
+        bare: vec![Bare::lines(corpus, from, to), Bare::count_to(corpus, to)],
     }
 }
 
@@ -343,7 +386,10 @@ fn last(corpus: &Corpus) -> Operation {
     let lines = corpus.log_lines();
     Operation {
         name: format!("last {END_LINES} lines of {}", size(&log)),
-        ours: whole("read_text_file", json!({"path": log, "tail": END_LINES})),
+        ours: vec![
+            Ours::once(one("read_text_file", json!({"path": log, "tail": END_LINES})))
+                .ms_max(TAIL_MS_MAX),
+        ],
         rivals: vec![
             (Rival::Reference, one("read_text_file", json!({"path": log, "tail": END_LINES}))),
             (Rival::RustMcp, one("tail_file", json!({"path": log, "lines": END_LINES}))),
@@ -362,19 +408,45 @@ fn one(tool: &'static str, arguments: Value) -> Work {
     Work::Call(Call::new(tool, arguments))
 }
 
-/// An answer that fits in one page.
-fn whole(tool: &'static str, arguments: Value) -> Vec<Ours> {
-    vec![Ours::kept("", one(tool, arguments))]
-}
-
 /// With the page size that a caller gets who does not say, and the largest.
 fn paged(tool: &'static str, arguments: &Value) -> Vec<Ours> {
     let mut large = arguments.clone();
     large["max_bytes"] = json!(CEILING_BYTES);
+    let ours = |variant: &str, arguments, page_bytes| Ours {
+        variant: variant.to_owned(),
+        page_bytes,
+        ..Ours::once(one(tool, arguments))
+    };
     vec![
-        Ours::kept(", pages of 64 KiB", one(tool, arguments.clone())),
-        Ours { page_bytes: CEILING_BYTES, ..Ours::kept(", pages of 1 MiB", one(tool, large)) },
+        ours(", pages of 64 KiB", arguments.clone(), DEFAULT_BYTES),
+        ours(", pages of 1 MiB", large, CEILING_BYTES),
     ]
+}
+
+/// The same, by a process that has not seen the files and by one that has, each with its goal.
+fn cold_and_again(
+    make: impl Fn() -> Vec<Ours>,
+    cold_goal: impl Fn(Ours) -> Ours,
+    again_goal: impl Fn(Ours) -> Ours,
+) -> Vec<Ours> {
+    let named = |ours: Ours, how| Ours { variant: format!(", {how}{}", ours.variant), ..ours };
+    let cold = make().into_iter().map(|ours| Ours { cold: true, ..named(ours, "cold") });
+    let again = make().into_iter().map(|ours| named(ours, "again"));
+    cold.map(cold_goal).chain(again.map(again_goal)).collect()
+}
+
+/// In pages, cold and again, each of which may take so many times what a bare tool takes.
+fn walked(
+    tool: &'static str,
+    arguments: &Value,
+    bare: &'static str,
+    (cold, again): (f64, f64),
+) -> Vec<Ours> {
+    cold_and_again(
+        || paged(tool, arguments),
+        |ours| ours.times_max(bare, cold),
+        |ours| ours.times_max(bare, again),
+    )
 }
 
 fn size(file: &Path) -> String {

@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 
 use super::corpus::Corpus;
 use super::family::ended_children_cpu;
+use super::rivals::FD;
 
 /// Work to measure.
 #[derive(Debug, Clone)]
@@ -23,40 +24,54 @@ pub(super) enum Bare {
     ReadFiles(Vec<PathBuf>),
     /// A program, with how it is called in the table.
     Program(&'static str, Vec<String>),
+    /// This part of what a program takes.
+    PartOf(f64, &'static str, Vec<String>),
 }
+
+/// The name of [`Bare::ReadDirectory`].
+pub(super) const READDIR: &str = "readdir";
+/// The name of [`Bare::count_to`].
+pub(super) const COUNT_TO: &str = "wc -l to there";
+/// The name of [`Bare::search`].
+pub(super) const RG: &str = "rg";
 
 /// A name and milliseconds of processor time.
 pub(super) type Figure = (String, f64);
 
 impl Bare {
-    pub(super) fn tree(corpus: &Corpus) -> Vec<Self> {
+    pub(super) fn tree(corpus: &Corpus, fd: Option<&Path>) -> Vec<Self> {
         let tree = corpus.tree().display().to_string();
         let mut all = vec![Self::Program("find", vec!["find".to_owned(), tree.clone()])];
-        if let Some(fd) = fd() {
-            let args = [fd, "--unrestricted", ".", &tree].map(str::to_owned);
-            all.push(Self::Program("fd", args.to_vec()));
+        if let Some(fd) = fd {
+            let fd = fd.display().to_string();
+            let args = [&fd, "--unrestricted", ".", &tree].map(str::to_owned);
+            all.push(Self::Program(FD, args.to_vec()));
         }
         all
     }
 
-    pub(super) fn glob(corpus: &Corpus) -> Vec<Self> {
+    pub(super) fn glob(corpus: &Corpus, fd: Option<&Path>) -> Vec<Self> {
         let tree = corpus.tree().display().to_string();
         let find = ["find", &tree, "-name", "*.md"].map(str::to_owned);
         let mut all = vec![Self::Program("find", find.to_vec())];
-        if let Some(fd) = fd() {
-            let args = [fd, "--unrestricted", "--glob", "*.md", &tree].map(str::to_owned);
-            all.push(Self::Program("fd", args.to_vec()));
+        if let Some(fd) = fd {
+            let fd = fd.display().to_string();
+            let args = [&fd, "--unrestricted", "--glob", "*.md", &tree].map(str::to_owned);
+            all.push(Self::Program(FD, args.to_vec()));
         }
         all
     }
 
     /// The lines of the tree that match.
     pub(super) fn search(corpus: &Corpus, pattern: &str, is_literal: bool) -> Vec<Self> {
-        let Some(rg) = first_of(&["rg"]) else { return Vec::new() };
+        if !is_installed(RG) {
+            println!("NOT MEASURED: {RG} is not installed");
+            return Vec::new();
+        }
         let tree = corpus.tree().display().to_string();
         let how = if is_literal { "--fixed-strings" } else { "--crlf" };
-        let args = [rg, "--no-ignore", "--hidden", "--line-number", how, "-e", pattern, &tree];
-        vec![Self::Program("rg", args.map(str::to_owned).to_vec())]
+        let args = [RG, "--no-ignore", "--hidden", "--line-number", how, "-e", pattern, &tree];
+        vec![Self::Program(RG, args.map(str::to_owned).to_vec())]
     }
 
     /// The lines from `first` to `last` of the log.
@@ -65,8 +80,11 @@ impl Bare {
         Self::Program("sed", vec!["sed".to_owned(), "-n".to_owned(), script, log(corpus)])
     }
 
-    pub(super) fn count(corpus: &Corpus) -> Self {
-        Self::Program("wc -l, all", vec!["wc".to_owned(), "-l".to_owned(), log(corpus)])
+    /// Counting the lines of the log up to `line`: a part of counting them all.
+    pub(super) fn count_to(corpus: &Corpus, line: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "no log has 2^52 lines")]
+        let part = line as f64 / corpus.log_lines() as f64;
+        Self::PartOf(part, COUNT_TO, vec!["wc".to_owned(), "-l".to_owned(), log(corpus)])
     }
 
     /// `head` or `tail`.
@@ -79,13 +97,16 @@ impl Bare {
     pub(super) fn measure(&self, target: Duration) -> anyhow::Result<Figure> {
         match self {
             Self::ReadDirectory(place) => {
-                Ok(("readdir".to_owned(), own(target, || entries(place, false))?))
+                Ok((READDIR.to_owned(), own(target, || entries(place, false))?))
             }
             Self::ReadSizes(place) => {
                 Ok(("readdir + lstat".to_owned(), own(target, || entries(place, true))?))
             }
             Self::ReadFiles(files) => Ok(("pread".to_owned(), own(target, || read(files))?)),
             Self::Program(name, args) => Ok(((*name).to_owned(), program(target, args)?)),
+            Self::PartOf(part, name, args) => {
+                Ok(((*name).to_owned(), program(target, args)? * part))
+            }
         }
     }
 }
@@ -94,17 +115,9 @@ fn log(corpus: &Corpus) -> String {
     corpus.log().display().to_string()
 }
 
-/// Debian calls it `fdfind`.
-fn fd() -> Option<&'static str> {
-    first_of(&["fdfind", "fd"])
-}
-
-/// The first of these programs that is installed.
-fn first_of(names: &[&'static str]) -> Option<&'static str> {
-    names.iter().copied().find(|name| {
-        let version = Command::new(name).arg("--version").stdout(Stdio::null()).status();
-        version.is_ok_and(|status| status.success())
-    })
+fn is_installed(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
 }
 
 fn entries(place: &Path, sizes: bool) -> anyhow::Result<()> {

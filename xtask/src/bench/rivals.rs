@@ -1,6 +1,8 @@
 //! The servers that the file tools are measured beside: pinned, and installed below `.tools` on
 //! first use with each registry's own client.
 //!
+//! `fd`, the tool that trees and globs are measured beside, is installed the same way.
+//!
 //! One that cannot be installed is a [`Rival`] all the same, which says why: it must not go
 //! missing in silence.
 
@@ -67,35 +69,47 @@ impl Rival {
     /// Installs it, unless that was done before.
     pub(super) fn install(self, root: &Path) -> anyhow::Result<Installed> {
         let place = root.join(PLACE).join(self.folder());
-        let stamp = place.join(".installed");
-        let wanted = self.to_string();
-        let installed =
-            Installed { rival: self, place: place.clone(), script: root.join(FASTMCP_SERVER) };
-        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-            return Ok(installed);
-        }
-        println!("installing {wanted} in {}", place.display());
-        std::fs::create_dir_all(&place)?;
-        let (client, package) = self.installer();
-        match client {
-            "npm" => {
-                let options =
-                    ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
-                install(Command::new("npm").args(options).arg(&place).args(package))?;
-            }
-            "pip" => {
-                install(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-                let pip = place.join("bin/pip");
-                install(Command::new(pip).args(["install", "--quiet"]).args(package))?;
-            }
-            _ => {
-                let options = ["install", "--locked", "--root"];
-                install(Command::new("cargo").args(options).arg(&place).args(package))?;
-            }
-        }
-        std::fs::write(stamp, wanted)?;
-        Ok(installed)
+        let (client, packages) = self.installer();
+        install_once(&place, &self.to_string(), client, packages)?;
+        Ok(Installed { rival: self, place, script: root.join(FASTMCP_SERVER) })
     }
+}
+
+/// Name and version of `fd`.
+pub(super) const FD: &str = "fd 10.5.0";
+
+/// Installs `fd`, unless that was done before, and returns its program.
+pub(super) fn install_fd(root: &Path) -> anyhow::Result<PathBuf> {
+    let place = root.join(PLACE).join("fd");
+    install_once(&place, FD, "cargo", &["fd-find@10.5.0"])?;
+    Ok(place.join("bin/fd"))
+}
+
+/// Installs packages with their registry's client, unless `wanted` is what was installed last.
+fn install_once(place: &Path, wanted: &str, client: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let stamp = place.join(".installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    println!("installing {wanted} in {}", place.display());
+    std::fs::create_dir_all(place)?;
+    match client {
+        "npm" => {
+            let options = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+            install(Command::new("npm").args(options).arg(place).args(packages))?;
+        }
+        "pip" => {
+            install(Command::new("python3").args(["-m", "venv"]).arg(place))?;
+            let pip = place.join("bin/pip");
+            install(Command::new(pip).args(["install", "--quiet"]).args(packages))?;
+        }
+        _ => {
+            let options = ["install", "--locked", "--root"];
+            install(Command::new("cargo").args(options).arg(place).args(packages))?;
+        }
+    }
+    std::fs::write(stamp, wanted)?;
+    Ok(())
 }
 
 fn install(command: &mut Command) -> anyhow::Result<()> {
