@@ -2,10 +2,12 @@
 //!
 //! Without a slash a pattern matches an entry's name at any depth; with one it matches a whole
 //! path. `*` and `?` do not cross a slash, `**` does, `{a,b}` and `[a-z]` are as usual, and a
-//! leading `!` is refused: there is no negation. Allowing patterns match case-sensitively.
-//! Excluding patterns are *folded*: pattern and name are compared after NFKC and Unicode case
-//! folding, so that `.ENV`, `.ｅnv` and an NFD spelling are all `.env`.
+//! leading `!` is refused: there is no negation. `?` and `[!a]` are one character each.
+//! Allowing patterns match case-sensitively. Excluding patterns are *folded*: pattern and name
+//! are compared after NFKC and Unicode case folding, so that `.ENV`, `.ｅnv` and an NFD spelling
+//! are all `.env`.
 
+mod chars;
 mod need;
 
 use std::borrow::Cow;
@@ -14,6 +16,7 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 
+use chars::by_character;
 use need::{Needs, Verdict};
 
 /// Why a pattern is refused.
@@ -91,7 +94,7 @@ impl PatternSet {
             // compared as prefixes and endings, and not as regular expressions.
             let is_name =
                 text.len() < body.len() || !body.contains('/') && !pattern.starts_with('/');
-            let glob = GlobBuilder::new(text)
+            let glob = GlobBuilder::new(&by_character(text).map_err(refuse)?)
                 .literal_separator(!is_name)
                 .backslash_escape(true)
                 .build()
@@ -211,7 +214,7 @@ impl PathGlobs {
                 return Err(refuse(format!("there are more than {} patterns", Self::GLOBS_MAX)));
             }
             let body = checked(glob).map_err(refuse)?;
-            let built = GlobBuilder::new(body)
+            let built = GlobBuilder::new(&by_character(body).map_err(refuse)?)
                 .literal_separator(true)
                 .backslash_escape(true)
                 .build()
