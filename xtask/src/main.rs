@@ -3,6 +3,8 @@
 //! - `ci`: everything that must hold before a change lands, in one command
 //! - `tidy`: the rules of this repository that no compiler checks
 //! - `golden`: writes the golden files anew, for a person to review
+//! - `fuzz`: the fuzz targets under libFuzzer, each for a while
+//! - `race`: every tool while other processes swap what it is asked about
 //! - `bench`: what a call costs, beside a reference measured in the same run
 
 #![expect(
@@ -14,7 +16,9 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod golden;
+mod race;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +31,8 @@ usage: cargo xtask TASK
   ci [--skip STEP]...                run fmt, clippy, deny, doc, test and tidy
   tidy [--root DIR]                  check the repository's own rules
   golden                             write the golden files anew
+  fuzz [--seconds N] [--target NAME]   run the fuzz targets, N seconds in all
+  race [--rounds N] [--reference-rounds N] [--json FILE]   swap files while all tools run
   bench http [--json FILE] [--quick]   what a call costs over HTTP, beside a bare handler
   bench files [--json FILE] [--quick]  file tools, beside every rival and the bare tools";
 
@@ -54,6 +60,8 @@ fn run(args: &[String]) -> anyhow::Result<()> {
             tidy::run(&root)
         }
         "golden" => golden::run(&root()?),
+        "fuzz" => fuzz::run(&root()?, rest),
+        "race" => race::run(&root()?, rest),
         "bench" => bench::run(&root()?, rest),
         other => bail!("there is no task {other:?}\n{USAGE}"),
     }

@@ -332,5 +332,7 @@ fn unicode_escape(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(hex, 16).ok()
 }
 
+// The fuzz package takes this file in by its path.
 #[cfg(test)]
+#[path = "rpc/tests.rs"]
 mod tests;

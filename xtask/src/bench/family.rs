@@ -131,7 +131,7 @@ fn fields(stat: &str) -> Option<Fields> {
 }
 
 /// A line of `/proc/PID/status` that counts kB, in MiB.
-pub(super) fn memory_of(status: &str, field: &str) -> Option<f64> {
+pub(crate) fn memory_of(status: &str, field: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)

@@ -15,7 +15,7 @@ mod operations;
 mod physical;
 mod process;
 mod report;
-mod rivals;
+pub(crate) mod rivals;
 mod server;
 mod stdio;
 
@@ -24,6 +24,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+
+pub(crate) use family::memory_of;
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match args {

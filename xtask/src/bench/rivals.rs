@@ -20,7 +20,7 @@ const FASTMCP_SERVER: &str = "xtask/src/bench/fastmcp_files.py";
 
 /// A server that others use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rival {
+pub(crate) enum Rival {
     /// The reference filesystem server, in TypeScript.
     Reference,
     /// A small file server on FastMCP, in Python.
@@ -67,7 +67,7 @@ impl Rival {
     }
 
     /// Installs it, unless that was done before.
-    pub(super) fn install(self, root: &Path) -> anyhow::Result<Installed> {
+    pub(crate) fn install(self, root: &Path) -> anyhow::Result<Installed> {
         let place = root.join(PLACE).join(self.folder());
         let (client, packages) = self.installer();
         install_once(&place, &self.to_string(), client, packages)?;
@@ -128,7 +128,7 @@ fn install(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// A rival that can be started.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     pub(super) rival: Rival,
     place: PathBuf,
     script: PathBuf,
@@ -136,7 +136,7 @@ pub(super) struct Installed {
 
 impl Installed {
     /// The server over standard input and output. `home` is an empty folder.
-    pub(super) fn stdio(&self, files: &Path, home: &Path) -> Command {
+    pub(crate) fn stdio(&self, files: &Path, home: &Path) -> Command {
         let modules = self.place.join("node_modules");
         let mut command;
         match self.rival {
