@@ -6,11 +6,16 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::arena::VERSIONS;
+
+/// Between two turns: a server on a busy machine must come to its answers, and whoever wakes up
+/// interrupts it in the middle of one.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// The parts that the rings are shared out to, a process each.
 pub(super) const PARTS: [&str; 2] = ["links", "moves"];
@@ -64,6 +69,7 @@ pub(super) fn run(base: &Path, part: &str) -> anyhow::Result<()> {
             "links" => links(&root)?,
             _ => moves(&root, &outside)?,
         };
+        std::thread::sleep(PAUSE);
     }
     println!("{swaps}");
     Ok(())
