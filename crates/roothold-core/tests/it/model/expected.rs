@@ -33,6 +33,11 @@ impl Rules {
         path.iter().any(hidden)
     }
 
+    /// `d.md`, at any depth, and what lies below it, is never written.
+    pub(super) fn protects(path: &[String]) -> bool {
+        path.iter().any(|name| name.to_lowercase() == "d.md")
+    }
+
     pub(super) fn reads(self, path: &[String]) -> bool {
         !self.only_md || path.last().is_some_and(|name| ends_in(name, ".md"))
     }

@@ -5,6 +5,7 @@
 //! between. The names are few, so that paths meet what is there, and hold some that are excluded
 //! and some that only look like it.
 
+mod changes;
 mod expected;
 mod tree;
 
@@ -53,15 +54,22 @@ fn detour() -> impl Strategy<Value = Components> {
     prop::collection::vec(name, 0..6)
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let question = prop::sample::select(&[Question::Read, Question::List, Question::Info][..]);
-    let content = prop::collection::vec(0x20_u8..0x7f, 0..40);
+/// What somebody else does.
+fn disturbance() -> impl Strategy<Value = Step> {
+    let content = "[ab ]{0,12}".prop_map(String::into_bytes);
     prop_oneof![
         4 => (place(), content).prop_map(|(at, content)| Step::Put(at, content)),
         4 => place().prop_map(Step::Make),
         3 => (place(), prop::sample::select(&TARGETS[..])).prop_map(|(at, to)| Step::Link(at, to)),
         1 => place().prop_map(Step::Remove),
         2 => (place(), place()).prop_map(|(from, to)| Step::Rename(from, to)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let question = prop::sample::select(&[Question::Read, Question::List, Question::Info][..]);
+    prop_oneof![
+        14 => disturbance(),
         12 => (question, detour()).prop_map(|(question, at)| Step::Ask(question, at)),
         2 => place().prop_map(Step::Walk),
     ]
@@ -73,18 +81,22 @@ struct World {
     tree: Node,
     policy: Policy,
     rules: Rules,
+    access: Access,
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: Rules, access: Access) -> Self {
         let dir = TempDir::new().unwrap();
         let root = RootSpec {
             uri: "file:///work".to_owned(),
             name: "work".to_owned(),
             description: String::new(),
             path: dir.path().to_owned(),
-            access: Access::ReadOnly,
-            patterns: RootPatterns::default(),
+            access,
+            patterns: RootPatterns {
+                write_exclude: vec!["d.md".to_owned()],
+                ..RootPatterns::default()
+            },
             hardlinks: Hardlinks::Deny,
             mounts: Vec::new(),
         };
@@ -95,7 +107,7 @@ impl World {
             ..PolicySpec::default()
         };
         let policy = Policy::new(Roots::open(&[root]).unwrap(), spec, &[]).unwrap();
-        Self { dir, tree: Node::empty(), policy, rules }
+        Self { dir, tree: Node::empty(), policy, rules, access }
     }
 
     fn disk(&self, at: &[String]) -> PathBuf {
@@ -247,7 +259,7 @@ proptest! {
         only_md in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut world = World::new(Rules { only_md });
+        let mut world = World::new(Rules { only_md }, Access::ReadOnly);
         for step in &steps {
             world.run(step)?;
         }
