@@ -6,6 +6,7 @@
 //! | [`paths`] | path arguments and URIs: they come back as they were shown, and never lead outside |
 //! | [`patterns`] | globs that allow, exclude and search, beside a plain matcher of our own |
 //! | [`pages`] | all pages of a text are the file, each within its budget |
+//! | [`edits`] | an edit changes the one place that it means, or nothing |
 //! | [`cursors`] | a sealed handle opens as it was sealed, and no other string does |
 //! | [`envelopes`] | the edge's JSON-RPC parser reads what every JSON reader reads, or refuses |
 //!
@@ -17,6 +18,7 @@
 #![expect(clippy::disallowed_methods, reason = "fixtures are made on disk, in a temporary folder")]
 
 pub mod cursors;
+pub mod edits;
 pub mod envelopes;
 pub mod pages;
 pub mod paths;
@@ -37,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("paths", paths::run),
     ("patterns", patterns::run),
     ("pages", pages::run),
+    ("edits", edits::run),
     ("cursors", cursors::run),
     ("envelopes", envelopes::run),
 ];
