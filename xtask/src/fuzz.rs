@@ -123,7 +123,7 @@ fn fuzz(
         std::fs::create_dir_all(folder)?;
     }
     // What a target makes on disk goes with this.
-    let scratch = tempfile::tempdir()?;
+    let scratch = crate::scratch::scratch()?;
     let done = Command::new(binaries.join(name))
         .arg(&corpus)
         .arg(root.join("fuzz/corpus").join(name))

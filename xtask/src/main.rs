@@ -19,6 +19,7 @@ mod ci;
 mod fuzz;
 mod golden;
 mod race;
+mod scratch;
 mod tidy;
 
 use std::path::{Path, PathBuf};

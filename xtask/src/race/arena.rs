@@ -39,7 +39,7 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let base = tempfile::Builder::new().prefix("roothold-race").tempdir()?;
+        let base = crate::scratch::scratch()?;
         let at = |path: &str| base.path().join(path);
         let secret = |mark: &str, bytes: usize| mark.to_owned() + &".".repeat(bytes - mark.len());
         for (place, mark, bytes, own) in [
