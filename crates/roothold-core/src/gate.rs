@@ -107,7 +107,7 @@ fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault
         let stat = fstat(&handle).map_err(|errno| refusal(errno, permit))?;
         return check(permit, root, Opened { handle, stat, rel }, want);
     }
-    Err(Fault::new(FaultKind::Busy, "the path is being renamed all the time; try again"))
+    Err(being_renamed())
 }
 
 /// The checks that need the opened thing: its kind, its names, and policy once more.
@@ -347,6 +347,7 @@ pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
         ),
         Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => special_file(),
         Errno::NAMETOOLONG => Fault::invalid("the path is too long for the file system"),
+        Errno::AGAIN => being_renamed(),
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR => {
             Fault::new(FaultKind::Busy, "too many files are open just now; try again")
                 .with_source(errno)
@@ -369,6 +370,10 @@ pub(crate) fn not_found(permit: &Permit) -> Fault {
     Fault::not_found(format!(
         "no such {what}: {short}{dots}; list its parent directory to see what is there{next}"
     ))
+}
+
+fn being_renamed() -> Fault {
+    Fault::new(FaultKind::Busy, "the path is being renamed all the time; try again")
 }
 
 const SPECIAL_FILES: &str = "special_files";

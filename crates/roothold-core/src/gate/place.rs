@@ -237,6 +237,16 @@ pub(crate) struct Deepest {
 /// # Errors
 /// As [`locate`]; `Conflict` if what is there is no directory.
 pub(crate) fn deepest(permit: &Permit) -> Result<Deepest, Fault> {
+    for _ in 0..RETRIES_MAX {
+        if let Some(found) = look_for_deepest(permit)? {
+            return Ok(found);
+        }
+    }
+    Err(busy())
+}
+
+/// `None` if the way was changed while it was gone.
+fn look_for_deepest(permit: &Permit) -> Result<Option<Deepest>, Fault> {
     let (root, rules) = permit.root()?;
     let asked = permit.rel();
     let text = follow::follow(root, rules, asked)?;
@@ -253,12 +263,14 @@ pub(crate) fn deepest(permit: &Permit) -> Result<Deepest, Fault> {
                 there = above;
             }
             Err(Errno::NOTDIR) => return Err(hide_target(permit, text, in_the_way())),
+            Err(Errno::AGAIN) => return Ok(None),
             Err(errno) => return Err(hide_target(permit, text, refusal(errno, permit))),
         }
     };
     missing.reverse();
     match open_exact(root, &real, READ | OFlags::DIRECTORY) {
-        Ok(handle) => Ok(Deepest { handle, rel: real, missing }),
+        Ok(handle) => Ok(Some(Deepest { handle, rel: real, missing })),
+        Err(Errno::LOOP | Errno::AGAIN) => Ok(None),
         Err(Errno::NOTDIR) => Err(hide_target(permit, Some(real), in_the_way())),
         Err(errno) => Err(refusal(errno, permit)),
     }

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use roothold_core::files::{TextRange, Visit, Walk, info, list, list_with_sizes, read_text};
+use roothold_core::files::{
+    TextRange, Visit, Walk, WriteOptions, delete, info, list, list_with_sizes, make_directory,
+    read_text, write,
+};
 use roothold_core::{
     Access, Action, Actions, Budget, Fault, FaultKind, FilePath, Hardlinks, Policy, PolicySpec,
     Principal, RootPatterns, RootSpec, Roots, Verb,
@@ -24,6 +27,10 @@ const SECRET: &str = "CANARY";
 /// Sizes that nothing else has.
 const SECRET_BYTES: u64 = 7777;
 const VERSIONS: [&str; 2] = ["PUBLIC one", "PUBLIC two, longer"];
+
+/// So many calls that only look come between two that change something; a multiple of those that
+/// ask everything once.
+const CHANGED_EVERY: u64 = 450;
 
 const PATHS: [&str; 12] = [
     "out/a/x/f",
@@ -85,7 +92,11 @@ fn turn(base: &Path) {
     }
     let gone = base.join("outside/gone");
     std::fs::rename(at("gone/a"), &gone).unwrap();
-    std::fs::rename(&gone, at("gone/a")).unwrap();
+    if std::fs::rename(&gone, at("gone/a")).is_err() {
+        // The core made a directory of that name meanwhile; it goes.
+        renameat_with(CWD, &gone, CWD, at("gone/a"), RenameFlags::EXCHANGE).unwrap();
+        std::fs::remove_dir_all(&gone).unwrap();
+    }
     for target in ["../../outside", "../secrets", "inside"] {
         symlink(target, at("turn/next")).unwrap();
         std::fs::rename(at("turn/next"), at("turn/a")).unwrap();
@@ -156,7 +167,7 @@ impl Race {
             name: "work".to_owned(),
             description: String::new(),
             path: root.to_owned(),
-            access: Access::ReadOnly,
+            access: Access::ReadWrite,
             patterns: RootPatterns::default(),
             hardlinks: Hardlinks::Deny,
             mounts: Vec::new(),
@@ -207,6 +218,24 @@ impl Race {
         self.done + self.refused - rounds
     }
 
+    /// Makes, writes and deletes something in every directory that is swapped. Each of them is
+    /// synced, so this is asked less often.
+    fn change_all(&mut self) {
+        let options = WriteOptions::default();
+        for home in ["out/a/x", "hidden/a/x", "turn/a/x", "gone/a/x"] {
+            let at = |name: &str| format!("{home}/{name}");
+            self.ask(Verb::Write, &at("made/deep"), |permit, budget| {
+                make_directory(permit, &options, budget)
+            });
+            self.ask(Verb::Write, &at("made/w"), |permit, budget| {
+                write(permit, None, b"PUBLIC", &options, budget)
+            });
+            self.ask(Verb::Write, &at("made/w"), |permit, budget| {
+                delete(permit, None, &options, budget)
+            });
+        }
+    }
+
     fn ask<T>(
         &mut self,
         verb: Verb,
@@ -249,11 +278,18 @@ fn nothing_that_is_swapped_in_comes_out() {
     let mut asked = 0;
     while asked < rounds {
         asked += race.ask_all();
+        if asked.is_multiple_of(CHANGED_EVERY) {
+            race.change_all();
+        }
     }
     drop(attacker);
     // Other tests run in this process, so that a few files come and go.
     assert!(open_files() < 200, "{} files are open", open_files());
     assert!(race.done > rounds / 10 && race.refused > rounds / 10, "nothing was swapped");
+    for place in ["outside/x", "root/secrets/x"] {
+        let entries = std::fs::read_dir(dir.path().join(place)).unwrap().count();
+        assert_eq!(entries, 2, "something was made in {place}");
+    }
     for place in ["outside/x/f", "root/secrets/x/f", "root/.env"] {
         assert_eq!(std::fs::metadata(dir.path().join(place)).unwrap().len(), SECRET_BYTES);
     }

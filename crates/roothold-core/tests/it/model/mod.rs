@@ -193,10 +193,10 @@ impl World {
             }),
             Question::List => self.permit(Verb::List, at).and_then(|permit| {
                 let listing = list(&permit, &budget())?;
-                let of = |entry: roothold_core::files::Listed| {
-                    (entry.name, entry.kind == EntryKind::Directory)
-                };
-                Ok(Answer::Entries(listing.after(None).map(of).collect()))
+                let listed = listing.after(None);
+                let entries = listed
+                    .map(|entry| (entry.name.to_string(), entry.kind == EntryKind::Directory));
+                Ok(Answer::Entries(entries.collect()))
             }),
             Question::Info => self.permit(Verb::Stat, at).and_then(|permit| {
                 let info = info(&permit, &budget())?;
