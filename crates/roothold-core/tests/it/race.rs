@@ -198,12 +198,12 @@ impl Race {
         }
         for path in DIRECTORIES {
             self.ask(Verb::List, path, |permit, budget| {
-                list(permit, budget)?.after(None).for_each(|entry| hidden(path, &entry.raw));
+                list(permit, budget)?.after(None).for_each(|entry| hidden(path, entry.raw));
                 Ok(())
             });
             self.ask(Verb::List, path, |permit, budget| {
                 for entry in list_with_sizes(permit, budget)?.after(None) {
-                    hidden(path, &entry.entry.raw);
+                    hidden(path, entry.entry.raw);
                     assert_ne!(entry.size, Some(SECRET_BYTES), "{path} lists a size");
                 }
                 Ok(())
