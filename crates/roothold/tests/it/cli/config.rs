@@ -50,6 +50,19 @@ fn what_is_unsafe_or_wrong_is_refused_in_one_sentence() {
     assert_eq!(variable.status.code(), Some(2));
 }
 
+/// The configuration with a port of the system's choice, where it says nothing of its own: the
+/// usual one may be in use.
+fn on_any_port(text: &str) -> String {
+    let listen = "[server]\nlisten = \"127.0.0.1:0\"\n";
+    if text.contains("[server]\nlisten") {
+        text.to_owned()
+    } else if text.contains("[server]\n") {
+        text.replacen("[server]\n", listen, 1)
+    } else {
+        format!("{text}{listen}")
+    }
+}
+
 #[test]
 fn check_refuses_what_serve_refuses() {
     let person = Person::new();
@@ -67,7 +80,7 @@ fn check_refuses_what_serve_refuses() {
         (2, format!("[limits]\ncalls_max = {}\n", i64::MAX), "write 1 to 1000000"),
     ];
     for (code, text, expected) in cases {
-        let config = person.file("roothold.toml", &(text + root));
+        let config = person.file("roothold.toml", &on_any_port(&(text + root)));
         let checked = person.run(&["check", "--config", &config]);
         assert_eq!(checked.code, code, "{checked:?}");
         assert!(checked.err.contains(expected), "{expected}: {checked:?}");
@@ -130,7 +143,7 @@ fn a_sealing_key_is_never_shown() {
     ];
     for value in values {
         let text = format!("[handles]\nkeys = {value}\n[[roots]]\npath = \"a\"\n");
-        let config = person.file("roothold.toml", &text);
+        let config = person.file("roothold.toml", &on_any_port(&text));
         for command in ["check", "serve"] {
             let ran = person.run(&[command, "--config", &config]);
             assert_ne!(ran.code, 0, "{value}");
@@ -139,7 +152,7 @@ fn a_sealing_key_is_never_shown() {
         }
     }
     let good = format!("[handles]\nkeys = [\"k1:{secret}\"]\n[[roots]]\npath = \"a\"\n");
-    let config = person.file("roothold.toml", &good);
+    let config = person.file("roothold.toml", &on_any_port(&good));
     let full = person.run(&["check", "--full", "--config", &config]).good();
     assert!(full.contains("k1:(hidden)") && !full.contains("c2VjcmV0"), "{full}");
 }
