@@ -30,6 +30,9 @@ impl RefusedLine {
 
     /// The answer as one line, with its end. Where the message has no id that could be read, the
     /// answer's is `null` (JSON-RPC 2.0, section 5).
+    ///
+    /// # Panics
+    /// Never: an error can always be written as JSON.
     pub fn to_line(&self) -> Vec<u8> {
         let answer = Answer { jsonrpc: "2.0", id: self.id.as_ref(), error: &self.error };
         let mut line = serde_json::to_vec(&answer).expect("a JSON-RPC error has only string keys");

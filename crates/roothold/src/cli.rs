@@ -20,6 +20,7 @@ mod stdio;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
@@ -180,11 +181,16 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// How long a thread for what blocks waits for more of it.
+const BLOCKING_IDLE_MAX: Duration = Duration::from_secs(1);
+
 /// What a server's runtime is made from, once the process is confined: how many processors it has
 /// stands in files that are out of reach then.
 fn runtime(config: &Config) -> tokio::runtime::Builder {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(config.limits.blocking_threads_max.max(1));
+    // A thread that has nothing to do keeps the memory that it has freed.
+    builder.thread_keep_alive(BLOCKING_IDLE_MAX);
     if let Ok(processors) = std::thread::available_parallelism() {
         builder.worker_threads(processors.get());
     }

@@ -139,7 +139,12 @@ pub(crate) enum Form {
     /// What it is made from.
     Typed(Box<dyn AnyForm>),
     /// Its JSON, in one line.
-    Written(String),
+    Written {
+        /// The JSON.
+        json: String,
+        /// The answer's first text as a JSON string, where that is known without escaping it.
+        text: Option<String>,
+    },
 }
 
 impl Form {
@@ -147,16 +152,21 @@ impl Form {
     pub(crate) fn value(&self) -> Value {
         match self {
             Self::Typed(form) => form.value(),
-            Self::Written(json) => serde_json::from_str(json),
+            Self::Written { json, .. } => serde_json::from_str(json),
         }
         .unwrap_or_default()
     }
 
     /// As JSON, in one line.
     pub(crate) fn json(self) -> String {
+        self.with_first_text().0
+    }
+
+    /// As JSON, and the answer's first text as a JSON string if that is known.
+    pub(crate) fn with_first_text(self) -> (String, Option<String>) {
         match self {
-            Self::Typed(form) => form.json().unwrap_or_else(|_| "null".to_owned()),
-            Self::Written(json) => json,
+            Self::Typed(form) => (form.json().unwrap_or_else(|_| "null".to_owned()), None),
+            Self::Written { json, text } => (json, text),
         }
     }
 }
@@ -272,6 +282,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Reply for Structured<T> {
 pub(crate) struct Written<T> {
     json: String,
     text: String,
+    text_json: Option<String>,
     note: Option<String>,
     schema: PhantomData<fn() -> T>,
 }
@@ -293,7 +304,12 @@ impl<T: Serialize> Written<T> {
             .split_once("[]")
             .ok_or_else(|| Fault::internal("a page that does not begin with an empty list"))?;
         let json = [before, list, after].concat();
-        Ok(Self { json, text, note, schema: PhantomData })
+        Ok(Self { json, text, text_json: None, note, schema: PhantomData })
+    }
+
+    /// Says what the text is as a JSON string, quotes included, so that it need not be escaped.
+    pub(crate) fn with_text_json(self, text_json: String) -> Self {
+        Self { text_json: Some(text_json), ..self }
     }
 }
 
@@ -303,7 +319,7 @@ impl<T: JsonSchema + Send + 'static> Reply for Written<T> {
     }
 
     fn into_answer(self) -> Answer {
-        let structured = Some(Form::Written(self.json));
+        let structured = Some(Form::Written { json: self.json, text: self.text_json });
         Answer { content: text_blocks(self.text, self.note), structured }
     }
 }

@@ -5,18 +5,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What a transport writes as it is, each as JSON in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// The structured form.
+    pub(crate) structured: String,
+    /// The text of the first block, a string, which the result then lacks.
+    pub(crate) first_text: Option<String>,
+}
+
 /// The place of one answer; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verbatim(Arc<Mutex<Option<String>>>);
+pub(crate) struct Verbatim(Arc<Mutex<Option<Parts>>>);
 
 impl Verbatim {
-    /// Leaves the structured form as JSON in one line, for the transport.
-    pub(crate) fn put(&self, json: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
+    /// Leaves them for the transport.
+    pub(crate) fn put(&self, parts: Parts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
     }
 
     /// What was left, if anything was.
-    pub(crate) fn take(&self) -> Option<String> {
+    pub(crate) fn take(&self) -> Option<Parts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -7,14 +7,20 @@ use serde_json::json;
 
 use crate::call::CallError;
 use crate::tool::Answer;
-use crate::verbatim::Verbatim;
+use crate::verbatim::{Parts, Verbatim};
 
 /// An answer as the result of `tools/call`. Where the transport writes texts as they are, the
-/// structured form goes there.
+/// structured form goes there, and the first text if it is there as JSON.
 pub(crate) fn tool_result(answer: Answer, verbatim: Option<&Verbatim>) -> CallToolResult {
     let mut result = CallToolResult::success(answer.content);
     match (answer.structured, verbatim) {
-        (Some(form), Some(verbatim)) => verbatim.put(form.json()),
+        (Some(form), Some(verbatim)) => {
+            let (structured, first_text) = form.with_first_text();
+            if first_text.is_some() {
+                result.content.remove(0);
+            }
+            verbatim.put(Parts { structured, first_text });
+        }
         (Some(form), None) => result.structured_content = Some(form.value()),
         (None, _) => {}
     }

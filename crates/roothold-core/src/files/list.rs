@@ -23,6 +23,8 @@ pub struct Listed<'a> {
     pub raw: &'a [u8],
     /// What it is.
     pub kind: EntryKind,
+    /// Whether the name stands in JSON as it is, between quotes; nearly every one does.
+    pub is_simple: bool,
 }
 
 /// A listing's entries that the caller may see, sorted by the bytes of their names.
@@ -55,7 +57,12 @@ impl Listing<'_> {
             if !self.rules.shows(&path, kind) {
                 return None;
             }
-            Some(Listed { name: shown_name(raw, || path.clone()), raw, kind })
+            let is_simple = self.entries.is_simple(at);
+            let name = match str::from_utf8(raw) {
+                Ok(name) if is_simple => Cow::Borrowed(name),
+                _ => shown_name(raw, || path.clone()),
+            };
+            Some(Listed { name, raw, kind, is_simple })
         })
     }
 }

@@ -55,6 +55,7 @@ pub struct WalkEntry<'a> {
     rules: &'a RootRules,
     directory: &'a Arc<OwnedFd>,
     above_is_plain: bool,
+    is_simple: bool,
 }
 
 impl<'a> WalkEntry<'a> {
@@ -72,10 +73,19 @@ impl<'a> WalkEntry<'a> {
         shown_name(self.name, || self.public.to_vec())
     }
 
+    /// The name, if it is shown as it is and stands in JSON as it is, between quotes; nearly every
+    /// one does.
+    pub fn simple_name(&self) -> Option<&'a str> {
+        let is_simple = self.is_simple && self.above_is_plain;
+        is_simple.then(|| std::str::from_utf8(self.name).ok()).flatten()
+    }
+
     /// The path as it is shown: what [`shown`] makes of `public`.
     pub fn shown_path(&self) -> String {
         match std::str::from_utf8(self.public) {
-            Ok(text) if self.above_is_plain && is_plain_name(self.name) => ["/", text].concat(),
+            Ok(text) if self.above_is_plain && (self.is_simple || is_plain_name(self.name)) => {
+                ["/", text].concat()
+            }
             _ => shown(self.public),
         }
     }
@@ -230,6 +240,7 @@ impl<'a> Walk<'a> {
                 depth: depth - 1,
                 rules: self.rules,
                 above_is_plain: frame.is_plain,
+                is_simple: frame.at.entries.is_simple(frame.next - 1),
                 directory: &frame.at.handle,
             };
             match visit(&entry)? {

@@ -54,9 +54,23 @@ impl EntryKind {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     names: Vec<u8>,
-    index: Vec<(u32, u16, EntryKind)>,
+    index: Vec<Slot>,
     /// Entries whose kind could not be found out.
     unknown: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    start: u32,
+    len: u16,
+    kind: EntryKind,
+    /// See [`is_simple`].
+    is_simple: bool,
+}
+
+/// Whether a name is shown as it is, and stands in JSON as it is: nearly every one.
+fn is_simple(name: &[u8]) -> bool {
+    name.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\')
 }
 
 impl Entries {
@@ -95,8 +109,7 @@ impl Entries {
             };
             entries.push(name, EntryKind::of(kind))?;
         }
-        let Self { names, index, .. } = &mut entries;
-        index.sort_unstable_by(|a, b| slice(names, *a).cmp(slice(names, *b)));
+        entries.sort();
         Ok(entries)
     }
 
@@ -105,7 +118,7 @@ impl Entries {
         match (u32::try_from(self.names.len()), u16::try_from(name.len())) {
             (Ok(start), Ok(len)) if fits => {
                 self.names.extend_from_slice(name);
-                self.index.push((start, len, kind));
+                self.index.push(Slot { start, len, kind, is_simple: is_simple(name) });
                 Ok(())
             }
             _ => Err(Fault::new(
@@ -115,13 +128,27 @@ impl Entries {
         }
     }
 
+    /// By the bytes of the names. Their beginnings are compared as numbers first: most names differ
+    /// there, and to look each up in the buffer takes most of the time of a large directory.
+    fn sort(&mut self) {
+        let names = &self.names;
+        let mut by_beginning: Vec<_> =
+            self.index.iter().map(|slot| (beginning(slice(names, *slot)), *slot)).collect();
+        by_beginning.sort_unstable_by(|(a, a_slot), (b, b_slot)| {
+            a.cmp(b).then_with(|| slice(names, *a_slot).cmp(slice(names, *b_slot)))
+        });
+        for (slot, (_, sorted)) in self.index.iter_mut().zip(by_beginning) {
+            *slot = sorted;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
     /// The memory that it takes, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.names.capacity() + self.index.capacity() * size_of::<(u32, u16, EntryKind)>()
+        self.names.capacity() + self.index.capacity() * size_of::<Slot>()
     }
 
     /// Whether no entry was left out.
@@ -136,18 +163,32 @@ impl Entries {
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<(&[u8], EntryKind)> {
-        let entry = *self.index.get(at)?;
-        Some((slice(&self.names, entry), entry.2))
+        let slot = *self.index.get(at)?;
+        Some((slice(&self.names, slot), slot.kind))
+    }
+
+    /// Whether the name there is shown as it is, and stands in JSON as it is.
+    pub(crate) fn is_simple(&self, at: usize) -> bool {
+        self.index.get(at).is_some_and(|slot| slot.is_simple)
     }
 
     /// The first position whose name is at least `name`.
     pub(crate) fn position_from(&self, name: &[u8]) -> usize {
-        self.index.partition_point(|entry| slice(&self.names, *entry) < name)
+        self.index.partition_point(|slot| slice(&self.names, *slot) < name)
     }
 }
 
-fn slice(names: &[u8], (start, len, _): (u32, u16, EntryKind)) -> &[u8] {
-    &names[start as usize..start as usize + len as usize]
+fn slice(names: &[u8], slot: Slot) -> &[u8] {
+    &names[slot.start as usize..slot.start as usize + slot.len as usize]
+}
+
+/// The first bytes of a name as a number that sorts as they do. A shorter name is filled up with
+/// zeros, which no name holds.
+fn beginning(name: &[u8]) -> u128 {
+    let mut bytes = [0; size_of::<u128>()];
+    let len = name.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&name[..len]);
+    u128::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
@@ -169,6 +210,50 @@ mod tests {
         budget.cancel();
         let fault = Entries::read(&handle, &budget).unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Cancelled);
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_bytes_and_known_to_be_simple() {
+        let mut entries = Entries::default();
+        let long = "a".repeat(16);
+        let names: Vec<Vec<u8>> = [
+            "b",
+            "a",
+            "a\u{1}",
+            "aa",
+            "a b",
+            "a\"b",
+            "a\\b",
+            "\u{e9}",
+            "\u{7f}",
+            "~",
+            "A",
+            "\n",
+            &long,
+            &long[..15],
+            &format!("{long}b"),
+            &format!("{long}a"),
+            &format!("{long}\u{1}"),
+        ]
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .chain([b"a\xff".to_vec(), b"\xff".to_vec(), [long.as_bytes(), b"\xff"].concat()])
+        .collect();
+        for name in &names {
+            entries.push(name, EntryKind::File).unwrap();
+        }
+        entries.sort();
+        let mut sorted = names;
+        sorted.sort();
+        assert_eq!(entries.len(), sorted.len());
+        for (at, name) in sorted.iter().enumerate() {
+            assert_eq!(entries.get(at).unwrap().0, name);
+            let shown = crate::path::shown_name(name, || b"root/x".to_vec());
+            let as_it_is = shown.as_bytes() == name
+                && crate::files::json_len(&shown) == name.len()
+                && name.is_ascii();
+            assert_eq!(entries.is_simple(at), as_it_is, "{name:?}");
+        }
     }
 
     #[test]

@@ -159,10 +159,10 @@ impl Transport<RoleServer> for Lines {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let output = Arc::clone(&self.output);
-        let structured = self.places.structured(&message);
+        let parts = self.places.left_for(&message);
         async move {
-            let line = places::line(&message, structured.as_deref())?;
-            drop((message, structured));
+            let line = places::line(&message, parts.as_ref())?;
+            drop((message, parts));
             let mut output = output.lock().await;
             if output.pending.is_empty() {
                 output.pending = line;

@@ -1,5 +1,5 @@
-//! Which answers are waited for, and the place of each for its structured form as text, so that a
-//! large one goes into the line of its message as it is.
+//! Which answers are waited for, and the place of each for what is JSON already, so that a large
+//! answer goes into the line of its message as it is.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,7 +10,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 
-use crate::verbatim::Verbatim;
+use crate::verbatim::{Parts, Verbatim};
 
 /// The places for the answers to what runs, until they are sent or given up.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Places {
     }
 
     /// What was left in the place of a message that is about to be sent.
-    pub(super) fn structured(&mut self, message: &TxJsonRpcMessage<RoleServer>) -> Option<String> {
+    pub(super) fn left_for(&mut self, message: &TxJsonRpcMessage<RoleServer>) -> Option<Parts> {
         match message {
             JsonRpcMessage::Response(response) => self.0.remove(&response.id)?.take(),
             JsonRpcMessage::Error(_) => {
@@ -55,26 +55,49 @@ impl Places {
     }
 }
 
-/// A message as its line, with the structured form at the end of its result if there is one.
+/// A message as its line. In the answer of a tool, the first text is put before the other blocks,
+/// and the structured form at the end of its result, if they were left.
 pub(super) fn line(
     item: &TxJsonRpcMessage<RoleServer>,
-    structured: Option<&str>,
+    parts: Option<&Parts>,
 ) -> io::Result<Vec<u8>> {
-    /// What is between the end of a result's last field and the end of the line.
-    const END: &[u8] = b"}}";
-    let mut line = Vec::with_capacity(1024 + structured.map_or(0, |json| json.len() * 2));
+    let mut line = Vec::with_capacity(1024 + parts.map_or(0, |parts| parts.structured.len() * 2));
     serde_json::to_writer(&mut line, item)?;
-    if let (Some(structured), true) = (structured, wants_structured(item)) {
-        if !line.ends_with(END) {
-            return Err(io::Error::other("a result that is not the end of its message"));
+    if let (Some(parts), true) = (parts, wants_structured(item)) {
+        if let Some(text) = &parts.first_text {
+            line = with_first_text(&line, text)?;
         }
-        line.truncate(line.len() - END.len());
-        line.extend_from_slice(b",\"structuredContent\":");
-        line.extend_from_slice(structured.as_bytes());
-        line.extend_from_slice(END);
+        put_structured(&mut line, &parts.structured)?;
     }
     line.push(b'\n');
     Ok(line)
+}
+
+fn with_first_text(line: &[u8], text: &str) -> io::Result<Vec<u8>> {
+    /// In a string its quotes would be escaped, so it is found nowhere else before the blocks.
+    const BLOCKS: &[u8] = b"\"content\":[";
+    let at = memchr::memmem::find(line, BLOCKS)
+        .ok_or_else(|| io::Error::other("the answer of a tool without blocks"))?;
+    let (before, after) = line.split_at(at + BLOCKS.len());
+    let comma: &[u8] = if after.starts_with(b"]") { b"" } else { b"," };
+    let mut whole = Vec::with_capacity(1024 + line.len() + text.len() * 2);
+    for part in [before, b"{\"type\":\"text\",\"text\":", text.as_bytes(), b"}", comma, after] {
+        whole.extend_from_slice(part);
+    }
+    Ok(whole)
+}
+
+fn put_structured(line: &mut Vec<u8>, structured: &str) -> io::Result<()> {
+    /// What is between the end of a result's last field and the end of the line.
+    const END: &[u8] = b"}}";
+    if !line.ends_with(END) {
+        return Err(io::Error::other("a result that is not the end of its message"));
+    }
+    line.truncate(line.len() - END.len());
+    line.extend_from_slice(b",\"structuredContent\":");
+    line.extend_from_slice(structured.as_bytes());
+    line.extend_from_slice(END);
+    Ok(())
 }
 
 /// Whether it is the answer of a tool, which has fields, without a structured form.
@@ -107,13 +130,33 @@ mod tests {
     fn a_text_is_written_where_the_value_would_be() {
         let structured =
             json!({"tree": [{"name": "\u{e9}\n", "children": []}], "truncated": false});
-        let text = structured.to_string();
+        let parts = Parts { structured: structured.to_string(), first_text: None };
         let with_value = line(&response(7, Some(structured)), None).unwrap();
-        let with_text = line(&response(7, None), Some(&text)).unwrap();
+        let with_text = line(&response(7, None), Some(&parts)).unwrap();
         assert_eq!(parsed(&with_text), parsed(&with_value));
         // One that has a value keeps it.
-        let other = line(&response(7, Some(json!({}))), Some(&text)).unwrap();
+        let other = line(&response(7, Some(json!({}))), Some(&parts)).unwrap();
         assert_eq!(parsed(&other)["result"]["structuredContent"], json!({}));
+    }
+
+    #[test]
+    fn a_first_text_stands_before_the_other_blocks_whatever_the_request_is_called() {
+        let text = "a \"text\" \\\n\u{e9}";
+        let parts =
+            Parts { structured: "{}".to_owned(), first_text: Some(json!(text).to_string()) };
+        for notes in [&[][..], &["\"content\":[", "]"][..]] {
+            let blocks = |all: &[&str]| all.iter().copied().map(ContentBlock::text).collect();
+            let answer = |blocks, structured| {
+                let mut result = CallToolResult::success(blocks);
+                result.structured_content = structured;
+                let id = RequestId::String("\"content\":[\"content\":[".into());
+                JsonRpcMessage::response(ServerResult::CallToolResult(result), id)
+            };
+            let all = [&[text], notes].concat();
+            let usual = line(&answer(blocks(&all), Some(json!({}))), None).unwrap();
+            let as_it_is = line(&answer(blocks(notes), None), Some(&parts)).unwrap();
+            assert_eq!(parsed(&as_it_is), parsed(&usual));
+        }
     }
 
     fn received(places: &mut Places, message: &Value) -> Option<Verbatim> {
@@ -137,17 +180,17 @@ mod tests {
         received(&mut places, &cancel);
         for (place, text) in [(&first, "{\"a\":1}"), (&second, "{\"a\":2}"), (&third, "{\"a\":3}")]
         {
-            place.put(text.to_owned());
+            place.put(Parts { structured: text.to_owned(), first_text: None });
         }
         for id in [2, 1] {
-            let text = places.structured(&response(id, None)).unwrap();
-            assert_eq!(parsed(&line(&response(id, None), Some(&text)).unwrap())["id"], id);
-            assert_eq!(text, format!("{{\"a\":{id}}}"));
+            let parts = places.left_for(&response(id, None)).unwrap();
+            assert_eq!(parsed(&line(&response(id, None), Some(&parts)).unwrap())["id"], id);
+            assert_eq!(parts.structured, format!("{{\"a\":{id}}}"));
         }
-        assert_eq!(places.structured(&response(3, None)), None);
+        assert_eq!(places.left_for(&response(3, None)), None);
         drop(failed);
         let error = rmcp::ErrorData::internal_error("x", None);
-        places.structured(&JsonRpcMessage::error(error, Some(RequestId::Number(4))));
+        places.left_for(&JsonRpcMessage::error(error, Some(RequestId::Number(4))));
         assert!(places.0.is_empty(), "{places:?}");
     }
 }

@@ -162,10 +162,15 @@ pub(super) fn push_json(to: &mut String, text: &str) -> Result<(), Fault> {
         to.push_str(&serde_json::to_string(text).map_err(Fault::internal)?);
         return Ok(());
     }
+    push_quoted(to, text);
+    Ok(())
+}
+
+/// Appends a text that stands in JSON as it is, between quotes.
+pub(super) fn push_quoted(to: &mut String, text: &str) {
     to.push('"');
     to.push_str(text);
     to.push('"');
-    Ok(())
 }
 
 /// The second block of a text form: what the records leave open.

@@ -3,6 +3,8 @@
 //! A page holds whole entries; the directories above its first entry are repeated, so each page
 //! is a tree by itself and pages merge by name.
 
+use std::borrow::Cow;
+
 use roothold_core::files::{EntryKind, Visit, Walk, WalkEntry, json_len};
 use roothold_core::{Action, Actions, Fault, FilePath, PathGlobs, Verb, shown};
 use schemars::JsonSchema;
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Tool, Written};
-use crate::tools::page::{Place, Room, Unreadable, note, push_json};
+use crate::tools::page::{Place, Room, Unreadable, note};
 
 /// How deep one answer goes: two brackets a level, and readers of JSON stop at 128 of them.
 const DEPTH_MAX: usize = 55;
@@ -83,11 +85,10 @@ impl Tool for DirectoryTree {
                 if exclude.matches(entry.below) {
                     return Ok(Visit::Past);
                 }
-                let name = entry.shown_name();
+                let name = Name::of(entry);
                 let above = builder.missing_above(entry);
-                let names = above.iter().map(String::as_str).chain([&*name]);
-                let bytes = names.map(|name| json_len(name) + NODE_BYTES).sum();
-                if !room.take(bytes, entry.below)? {
+                let above_bytes: usize = above.iter().map(Name::bytes).sum();
+                if !room.take(name.bytes() + above_bytes, entry.below)? {
                     return Ok(Visit::Stop);
                 }
                 builder.add(entry, &above, &name)?;
@@ -99,7 +100,7 @@ impl Tool for DirectoryTree {
                 if done { None } else { Some(sealing.next_cursor(&Place::from(last))?) };
             let (problems, problems_omitted) = room.unreadable(walk.problems());
             let note = note(next_cursor.as_deref(), &problems, problems_omitted);
-            let text = builder.finish();
+            let (tree, text_json) = builder.finish();
             let page = Page {
                 tree: [],
                 truncated: next_cursor.is_some(),
@@ -107,8 +108,8 @@ impl Tool for DirectoryTree {
                 problems,
                 problems_omitted,
             };
-            let tree = text.clone();
-            Written::new(&page, &tree, text, note)
+            Written::new(&page, &tree, tree.clone(), note)
+                .map(|written| written.with_text_json(text_json))
         })
         .await
     }
@@ -133,77 +134,144 @@ fn shown_name(public: &[u8]) -> String {
     }
 }
 
-/// Writes a nested tree from entries in order.
+/// A name as it is shown.
+enum Name<'a> {
+    /// It stands in JSON as it is, between quotes.
+    Simple(&'a str),
+    Other(Cow<'a, str>),
+}
+
+impl<'a> Name<'a> {
+    fn of(entry: &WalkEntry<'a>) -> Self {
+        entry.simple_name().map_or_else(|| Self::Other(entry.shown_name()), Self::Simple)
+    }
+
+    /// What its entry takes in a tree.
+    fn bytes(&self) -> usize {
+        NODE_BYTES
+            + match self {
+                Self::Simple(name) => name.len(),
+                Self::Other(name) => json_len(name),
+            }
+    }
+}
+
+/// Writes a nested tree from entries in order, once as the JSON that it is and once as a JSON
+/// string that holds it: to escape so many quotes afterwards costs more than to know them.
 struct Builder {
-    text: String,
+    json: String,
+    escaped: String,
     /// How many directories are open.
     depth: usize,
     /// Whether the last thing in it is the end of an entry, and not the beginning of a list.
     needs_comma: bool,
 }
 
+type Piece = (&'static str, &'static str);
+
+const COMMA: Piece = (",", ",");
+const NAME: Piece = ("{\"name\":", "{\\\"name\\\":");
+const QUOTE: Piece = ("\"", "\\\"");
+const FILE: Piece = (",\"type\":\"file\"}", ",\\\"type\\\":\\\"file\\\"}");
+const SYMLINK: Piece = (",\"type\":\"symlink\"}", ",\\\"type\\\":\\\"symlink\\\"}");
+const OTHER: Piece = (",\"type\":\"other\"}", ",\\\"type\\\":\\\"other\\\"}");
+const DIRECTORY: Piece = (
+    ",\"type\":\"directory\",\"children\":[",
+    ",\\\"type\\\":\\\"directory\\\",\\\"children\\\":[",
+);
+const DIRECTORY_END: Piece = ("]}", "]}");
+
 impl Builder {
     fn new() -> Self {
-        Self { text: "[".to_owned(), depth: 0, needs_comma: false }
+        let (json, escaped) = ("[".to_owned(), "\"[".to_owned());
+        Self { json, escaped, depth: 0, needs_comma: false }
     }
 
     /// The directories above an entry that are not open: a page may begin deep in the tree.
-    fn missing_above(&self, entry: &WalkEntry<'_>) -> Vec<String> {
+    fn missing_above(&self, entry: &WalkEntry<'_>) -> Vec<Name<'static>> {
         let missing = entry.depth.saturating_sub(self.depth);
         if missing == 0 {
             return Vec::new();
         }
         let slashes = entry.public.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
-        let mut names: Vec<String> =
-            slashes.take(missing).map(|(at, _)| shown_name(&entry.public[..at])).collect();
+        let mut names: Vec<_> = slashes
+            .take(missing)
+            .map(|(at, _)| Name::Other(shown_name(&entry.public[..at]).into()))
+            .collect();
         names.reverse();
         names
     }
 
-    fn add(&mut self, entry: &WalkEntry<'_>, above: &[String], name: &str) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        entry: &WalkEntry<'_>,
+        above: &[Name<'_>],
+        name: &Name<'_>,
+    ) -> Result<(), Fault> {
         self.close_to(entry.depth);
         for name in above {
             self.open(name)?;
         }
-        if entry.kind == EntryKind::Directory {
-            return self.open(name);
-        }
-        self.begin(name, entry.kind)?;
-        self.text.push('}');
+        let rest = match entry.kind {
+            EntryKind::Directory => return self.open(name),
+            EntryKind::File => FILE,
+            EntryKind::Symlink => SYMLINK,
+            EntryKind::Other => OTHER,
+        };
+        self.begin(name)?;
+        self.push(rest);
         self.needs_comma = true;
         Ok(())
     }
 
-    fn open(&mut self, name: &str) -> Result<(), Fault> {
-        self.begin(name, EntryKind::Directory)?;
-        self.text.push_str(",\"children\":[");
+    fn open(&mut self, name: &Name<'_>) -> Result<(), Fault> {
+        self.begin(name)?;
+        self.push(DIRECTORY);
         self.depth += 1;
         self.needs_comma = false;
         Ok(())
     }
 
-    fn begin(&mut self, name: &str, kind: EntryKind) -> Result<(), Fault> {
-        let comma = if self.needs_comma { "," } else { "" };
-        self.text.push_str(comma);
-        self.text.push_str("{\"name\":");
-        push_json(&mut self.text, name)?;
-        self.text.push_str(",\"type\":\"");
-        self.text.push_str(kind.name());
-        self.text.push('"');
+    fn begin(&mut self, name: &Name<'_>) -> Result<(), Fault> {
+        if self.needs_comma {
+            self.push(COMMA);
+        }
+        self.push(NAME);
+        match name {
+            Name::Simple(name) => {
+                self.push(QUOTE);
+                self.json.push_str(name);
+                self.escaped.push_str(name);
+                self.push(QUOTE);
+            }
+            Name::Other(name) => {
+                let json = serde_json::to_string(name).map_err(Fault::internal)?;
+                let escaped = serde_json::to_string(&json).map_err(Fault::internal)?;
+                self.json.push_str(&json);
+                self.escaped.push_str(&escaped[1..escaped.len() - 1]);
+            }
+        }
         Ok(())
+    }
+
+    fn push(&mut self, (json, escaped): Piece) {
+        self.json.push_str(json);
+        self.escaped.push_str(escaped);
     }
 
     fn close_to(&mut self, depth: usize) {
         while self.depth > depth {
-            self.text.push_str("]}");
+            self.push(DIRECTORY_END);
             self.depth -= 1;
             self.needs_comma = true;
         }
     }
 
-    fn finish(mut self) -> String {
+    /// The list, and the string that holds it.
+    fn finish(mut self) -> (String, String) {
         self.close_to(0);
-        self.text.push(']');
-        self.text
+        self.json.push(']');
+        self.escaped.push_str("]\"");
+        (self.json, self.escaped)
     }
 }

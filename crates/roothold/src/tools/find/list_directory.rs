@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Tool, Written};
-use crate::tools::page::{Place, Room, note, push_json};
+use crate::tools::page::{Place, Room, note, push_json, push_quoted};
 
 pub(in crate::tools) struct ListDirectory;
 
@@ -69,7 +69,9 @@ impl Tool for ListDirectory {
             let (mut entries, mut text, mut last) = ("[".to_owned(), String::new(), None);
             for listed in listing.after(after.as_deref()) {
                 // {"name":"…","type":"directory"},
-                if !room.take(json_len(&listed.name) + 32, listed.raw)? {
+                let name = &*listed.name;
+                let bytes = if listed.is_simple { name.len() } else { json_len(name) };
+                if !room.take(bytes + 32, listed.raw)? {
                     let next_cursor = last
                         .map(|last: &[u8]| sealing.next_cursor(&Place::from(last.to_vec())))
                         .transpose()?;
@@ -80,12 +82,14 @@ impl Tool for ListDirectory {
                     entries.push(',');
                 }
                 text.push_str(prefix(listed.kind));
-                text.push_str(&listed.name);
+                text.push_str(name);
                 entries.push_str("{\"name\":");
-                push_json(&mut entries, &listed.name)?;
-                entries.push_str(",\"type\":\"");
-                entries.push_str(listed.kind.name());
-                entries.push_str("\"}");
+                if listed.is_simple {
+                    push_quoted(&mut entries, name);
+                } else {
+                    push_json(&mut entries, name)?;
+                }
+                entries.push_str(type_end(listed.kind));
                 last = Some(listed.raw);
             }
             finish(entries, text, None)
@@ -97,6 +101,16 @@ impl Tool for ListDirectory {
 /// The reference server knows directories and the rest.
 pub(super) fn prefix(kind: EntryKind) -> &'static str {
     if kind == EntryKind::Directory { "[DIR] " } else { "[FILE] " }
+}
+
+/// What comes behind a name in an entry's JSON.
+fn type_end(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => ",\"type\":\"file\"}",
+        EntryKind::Directory => ",\"type\":\"directory\"}",
+        EntryKind::Symlink => ",\"type\":\"symlink\"}",
+        EntryKind::Other => ",\"type\":\"other\"}",
+    }
 }
 
 fn finish(

@@ -239,7 +239,8 @@ mod tests {
     use super::*;
 
     fn file(name: &str, size: u64) -> SizedEntry<'_> {
-        let entry = Listed { name: name.into(), raw: name.as_bytes(), kind: EntryKind::File };
+        let (raw, kind) = (name.as_bytes(), EntryKind::File);
+        let entry = Listed { name: name.into(), raw, kind, is_simple: false };
         SizedEntry { entry, size: Some(size) }
     }
 
