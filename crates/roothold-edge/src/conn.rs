@@ -27,6 +27,10 @@ pub(crate) struct Times {
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// A head and a body that together are this small are sent as one piece: `send` with a copy is
+/// cheaper to the kernel than `writev` with two pieces.
+const JOINED_BYTES_MAX: usize = 2048;
+
 /// What the service and the socket of one connection tell each other.
 #[derive(Debug)]
 pub(crate) struct ConnState {
@@ -36,6 +40,8 @@ pub(crate) struct ConnState {
     since: AtomicU64,
     /// Whether bytes of a head have arrived and its request has not begun.
     head: AtomicBool,
+    /// Whether `since` is when that head began. Most heads come whole, and need no time.
+    head_timed: AtomicBool,
     http2: AtomicBool,
     linger: AtomicBool,
 }
@@ -48,6 +54,7 @@ impl ConnState {
             since: AtomicU64::new(0),
             // a new connection owes its first head at once
             head: AtomicBool::new(true),
+            head_timed: AtomicBool::new(true),
             http2: AtomicBool::new(false),
             linger: AtomicBool::new(false),
         }
@@ -78,28 +85,29 @@ impl ConnState {
         self.since.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Notes bytes that came in; returns whether a deadline has become earlier.
-    fn bytes_arrived(&self) -> bool {
+    /// Notes bytes that came in.
+    fn bytes_arrived(&self) {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return false;
+            return;
         }
         if self.http2.load(Ordering::Relaxed) {
             self.mark(Instant::now());
-            return false;
+        } else if !self.head.swap(true, Ordering::Relaxed) {
+            self.head_timed.store(false, Ordering::Relaxed);
         }
-        let began = !self.head.swap(true, Ordering::Relaxed);
-        if began {
-            self.mark(Instant::now());
-        }
-        began
     }
 
-    /// When the connection is to be closed for not sending, if nothing happens.
+    /// When the connection is to be closed for not sending, if nothing happens. Asked when there is
+    /// nothing more to read just now: a head that is not whole then begins its time.
     fn read_deadline(&self, times: &Times) -> Option<Instant> {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        let wait = if self.head.load(Ordering::Relaxed) { times.head } else { times.idle };
+        let head = self.head.load(Ordering::Relaxed);
+        if head && !self.head_timed.swap(true, Ordering::Relaxed) {
+            self.mark(Instant::now());
+        }
+        let wait = if head { times.head } else { times.idle };
         Some(self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed)) + wait)
     }
 }
@@ -130,8 +138,8 @@ impl<S> GuardedIo<S> {
         }
     }
 
-    /// Whether the read deadline has passed. The timer is only moved when it fires or a deadline
-    /// became earlier, so that a busy connection does not touch the timer wheel.
+    /// Whether the read deadline has passed. The timer is only moved when it fires or stands later
+    /// than the deadline, so that a busy connection does not touch the timer wheel.
     fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(deadline) = self.state.read_deadline(&self.times) else {
@@ -139,6 +147,9 @@ impl<S> GuardedIo<S> {
             };
             let timer =
                 self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
+            }
             ready!(timer.as_mut().poll(context));
             if Instant::now() >= deadline {
                 return Poll::Ready(());
@@ -192,13 +203,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Ready(result) => {
-                if buffer.filled().len() > before && this.state.bytes_arrived() {
-                    // the deadline of a head is earlier than the idle one that the timer waits for
-                    if let (Some(timer), Some(deadline)) =
-                        (&mut this.read_timer, this.state.read_deadline(&this.times))
-                    {
-                        timer.as_mut().reset(deadline);
-                    }
+                if buffer.filled().len() > before {
+                    this.state.bytes_arrived();
                 }
                 Poll::Ready(result)
             }
@@ -228,7 +234,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        if slices.len() < 2 || total > JOINED_BYTES_MAX {
+            let polled = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+            return this.guard_write(context, polled);
+        }
+        let mut joined = [0_u8; JOINED_BYTES_MAX];
+        let mut end = 0;
+        for slice in slices {
+            joined[end..end + slice.len()].copy_from_slice(slice);
+            end += slice.len();
+        }
+        let polled = Pin::new(&mut this.inner).poll_write(context, &joined[..end]);
         this.guard_write(context, polled)
     }
 

@@ -150,12 +150,15 @@ impl<H: ServerHandler> FastPath<H> {
         } else {
             result.result_type = None;
         }
-        let encoded = encode(&CallAnswer { jsonrpc: "2.0", id, result });
-        let (Some(stamp), Some(fields)) = (spliced, encoded.strip_suffix(b"}}")) else {
-            return encoded;
-        };
-        // `_meta` is the last field of a result, and a result has at least its content before it.
-        Bytes::from([fields, b",\"_meta\":", stamp, b"}}"].concat())
+        encode_with(&CallAnswer { jsonrpc: "2.0", id, result }, |encoded| {
+            // `_meta` is the last field of a result, and a result has at least its content before it.
+            if let (Some(stamp), true) = (spliced, encoded.ends_with(b"}}")) {
+                encoded.truncate(encoded.len() - 2);
+                for piece in [b",\"_meta\":".as_slice(), stamp, b"}}"] {
+                    encoded.extend_from_slice(piece);
+                }
+            }
+        })
     }
 }
 
@@ -186,6 +189,11 @@ fn tool_result(response: CallToolResponse, era: Era) -> Result<ServerResult, Err
 }
 
 fn encode(message: &impl Serialize) -> Bytes {
+    encode_with(message, |_| ())
+}
+
+/// The same, with something done to the JSON.
+fn encode_with(message: &impl Serialize, then: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     /// Most answers fit, so that the buffer does not grow step by step.
     const USUAL_BYTES: usize = 1024;
     let mut encoded = Vec::with_capacity(USUAL_BYTES);
@@ -195,6 +203,7 @@ fn encode(message: &impl Serialize) -> Bytes {
             br#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"the result cannot be written as JSON"}}"#,
         );
     }
+    then(&mut encoded);
     // A large answer may stay long with a client that reads slowly; doubled, so would its room.
     if encoded.capacity() > USUAL_BYTES {
         encoded.shrink_to_fit();

@@ -42,10 +42,8 @@ pub(crate) fn single<'a>(
 
 /// Checks `Mcp-Method` against the body's method.
 pub(crate) fn check_method(headers: &HeaderMap, method: &str) -> Result<(), Mismatch> {
-    for odd in UNDERSCORED {
-        if headers.contains_key(odd) {
-            return Err(format!("the header {odd} must be spelt with hyphens").into());
-        }
+    if let Some(odd) = headers.keys().find(|name| UNDERSCORED.contains(&name.as_str())) {
+        return Err(format!("the header {odd} must be spelt with hyphens").into());
     }
     match single(headers, &METHOD)? {
         Some(header) if header == method => Ok(()),

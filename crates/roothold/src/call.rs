@@ -13,6 +13,7 @@ mod progress;
 mod record;
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roothold_core::audit::AuditLog;
@@ -134,7 +135,7 @@ impl Engine {
         let entry = self.catalog.get(request.tool).filter(is_reachable);
         let mut record = Record::new(self, started, CallFinished::new(&request, entry));
         let Some(entry) = entry else {
-            let recorded = record.deny(&request, None, "unknown_tool".to_owned());
+            let recorded = record.deny(&request, None, "unknown_tool");
             let fault = recorded.err();
             let unknown = Fault::not_found("there is no tool of that name");
             record.finish(Err(fault.as_ref().unwrap_or(&unknown)));
@@ -212,11 +213,14 @@ impl Engine {
         entry: &Entry,
         actions: &Actions,
     ) -> Result<Vec<Decided>, Fault> {
-        let tool = entry.tool.name();
-        if entry.tool.independent() {
-            return self.policy.decide_each(request.principal, tool, actions);
+        let mut decided = self.policy.decide_each(request.principal, entry.tool.name(), actions)?;
+        if !entry.tool.independent()
+            && let Some(at) = decided.iter().position(Result::is_err)
+            && let Err(fault) = decided.swap_remove(at)
+        {
+            return Err(fault);
         }
-        Ok(self.policy.decide(request.principal, tool, actions)?.into_iter().map(Ok).collect())
+        Ok(decided)
     }
 
     fn start(
@@ -265,10 +269,14 @@ impl Engine {
         cancel: &CancellationToken,
         changes: bool,
     ) -> Result<Answer, Fault> {
-        let deadline = tokio::time::Instant::from_std(budget.deadline());
         // Whatever ends the wait, blocking work must notice: also when this future is dropped.
         let stop_work = OnDrop(budget);
         tokio::pin!(work);
+        // Many calls never wait: then nothing is armed.
+        if let Poll::Ready(result) = futures::poll!(&mut work) {
+            return result;
+        }
+        let deadline = tokio::time::Instant::from_std(stop_work.0.deadline());
         let why = tokio::select! {
             biased;
             result = &mut work => return result,

@@ -1,7 +1,7 @@
 //! The tools of a server, by name; and their schemas.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rmcp::model::{JsonObject, Tool as ToolModel};
 use schemars::JsonSchema;
@@ -9,6 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Value, json};
 
+use crate::telemetry::Successes;
 use crate::tool::{AnyTool, Tool};
 
 /// The tools of a server. Listed in the order in which they were added.
@@ -21,6 +22,8 @@ pub(crate) struct Catalog {
 pub(crate) struct Entry {
     pub(crate) tool: Box<dyn AnyTool>,
     pub(crate) model: ToolModel,
+    /// Found when a call of the tool first succeeds, so that no series is there before.
+    pub(crate) successes: Arc<OnceLock<Successes>>,
 }
 
 impl Catalog {
@@ -28,7 +31,7 @@ impl Catalog {
     pub(crate) fn add(&mut self, tool: impl Tool) {
         let tool: Box<dyn AnyTool> = Box::new(tool);
         let name = tool.name();
-        let entry = Entry { model: model_of(&*tool), tool };
+        let entry = Entry { model: model_of(&*tool), tool, successes: Arc::default() };
         if let Some(at) = self.by_name.get(name) {
             self.tools[*at] = entry;
         } else {

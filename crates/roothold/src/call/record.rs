@@ -61,14 +61,13 @@ impl Record {
         decided: &[Decided],
     ) -> Result<(), Fault> {
         let end = self.end()?;
-        let line = Line::new(end.id, request, actions.as_slice(), decided, None);
+        let listed = actions.as_slice();
         if !may_change(actions) {
-            line.write(&end.engine.audit, AuditLog::intent_read).map_err(unrecorded)?;
+            write(end, request, listed, decided, None, AuditLog::intent_read)?;
             end.open = true;
             return Ok(());
         }
-        let announced =
-            line.write(&end.engine.audit, AuditLog::announce_write).map_err(unrecorded)?;
+        let announced = write(end, request, listed, decided, None, AuditLog::announce_write)?;
         // The line has its place, so an outcome is due, also if nobody waits for the disk.
         end.open = true;
         let engine = Arc::clone(&end.engine);
@@ -86,10 +85,8 @@ impl Record {
         actions: Option<&Actions>,
         fault: Fault,
     ) -> Fault {
-        let rule = match fault.rule() {
-            Some(rule) => rule.to_string(),
-            None => "arguments".to_owned(),
-        };
+        let rule = fault.rule().map(ToString::to_string);
+        let rule = rule.as_deref().unwrap_or("arguments");
         self.deny(request, actions, rule).err().unwrap_or(fault)
     }
 
@@ -98,12 +95,11 @@ impl Record {
         &mut self,
         request: &CallRequest<'_>,
         actions: Option<&Actions>,
-        rule: String,
+        rule: &str,
     ) -> Result<(), Fault> {
         let actions = actions.map_or(&[][..], Actions::as_slice);
         let end = self.end()?;
-        let line = Line::new(end.id, request, actions, &[], Some(rule));
-        line.write(&end.engine.audit, AuditLog::intent_read).map_err(unrecorded)?;
+        write(end, request, actions, &[], Some(rule), AuditLog::intent_read)?;
         end.open = true;
         Ok(())
     }
@@ -149,86 +145,41 @@ pub(super) fn may_change(actions: &Actions) -> bool {
     actions.as_slice().iter().any(|action| action.verb == Verb::Write)
 }
 
-/// An action as an intent shows it.
-struct Described {
-    verb: Verb,
-    target: String,
-    denied: Option<&'static str>,
-    temp: Option<String>,
-}
-
-/// What an intent says, owned, so that it can be written on another thread.
-struct Line {
-    call: CallId,
-    principal: Arc<str>,
-    tool: String,
-    actions: Vec<Described>,
-    /// `None`: the policy allowed it.
-    refused_by: Option<String>,
-    request_id: Arc<str>,
-}
-
-impl Line {
-    fn new(
-        call: CallId,
-        request: &CallRequest<'_>,
-        actions: &[Action],
-        decided: &[Decided],
-        refused_by: Option<String>,
-    ) -> Self {
-        let described = |(at, action): (usize, &Action)| {
-            // A permit knows where a relative path leads; a denied action is recorded as it was
-            // asked for.
-            let (target, denied) = match decided.get(at) {
-                Some(Ok(permit)) => (permit.target_shown(), None),
-                Some(Err(fault)) => (None, fault.rule().map(|rule| rule.name)),
-                None => (None, None),
-            };
-            let permit = decided.get(at).and_then(|decided| decided.as_ref().ok());
-            Described {
-                verb: action.verb,
-                target: target.unwrap_or_else(|| action.target_shown()),
-                denied,
-                temp: permit.and_then(Permit::temp_name).map(str::to_owned),
-            }
-        };
-        Self {
-            call,
-            principal: request.principal.shared_name(),
-            tool: request.tool.to_owned(),
-            actions: actions.iter().enumerate().map(described).collect(),
-            refused_by,
-            request_id: Arc::clone(&request.request_id),
-        }
+/// Writes an intent. `refused_by` is the rule that refused the call; none, if it was allowed.
+fn write<T>(
+    end: &End,
+    request: &CallRequest<'_>,
+    actions: &[Action],
+    decided: &[Decided],
+    refused_by: Option<&str>,
+    how: fn(&AuditLog, &Intent<'_>) -> Result<T, AuditError>,
+) -> Result<T, Fault> {
+    // A permit knows where a relative path leads; a denied action is recorded as it was asked for.
+    let permit = |at: usize| decided.get(at).and_then(|decided: &Decided| decided.as_ref().ok());
+    let target = |(at, action): (usize, &'_ Action)| -> String {
+        permit(at).and_then(Permit::target_shown).unwrap_or_else(|| action.target_shown())
+    };
+    let targets: Vec<String> = actions.iter().enumerate().map(target).collect();
+    let mut described = Vec::with_capacity(actions.len());
+    for (at, (action, target)) in actions.iter().zip(&targets).enumerate() {
+        let fault = decided.get(at).and_then(|decided: &Decided| decided.as_ref().err());
+        described.push(audit::Action {
+            verb: action.verb.name(),
+            target,
+            denied: fault.and_then(Fault::rule).map(|rule| rule.name),
+            temp: permit(at).and_then(Permit::temp_name),
+        });
     }
-
-    fn write<T>(
-        &self,
-        audit: &AuditLog,
-        how: fn(&AuditLog, &Intent<'_>) -> Result<T, AuditError>,
-    ) -> Result<T, AuditError> {
-        let actions: Vec<audit::Action<'_>> = self
-            .actions
-            .iter()
-            .map(|action| audit::Action {
-                verb: action.verb.name(),
-                target: &action.target,
-                denied: action.denied,
-                temp: action.temp.as_deref(),
-            })
-            .collect();
-        let allowed = self.refused_by.is_none();
-        let intent = Intent {
-            call: self.call,
-            principal: &self.principal,
-            tool: &self.tool,
-            actions: &actions,
-            decision: if allowed { Decision::Allow } else { Decision::Deny },
-            rule: self.refused_by.as_deref().unwrap_or("policy"),
-            request_id: &self.request_id,
-        };
-        how(audit, &intent)
-    }
+    let intent = Intent {
+        call: end.id,
+        principal: request.principal.name(),
+        tool: request.tool,
+        actions: &described,
+        decision: if refused_by.is_none() { Decision::Allow } else { Decision::Deny },
+        rule: refused_by.unwrap_or("policy"),
+        request_id: &request.request_id,
+    };
+    how(&end.engine.audit, &intent).map_err(unrecorded)
 }
 
 fn unrecorded(error: AuditError) -> Fault {

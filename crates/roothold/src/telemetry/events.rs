@@ -1,11 +1,12 @@
 //! What happens to calls, as structs.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roothold_core::audit::{CallId, Outcome};
 use roothold_core::{Fault, FaultKind};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Successes};
 use crate::call::CallRequest;
 use crate::catalog::Entry;
 
@@ -14,8 +15,9 @@ pub(crate) struct CallFinished {
     method: &'static str,
     /// From the closed set of the catalog; `other` for what is not in it.
     tool: &'static str,
-    principal: std::sync::Arc<str>,
-    request_id: std::sync::Arc<str>,
+    successes: Option<Arc<OnceLock<Successes>>>,
+    principal: Arc<str>,
+    request_id: Arc<str>,
     fault: Option<FaultKind>,
     rule: Option<&'static str>,
     bytes_out: u64,
@@ -27,8 +29,9 @@ impl CallFinished {
         Self {
             method: request.method,
             tool: entry.map_or("other", |entry| entry.tool.name()),
+            successes: entry.map(|entry| Arc::clone(&entry.successes)),
             principal: request.principal.shared_name(),
-            request_id: std::sync::Arc::clone(&request.request_id),
+            request_id: Arc::clone(&request.request_id),
             fault: None,
             rule: None,
             bytes_out: 0,
@@ -58,17 +61,28 @@ impl CallFinished {
         }
     }
 
+    fn measure(&self, metrics: &Metrics) {
+        let (fault, rule) = (self.fault, self.rule);
+        match &self.successes {
+            Some(found) if fault.is_none() && self.method == "tools/call" => {
+                let successes = found.get_or_init(|| metrics.successes(self.tool));
+                metrics.call_succeeded(self.tool, successes, self.bytes_out, self.duration);
+            }
+            _ => metrics.call_finished(
+                self.method,
+                self.tool,
+                fault,
+                rule,
+                self.bytes_out,
+                self.duration,
+            ),
+        }
+    }
+
     /// Writes the metric and the log line. Success is a line at `debug` only: the audit log has
     /// every call.
     pub(crate) fn emit(&self, metrics: &Metrics, fault: Option<&Fault>) {
-        metrics.call_finished(
-            self.method,
-            self.tool,
-            self.fault,
-            self.rule,
-            self.bytes_out,
-            self.duration,
-        );
+        self.measure(metrics);
         let duration_ms = self.duration.as_secs_f64() * 1e3;
         let (tool, principal, request) = (self.tool, &*self.principal, &*self.request_id);
         match fault {

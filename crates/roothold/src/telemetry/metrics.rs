@@ -3,6 +3,7 @@
 //! **Invariant**: every label comes from a closed set. Paths, names of callers and ids are never
 //! labels, so the number of series is bounded whatever clients send.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -80,10 +81,18 @@ pub(crate) struct Metrics {
     open_files: Gauge,
 }
 
+/// The series of one tool's calls that succeeded, found once: nearly every call is one.
+pub(crate) struct Successes {
+    durations: Histogram,
+    bytes: OnceLock<Counter>,
+}
+
 /// The metrics of the HTTP front; cloning shares them.
 #[derive(Clone, Default)]
 pub(crate) struct EdgeMetrics {
     requests: Family<RequestLabel, Counter>,
+    /// The series of answers on the fast path that are no errors, once there is one.
+    usual: OnceLock<Counter>,
     pub(crate) connections: Gauge,
     pub(crate) rate_limited: Counter,
     auth_failures: Family<ClassLabel, Counter>,
@@ -102,6 +111,10 @@ impl Drop for InFlight {
 impl EdgeMetrics {
     /// One request ended; `fast` tells which way it took.
     pub(crate) fn request(&self, status: u16, fast: bool) {
+        if let (200..300, true, Some(usual)) = (status, fast, self.usual.get()) {
+            usual.inc();
+            return;
+        }
         let status = match status {
             200..300 => "2xx",
             300..400 => "3xx",
@@ -109,7 +122,11 @@ impl EdgeMetrics {
             _ => "5xx",
         };
         let path = if fast { "fast" } else { "full" };
-        self.requests.get_or_create(&RequestLabel { status, path }).inc();
+        let series = self.requests.get_or_create_owned(&RequestLabel { status, path });
+        series.inc();
+        if (status, path) == ("2xx", "fast") {
+            self.usual.get_or_init(|| series);
+        }
     }
 
     /// A credential was refused.
@@ -200,6 +217,30 @@ impl Metrics {
     /// How many calls are running.
     pub(crate) fn calls_in_flight(&self) -> i64 {
         self.in_flight.get()
+    }
+
+    /// The series of calls of a tool that succeeded.
+    pub(super) fn successes(&self, gen_ai_tool_name: &'static str) -> Successes {
+        let mcp_method_name = "tools/call";
+        let operation = Operation { mcp_method_name, gen_ai_tool_name, error_type: "" };
+        let durations = self.operations.get_or_create_owned(&operation);
+        Successes { durations, bytes: OnceLock::new() }
+    }
+
+    /// The same as [`Self::call_finished`] for a call that succeeded.
+    pub(super) fn call_succeeded(
+        &self,
+        tool: &'static str,
+        successes: &Successes,
+        bytes: u64,
+        duration: Duration,
+    ) {
+        successes.durations.observe(duration.as_secs_f64());
+        if bytes > 0 {
+            let label = ToolLabel { gen_ai_tool_name: tool };
+            let series = || self.bytes_out.get_or_create_owned(&label);
+            successes.bytes.get_or_init(series).inc_by(bytes);
+        }
     }
 
     pub(super) fn call_finished(

@@ -8,4 +8,4 @@ mod metrics;
 pub(crate) use events::CallFinished;
 pub use logs::LogFormat;
 pub(crate) use logs::{check_filter, init as init_logs};
-pub(crate) use metrics::{EdgeMetrics, InFlight, Metrics, NamedCache};
+pub(crate) use metrics::{EdgeMetrics, InFlight, Metrics, NamedCache, Successes};
