@@ -11,6 +11,7 @@ mod admit;
 mod arguments;
 mod progress;
 mod record;
+mod resumed;
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -37,9 +38,7 @@ use arguments::{RESULT_BYTES_MIN, digest, page_arguments, whole_numbers};
 pub(crate) use progress::ProgressSink;
 pub use progress::{Progress, Teller};
 use record::Record;
-
-/// How long a cursor can be used: an agent that pauses longer begins again.
-const CURSOR_TTL: Duration = Duration::from_hours(1);
+pub use resumed::Resumed;
 
 /// How long a call that may change something has to come to a safe state once it was told to
 /// stop: it waits for a disk at most. After that its outcome no longer waits for it.
@@ -168,7 +167,15 @@ impl Engine {
         };
         whole_numbers(&mut request.arguments);
         let arguments_digest = digest(&request.arguments);
-        let parsed = match entry.tool.parse(Value::Object(std::mem::take(&mut request.arguments))) {
+        let resumed = Resumed {
+            sealer: &self.sealer,
+            tool: entry.tool.name(),
+            principal: request.principal.name(),
+            cursor: cursor.as_deref(),
+            arguments_digest,
+        };
+        let arguments = Value::Object(std::mem::take(&mut request.arguments));
+        let parsed = match entry.tool.parse(arguments, &resumed) {
             Ok(parsed) => parsed,
             Err(fault) => return Err(record.refuse(&request, None, fault)),
         };
@@ -392,19 +399,7 @@ impl Call {
     /// # Errors
     /// `Invalid`, if the cursor is not one of this principal for this tool with these arguments.
     pub fn resume<T: DeserializeOwned>(&self) -> Result<Option<T>, Fault> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let opened = self.engine.sealer.open::<([u8; 8], T)>(
-            &self.cursor_purpose(),
-            self.principal.name(),
-            cursor,
-        );
-        match opened {
-            Ok((digest, position)) if digest == self.arguments_digest => Ok(Some(position)),
-            Ok(_) => Err(Fault::invalid(
-                "the cursor belongs to other arguments; repeat those of the first page, or begin again without it",
-            )),
-            Err(error) => Err(Fault::invalid(error.to_string()).with_source(error)),
-        }
+        self.resumed().position()
     }
 
     /// Seals where this page ends, for `next_cursor`.
@@ -412,15 +407,17 @@ impl Call {
     /// # Errors
     /// `Internal`, if it cannot be sealed.
     pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
-        let sealed = (self.arguments_digest, position);
-        self.engine
-            .sealer
-            .seal(&self.cursor_purpose(), self.principal.name(), CURSOR_TTL, &sealed)
-            .map_err(Fault::internal)
+        self.resumed().seal(position)
     }
 
-    fn cursor_purpose(&self) -> String {
-        format!("cursor/{}", self.tool)
+    fn resumed(&self) -> Resumed<'_> {
+        Resumed {
+            sealer: &self.engine.sealer,
+            tool: self.tool,
+            principal: self.principal.name(),
+            cursor: self.cursor.as_deref(),
+            arguments_digest: self.arguments_digest,
+        }
     }
 
     pub(crate) fn hub(&self) -> &Hub {

@@ -23,7 +23,7 @@ mod watch;
 mod wire;
 
 pub use builder::{Builder, Roothold, StartError};
-pub use call::{Call, Progress, Teller};
+pub use call::{Call, Progress, Resumed, Teller};
 pub use handler::Handler;
 pub use roothold_core as core;
 pub use schemars;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::call::Call;
+use crate::call::{Call, Resumed};
 
 /// A tool. One file, one `impl Tool`, and one line in the list of tools.
 pub trait Tool: Send + Sync + 'static {
@@ -44,6 +44,15 @@ pub trait Tool: Send + Sync + 'static {
     /// # Errors
     /// `Invalid`, for arguments that make no sense.
     fn actions(&self, input: &Self::Input) -> Result<Actions, Fault>;
+
+    /// What one page of it would touch, where a later page touches less than the whole call: what
+    /// lies behind its cursor was decided and recorded with the pages before. Pure, too.
+    ///
+    /// # Errors
+    /// As [`Self::actions`], and for a cursor that cannot be used.
+    fn page_actions(&self, input: &Self::Input, _page: &Resumed<'_>) -> Result<Actions, Fault> {
+        self.actions(input)
+    }
 
     /// Does the work.
     ///
@@ -364,7 +373,7 @@ pub(crate) trait AnyTool: Send + Sync {
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
     fn output_schema(&self) -> Option<JsonObject>;
-    fn parse(&self, arguments: Value) -> Result<Parsed<'_>, Fault>;
+    fn parse(&self, arguments: Value, page: &Resumed<'_>) -> Result<Parsed<'_>, Fault>;
 }
 
 impl<T: Tool> AnyTool for T {
@@ -396,7 +405,7 @@ impl<T: Tool> AnyTool for T {
         T::Output::schema()
     }
 
-    fn parse(&self, arguments: Value) -> Result<Parsed<'_>, Fault> {
+    fn parse(&self, arguments: Value, page: &Resumed<'_>) -> Result<Parsed<'_>, Fault> {
         let input: T::Input = serde_path_to_error::deserialize(arguments).map_err(|error| {
             let at = error.path().to_string();
             // `.` is the whole: what is missing or unknown is named by the error itself.
@@ -406,7 +415,7 @@ impl<T: Tool> AnyTool for T {
                 "the arguments do not fit the tool's inputSchema: {place}{reason}"
             ))
         })?;
-        let actions = Tool::actions(self, &input)?;
+        let actions = self.page_actions(&input, page)?;
         let run = move |call: Call, permits: Permits| -> BoxFuture<'_, Result<Answer, Fault>> {
             Box::pin(async move { self.run(call, permits, input).await.map(Reply::into_answer) })
         };

@@ -259,6 +259,32 @@ fn pages_of_many_files_join_to_the_whole() {
     }
 }
 
+/// An auditor sees in every page's record what that page could touch, and nothing twice that lay
+/// behind it.
+#[test]
+fn a_later_page_of_many_files_is_recorded_with_the_files_from_its_cursor_on() {
+    let (dirs, server) = tree();
+    let name = |at: usize| format!("$ROOT/many/file-{at:03}-{}.txt", "x".repeat(at));
+    let paths: Vec<String> = (0..40).map(|at| dirs.fill_in(&name(at))).collect();
+    let arguments = json!({"paths": paths});
+    let parts = pages(&server, "read_multiple_files", &arguments, 1024);
+    assert!(parts.len() > 1);
+    let audit = server.audit();
+    let recorded: Vec<usize> = audit
+        .of_kind("intent")
+        .filter(|intent| intent["tool"] == "read_multiple_files")
+        .map(|intent| intent["actions"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(recorded.len(), parts.len());
+    assert_eq!(recorded[0], paths.len(), "the first page may reach all");
+    for (page, actions) in parts.iter().zip(&recorded) {
+        let text = &texts(page)[0];
+        let first = text.split_once(':').unwrap().0.trim_end_matches(" (continued)");
+        let at = paths.iter().position(|path| path == first).unwrap();
+        assert_eq!(*actions, paths.len() - at, "{first}");
+    }
+}
+
 #[test]
 fn pages_of_resources_join_to_all_readable_files() {
     let dirs = Dirs::with_fixture();

@@ -6,7 +6,7 @@ use roothold_core::{Action, Actions, Budget, Fault, FaultKind, FilePath, Permit,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::Call;
+use crate::call::{Call, Resumed};
 use crate::tool::{About, Effect, Permits, Text, Tool};
 use crate::tools::page::beside_note;
 use crate::wire::text_of;
@@ -51,21 +51,18 @@ impl Tool for ReadMultipleFiles {
     }
 
     fn actions(&self, input: &Input) -> Result<Actions, Fault> {
-        if input.paths.is_empty() || input.paths.len() > PATHS_MAX {
-            return Err(Fault::invalid(format!("give 1 to {PATHS_MAX} paths")));
-        }
-        let mut actions = input.paths.iter().map(|path| match FilePath::parse(path) {
-            Ok(path) => Action::file(Verb::Read, path),
-            // It is said in the file's place; it must not fail the others.
-            Err(_) => Action::named("not a path", Some("files:read")),
-        });
-        let Some(first) = actions.next() else { return Err(Fault::invalid("paths is empty")) };
-        Ok(Actions::many(first, actions))
+        actions_from(input, 0)
+    }
+
+    fn page_actions(&self, input: &Input, page: &Resumed<'_>) -> Result<Actions, Fault> {
+        let position: Option<Position> = page.position()?;
+        actions_from(input, position.map_or(0, |position| position.file))
     }
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Text, Fault> {
         let position: Option<Position> = call.resume()?;
-        let files: Vec<File> = input.paths.into_iter().zip(permits.each()).collect();
+        let first = position.as_ref().map_or(0, |position| position.file);
+        let files: Vec<File> = input.paths.into_iter().skip(first).zip(permits.each()).collect();
         let room = beside_note(&call);
         let read =
             move |budget: &Budget| read_all(files, position, &budget.with_result_bytes_max(room));
@@ -76,9 +73,26 @@ impl Tool for ReadMultipleFiles {
     }
 }
 
+/// The actions of a page that begins with the file at `first`.
+fn actions_from(input: &Input, first: usize) -> Result<Actions, Fault> {
+    if input.paths.is_empty() || input.paths.len() > PATHS_MAX {
+        return Err(Fault::invalid(format!("give 1 to {PATHS_MAX} paths")));
+    }
+    let mut actions = input.paths.iter().skip(first).map(|path| match FilePath::parse(path) {
+        Ok(path) => Action::file(Verb::Read, path),
+        // It is said in the file's place; it must not fail the others.
+        Err(_) => Action::named("not a path", Some("files:read")),
+    });
+    let Some(first) = actions.next() else {
+        return Err(Fault::invalid("the cursor is behind the last of the paths"));
+    };
+    Ok(Actions::many(first, actions))
+}
+
 /// A path as it was asked for, and what policy said of it.
 type File = (String, Result<Permit, Fault>);
 
+/// Reads one page; `files` begins with the one at `position`.
 fn read_all(
     files: Vec<File>,
     position: Option<Position>,
@@ -87,7 +101,7 @@ fn read_all(
     let (first, mut within) =
         position.map_or((0, None), |position| (position.file, position.within));
     let (mut text, mut used) = (String::new(), 0);
-    for (file, (path, permit)) in files.into_iter().enumerate().skip(first) {
+    for (file, (path, permit)) in (first..).zip(files) {
         budget.check()?;
         let resumed = within.is_some();
         let head = json_len(&path) + SEPARATOR.len() * 2 + 8;
