@@ -28,6 +28,7 @@ use crate::path::shown;
 use crate::policy::{Permit, RULE_ROOTS, join, normalised, outside_roots};
 use crate::roots::{Hardlinks, Root, below};
 
+mod claim;
 pub(crate) mod entries;
 mod follow;
 pub(crate) mod lock;

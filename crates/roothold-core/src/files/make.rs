@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::budget::Budget;
 use crate::fault::Fault;
+use crate::gate::lock::claim_below;
 use crate::gate::place::{Deepest, deepest, in_the_way};
 use crate::gate::replace::sync_directory;
 use crate::gate::{open_entry, refusal};
@@ -65,7 +66,7 @@ pub(super) fn make_missing(permit: &Permit, dry_run: bool, budget: &Budget) -> R
 
 /// Makes the missing directories, one below the other, and answers with the path of the last.
 fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Result<Vec<u8>, Fault> {
-    let mut last = there.rel;
+    let mut last = there.rel.clone();
     for name in &there.missing {
         last = join(&last, name);
         // All are decided on before the first is made.
@@ -74,6 +75,8 @@ fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Resu
     if dry_run {
         return Ok(last);
     }
+    let _claimed = claim_below(&there.handle, &there.missing, budget)?;
+    there.stays(permit)?;
     let mut above = there.handle;
     for name in &there.missing {
         budget.check()?;

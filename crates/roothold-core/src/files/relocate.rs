@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind, Rule};
 use crate::gate::entries::{Entries, EntryKind};
 use crate::gate::lock::lock_both;
-use crate::gate::place::{Last, Place, locate};
+use crate::gate::place::{Last, Place, changed_meanwhile, locate};
 use crate::gate::replace::sync_directory;
 use crate::gate::{not_found, open_below, refusal, unsupported};
 use crate::path::shown;
@@ -70,9 +70,14 @@ pub fn move_entry(
         source.parent.try_clone().map_err(Fault::internal)?,
         target.parent.try_clone().map_err(Fault::internal)?,
     );
-    let _locked = lock_both(here.as_fd(), there.as_fd(), budget)?;
+    let moved = source.is_directory().then_some(&source.name[..]);
+    let _held = lock_both(here.as_fd(), there.as_fd(), moved, budget)?;
+    let was_directory = moved.is_some();
     source.look_again(from, Last::Itself)?;
     target.look_again(to, Last::Itself)?;
+    if source.is_directory() && !was_directory {
+        return Err(changed_meanwhile());
+    }
     check_source(look, from, &source, options, budget)?;
     if target.found.is_some() {
         return Err(occupied());
@@ -82,6 +87,8 @@ pub fn move_entry(
     }
     if !options.dry_run {
         budget.check()?;
+        source.stays(from)?;
+        target.stays(to)?;
         rename(&source, &target).map_err(|errno| refuse(errno, from))?;
         budget.note_effect();
         sync_directory(&target.parent)?;

@@ -4,19 +4,24 @@
 //! other process on the same file system that asks for it: another replica, or `flock(1)`. Where
 //! the file system has no `flock`, it holds inside the process only.
 //!
+//! Whoever has locked a directory claims it too (`gate/claim.rs`), so that it stays where it is.
+//!
 //! **Invariant**: waiting for a lock asks the budget, so a cancelled call waits no longer; and
 //! two directories are locked in the order of their identities, so nobody waits in a circle.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::Errno;
 
+use super::claim::{Claim, Claimed, claim};
+use super::link_of;
 use crate::budget::Budget;
 use crate::fault::Fault;
+use crate::policy::join;
 
 type Identity = (u64, u64);
 
@@ -29,9 +34,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const POLL_FIRST: Duration = Duration::from_micros(200);
 const POLL_MAX: Duration = Duration::from_millis(10);
 
-/// A locked directory; free again when dropped.
+/// Locked directories that stay where they are; free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Locked<'a> {
+pub(crate) struct Held<'a> {
+    _claimed: Claimed,
+    _first: Locked<'a>,
+    _second: Option<Locked<'a>>,
+}
+
+/// A locked directory.
+#[derive(Debug)]
+struct Locked<'a> {
     directory: BorrowedFd<'a>,
     identity: Identity,
     /// Whether other processes are kept out too.
@@ -42,7 +55,59 @@ pub(crate) struct Locked<'a> {
 ///
 /// # Errors
 /// The budget's own, if somebody else holds it all that time.
-pub(crate) fn lock<'a>(directory: BorrowedFd<'a>, budget: &Budget) -> Result<Locked<'a>, Fault> {
+pub(crate) fn lock<'a>(directory: BorrowedFd<'a>, budget: &Budget) -> Result<Held<'a>, Fault> {
+    let locked = lock_one(directory, budget)?;
+    let wanted = Claim { changes: vec![place_of(directory)?], moves: None };
+    Ok(Held { _claimed: claim(wanted, budget)?, _first: locked, _second: None })
+}
+
+/// Locks two directories, or the one that they both are. `moved` is the name of a directory in
+/// the first, below which nothing may be changed meanwhile.
+///
+/// # Errors
+/// As [`lock`].
+pub(crate) fn lock_both<'a>(
+    one: BorrowedFd<'a>,
+    other: BorrowedFd<'a>,
+    moved: Option<&[u8]>,
+    budget: &Budget,
+) -> Result<Held<'a>, Fault> {
+    let identity = |directory: BorrowedFd<'_>| {
+        fstat(directory).map(|stat| (stat.st_dev, stat.st_ino)).map_err(Fault::internal)
+    };
+    let (first, second) = match identity(one)?.cmp(&identity(other)?) {
+        std::cmp::Ordering::Equal => (one, None),
+        std::cmp::Ordering::Less => (one, Some(other)),
+        std::cmp::Ordering::Greater => (other, Some(one)),
+    };
+    let first = lock_one(first, budget)?;
+    let second = second.map(|second| lock_one(second, budget)).transpose()?;
+    let here = place_of(one)?;
+    let moves = moved.map(|name| join(&here, name));
+    let wanted = Claim { changes: vec![here, place_of(other)?], moves };
+    Ok(Held { _claimed: claim(wanted, budget)?, _first: first, _second: second })
+}
+
+/// Claims a directory and one that is to be made below it, without a lock: whoever makes
+/// directories replaces nothing.
+///
+/// # Errors
+/// As [`lock`].
+pub(crate) fn claim_below(
+    directory: &OwnedFd,
+    names: &[Vec<u8>],
+    budget: &Budget,
+) -> Result<Claimed, Fault> {
+    let place = place_of(directory)?;
+    let deepest = names.iter().fold(place, |above, name| join(&above, name));
+    claim(Claim { changes: vec![deepest], moves: None }, budget)
+}
+
+fn place_of(directory: impl AsFd) -> Result<Vec<u8>, Fault> {
+    link_of(directory).map_err(Fault::internal)
+}
+
+fn lock_one<'a>(directory: BorrowedFd<'a>, budget: &Budget) -> Result<Locked<'a>, Fault> {
     let stat = fstat(directory).map_err(Fault::internal)?;
     let identity = (stat.st_dev, stat.st_ino);
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,27 +120,6 @@ pub(crate) fn lock<'a>(directory: BorrowedFd<'a>, budget: &Budget) -> Result<Loc
     let mut locked = Locked { directory, identity, flocked: false };
     locked.flocked = flock_in_time(directory, budget)?;
     Ok(locked)
-}
-
-/// Locks two directories, or the one that they both are.
-///
-/// # Errors
-/// As [`lock`].
-pub(crate) fn lock_both<'a>(
-    one: BorrowedFd<'a>,
-    other: BorrowedFd<'a>,
-    budget: &Budget,
-) -> Result<(Locked<'a>, Option<Locked<'a>>), Fault> {
-    let identity = |directory: BorrowedFd<'_>| {
-        fstat(directory).map(|stat| (stat.st_dev, stat.st_ino)).map_err(Fault::internal)
-    };
-    let (first, second) = match identity(one)?.cmp(&identity(other)?) {
-        std::cmp::Ordering::Equal => return Ok((lock(one, budget)?, None)),
-        std::cmp::Ordering::Less => (one, other),
-        std::cmp::Ordering::Greater => (other, one),
-    };
-    let first = lock(first, budget)?;
-    Ok((first, Some(lock(second, budget)?)))
 }
 
 /// Whether `flock` works here; waits while another process holds it.
@@ -150,7 +194,8 @@ mod tests {
         let fault = lock(own.as_fd(), &cancelled).unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Cancelled);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| lock(own.as_fd(), &budget()).map(|locked| locked.flocked));
+            let waiting =
+                scope.spawn(|| lock_one(own.as_fd(), &budget()).map(|locked| locked.flocked));
             flock(&other, FlockOperation::Unlock).unwrap();
             assert!(waiting.join().unwrap().unwrap());
         });
@@ -169,13 +214,13 @@ mod tests {
                     for _ in 0..200 {
                         let (one, other) =
                             if turned { (open(b), open(a)) } else { (open(a), open(b)) };
-                        let _both = lock_both(one.as_fd(), other.as_fd(), &budget()).unwrap();
+                        let _both = lock_both(one.as_fd(), other.as_fd(), None, &budget()).unwrap();
                     }
                 });
             }
         });
         let (one, again) = (open(&a), open(&a));
-        let (_locked, second) = lock_both(one.as_fd(), again.as_fd(), &budget()).unwrap();
-        assert!(second.is_none());
+        // It would wait for itself.
+        let _held = lock_both(one.as_fd(), again.as_fd(), None, &budget()).unwrap();
     }
 }

@@ -57,10 +57,8 @@ impl Place {
     /// # Errors
     /// `Conflict` if it became a link meanwhile; else as [`locate`].
     pub(crate) fn look_again(&mut self, permit: &Permit, last: Last) -> Result<(), Fault> {
+        self.stays(permit)?;
         let (root, _) = permit.root()?;
-        if !self.is_still_there(root) {
-            return Err(busy());
-        }
         self.found = look(&self.parent, &self.name).map_err(|errno| refusal(errno, permit))?;
         if self.is_link() && last == Last::Follow {
             return Err(busy());
@@ -103,14 +101,14 @@ impl Place {
         Ok((handle, stat))
     }
 
-    /// Whether the directory is still where policy was asked about it.
-    fn is_still_there(&self, root: &Root) -> bool {
-        let (above, _) = split_last(&self.rel);
-        let (base, _, rest) = root.base(above);
-        match (link_of(base), link_of(&self.parent)) {
-            (Ok(above), Ok(found)) => below(&above, &found) == Some(rest),
-            _ => false,
-        }
+    /// Looks whether the directory is still where policy was asked about it. While it is locked
+    /// only another process can move it, so the last look is right before the change.
+    ///
+    /// # Errors
+    /// `Busy` if it is not.
+    pub(crate) fn stays(&self, permit: &Permit) -> Result<(), Fault> {
+        let (root, _) = permit.root()?;
+        if is_at(root, &self.parent, split_last(&self.rel).0) { Ok(()) } else { Err(busy()) }
     }
 
     /// FIFOs and the like are never touched, nor are files that may have an excluded name.
@@ -212,6 +210,15 @@ fn at(root: &Root, rel: &[u8]) -> Result<Place, Errno> {
     Ok(Place { parent, name: name.to_vec(), rel: rel.to_vec(), found })
 }
 
+/// Whether a directory is at a path below the root.
+fn is_at(root: &Root, directory: &OwnedFd, rel: &[u8]) -> bool {
+    let (base, _, rest) = root.base(rel);
+    match (link_of(base), link_of(directory)) {
+        (Ok(above), Ok(found)) => below(&above, &found) == Some(rest),
+        _ => false,
+    }
+}
+
 /// What a name in a directory stands for; a mount point is `EXDEV`.
 fn look(parent: &OwnedFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
     let resolve = BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -230,6 +237,17 @@ pub(crate) struct Deepest {
     pub(crate) rel: Vec<u8>,
     /// The names below it that are not there.
     pub(crate) missing: Vec<Vec<u8>>,
+}
+
+impl Deepest {
+    /// As [`Place::stays`].
+    ///
+    /// # Errors
+    /// `Busy` if it is not.
+    pub(crate) fn stays(&self, permit: &Permit) -> Result<(), Fault> {
+        let (root, _) = permit.root()?;
+        if is_at(root, &self.handle, &self.rel) { Ok(()) } else { Err(busy()) }
+    }
 }
 
 /// Opens the deepest directory of a path that is there.
@@ -262,7 +280,13 @@ fn look_for_deepest(permit: &Permit) -> Result<Option<Deepest>, Fault> {
                 missing.push(name.to_vec());
                 there = above;
             }
-            Err(Errno::NOTDIR) => return Err(hide_target(permit, text, in_the_way())),
+            // What cannot be seen must answer as if it were not there: what would be made is a
+            // directory of that name.
+            Err(Errno::NOTDIR) => {
+                let file = file_in_the_way(root, there);
+                let denied = file.and_then(|file| permit.decide_again(&file, true).err());
+                return Err(denied.unwrap_or_else(|| hide_target(permit, text, in_the_way())));
+            }
             Err(Errno::AGAIN) => return Ok(None),
             Err(errno) => return Err(hide_target(permit, text, refusal(errno, permit))),
         }
@@ -274,6 +298,18 @@ fn look_for_deepest(permit: &Permit) -> Result<Option<Deepest>, Fault> {
         Err(Errno::NOTDIR) => Err(hide_target(permit, Some(real), in_the_way())),
         Err(errno) => Err(refusal(errno, permit)),
     }
+}
+
+/// Where the file is that stands where a path has a directory.
+fn file_in_the_way(root: &Root, path: &[u8]) -> Option<Vec<u8>> {
+    let mut above = path;
+    while !above.is_empty() {
+        above = split_last(above).0;
+        if let Ok(real) = resolve(root, above) {
+            return Some(real);
+        }
+    }
+    None
 }
 
 pub(crate) fn in_the_way() -> Fault {

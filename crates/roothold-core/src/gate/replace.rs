@@ -81,6 +81,8 @@ pub(crate) fn replace(
         return Err(changed_meanwhile());
     }
     budget.check()?;
+    // Much time may have gone by, in which another process could move the directory.
+    place.stays(permit)?;
     rename(&mut temp, old.is_some()).map_err(|errno| match errno {
         Errno::EXIST => changed_meanwhile(),
         errno => refuse(errno),

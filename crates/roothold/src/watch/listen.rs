@@ -12,7 +12,7 @@ use super::subscription::Subscription;
 use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
 use crate::call::{CallError, CallRequest, Engine};
 use crate::handler::{Handler, Origin};
-use crate::resources;
+use crate::{resources, wire};
 
 /// What of a filter is honoured for whoever sends the request: the URIs that policy lets them
 /// watch. The SDK says so to the client before it calls [`listen`].
@@ -44,7 +44,11 @@ pub(crate) async fn listen(
     let uris = context.requested().resource_subscriptions.clone().unwrap_or_default();
     let hub = &handler.engine.hub;
     if uris.is_empty() {
-        // Nothing that was asked for is ever told here, and the request lasts all the same.
+        // Nothing that was asked for is ever told here, and the request lasts all the same: it
+        // takes a place.
+        let origin = Origin::of(request);
+        let _place =
+            hub.place(origin.principal(), 0).map_err(|fault| wire::request_error(&fault))?;
         tokio::select! {
             () = context.cancelled() => {}
             () = hub.end.cancelled() => {}

@@ -246,6 +246,10 @@ fn subscriptions_are_bounded_and_a_place_is_free_again() {
     let mut third = Listening::open(&server, &all(1));
     third.acknowledged();
     assert!(refused(&mut third).contains("as many subscriptions as you may"));
+    // One that is told of nothing lasts as long as the others.
+    let mut idle = Listening::open(&server, &[]);
+    idle.acknowledged();
+    assert!(refused(&mut idle).contains("as many subscriptions as you may"));
     drop(first);
     eventually("a place is free", || server.gauge("roothold_subscriptions") < 1.5);
     let mut again = Listening::open(&server, &all(2));

@@ -110,29 +110,16 @@ impl Draft {
         new: &str,
         budget: &Budget,
     ) -> Result<(usize, usize, String), Fault> {
-        let old_lines: Vec<&str> = old.split('\n').collect();
-        let lines: Vec<&str> = self.text.split('\n').collect();
-        let trimmed: Vec<&str> = old_lines.iter().map(|line| trim(line)).collect();
-        let mut places = Vec::new();
-        for at in 0..(lines.len() + 1).saturating_sub(old_lines.len()) {
-            if at.is_multiple_of(4096) {
-                budget.check()?;
-            }
-            let same = trimmed.iter().zip(&lines[at..]).all(|(old, line)| trim(line) == *old);
-            if same {
-                places.push(at);
-                if places.len() > PLACES_SHOWN_MAX {
-                    break;
-                }
-            }
-        }
+        let places = places_of_lines(&self.text, old, budget)?;
         match places[..] {
             [] => Err(nowhere(&self.text, old, budget)),
             [at] => {
-                let start: usize = lines[..at].iter().map(|line| line.len() + 1).sum();
-                let found = &lines[at..at + old_lines.len()];
-                let len = found.iter().map(|line| line.len() + 1).sum::<usize>() - 1;
-                Ok((start, start + len, indented(lines[at], &old_lines, new)))
+                let old_lines: Vec<&str> = old.split('\n').collect();
+                let start: usize = self.text.split('\n').take(at).map(|line| line.len() + 1).sum();
+                let mut found = self.text[start..].split('\n').take(old_lines.len()).peekable();
+                let first = found.peek().copied().unwrap_or_default();
+                let len = found.map(|line| line.len() + 1).sum::<usize>() - 1;
+                Ok((start, start + len, indented(first, &old_lines, new)))
             }
             _ => Err(ambiguous(places.iter().map(|at| at + 1), " apart from white space")),
         }
@@ -144,6 +131,40 @@ impl Draft {
         let places = memmem::find_iter(bytes, old.as_bytes()).take(PLACES_SHOWN_MAX + 1);
         ambiguous(places.map(line), "")
     }
+}
+
+/// The first lines, from 0, at which a text has the same lines as another apart from the white
+/// space around each; a few of them. One look at both: whoever compared line by line would need
+/// the product of the two.
+fn places_of_lines(text: &str, old: &str, budget: &Budget) -> Result<Vec<usize>, Fault> {
+    let (text, old) = (trimmed_lines(text, budget)?, trimmed_lines(old, budget)?);
+    let finder = memmem::Finder::new(&old);
+    let (mut places, mut from, mut line) = (Vec::new(), 0, 0);
+    while let Some(at) = finder.find(&text[from..]) {
+        budget.check()?;
+        line += memchr_iter(b'\n', &text[from..from + at]).count();
+        places.push(line);
+        if places.len() > PLACES_SHOWN_MAX {
+            break;
+        }
+        // Past the line end that the place begins with.
+        (from, line) = (from + at + 1, line + 1);
+    }
+    Ok(places)
+}
+
+/// The lines without white space around them, with a line end before the first and after each.
+fn trimmed_lines(text: &str, budget: &Budget) -> Result<Vec<u8>, Fault> {
+    let mut trimmed = Vec::with_capacity(text.len() + 2);
+    trimmed.push(b'\n');
+    for (at, line) in text.split('\n').enumerate() {
+        if at.is_multiple_of(4096) {
+            budget.check()?;
+        }
+        trimmed.extend_from_slice(trim(line).as_bytes());
+        trimmed.push(b'\n');
+    }
+    Ok(trimmed)
 }
 
 fn ambiguous(lines: impl Iterator<Item = usize>, apart: &str) -> Fault {

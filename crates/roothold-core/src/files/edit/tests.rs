@@ -51,6 +51,27 @@ fn what_is_there_twice_or_nowhere_is_refused_with_its_lines() {
     assert!(refused("text", &[("", "x")]).contains("empty"));
 }
 
+/// Line by line this would take many minutes, and the budget ends before.
+#[test]
+fn many_lines_that_are_alike_cost_one_look() {
+    let old = format!("{}b", " a\n".repeat(400_000));
+    assert!(refused(&"a\n".repeat(800_000), &[(&old, "x")]).contains("not in the file"));
+}
+
+#[test]
+fn lines_are_found_apart_from_white_space_wherever_they_are() {
+    let text = "\n  a \n\tb\n\n c\n  d";
+    for (old, new) in [
+        ("a\nb", "\n  x\n\n c\n  d"),
+        ("b \n\nc", "\n  a \n\tx\n  d"),
+        (" d ", "\n  a \n\tb\n\n c\n  x"),
+        ("\na\nb\n", "x\n c\n  d"),
+    ] {
+        assert_eq!(apply(text, &[(old, "x")]).unwrap(), new, "{old:?}");
+    }
+    assert!(refused("ab\nc", &[("b\n c", "x")]).contains("not in the file"));
+}
+
 #[test]
 fn the_nearest_text_is_shown_with_its_line() {
     let file = "fn first() {\n    call(1);\n}\n\nfn second() {\n    call(2);\n    end();\n}\n";

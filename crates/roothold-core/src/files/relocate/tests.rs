@@ -209,3 +209,40 @@ fn a_dry_run_moves_and_deletes_nothing() {
     delete(&from, None, &dry, &budget()).unwrap();
     assert!(workspace.disk("work/a.txt").exists() && !workspace.disk("work/b.txt").exists());
 }
+
+/// What may be written where the directory is, and neither may be nor shows where it goes.
+#[test]
+fn nothing_is_written_into_a_directory_that_is_moved_away_meanwhile() {
+    let workspace = Workspace::new();
+    let root = rw(&workspace, "work", |_| {});
+    let words = |word: &[&str]| word.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let exclude = words(&["work/vault/**"]);
+    let policy = policy(&[root], PolicySpec { exclude, ..PolicySpec::default() });
+    assert_eq!(rule(decide(&policy, Verb::Write, "/work/vault/x.txt")), "exclude");
+    let content = "x".repeat(1024 * 1024);
+    let mut written = 0;
+    for round in 0..40u64 {
+        fs::create_dir_all(workspace.disk("work/open")).unwrap();
+        let moved = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in ["x.txt", "d/e/x.txt"] {
+                    let path = format!("/work/open/{name}");
+                    let permit = decide(&policy, Verb::Write, &path).unwrap();
+                    let options = options(None);
+                    let _ =
+                        crate::files::write(&permit, None, content.as_bytes(), &options, &budget());
+                }
+            });
+            std::thread::sleep(std::time::Duration::from_micros(round * 100));
+            mv(&policy, "/work/open", "/work/vault").is_ok()
+        });
+        let vault = workspace.disk("work/vault");
+        if moved {
+            assert_eq!(fs::read_dir(&vault).unwrap().count(), 0, "round {round}");
+            fs::remove_dir(vault).unwrap();
+        }
+        written += usize::from(workspace.disk("work/open/x.txt").exists());
+        let _ = fs::remove_dir_all(workspace.disk("work/open"));
+    }
+    assert!(written > 0, "no write was ever in time");
+}

@@ -385,3 +385,23 @@ fn our_temporary_files_are_hidden_from_every_door() {
     let listing = crate::files::list(&permit, &budget()).unwrap();
     assert_eq!(listing.after(None).count(), 1);
 }
+
+#[test]
+fn a_file_in_the_way_that_may_not_be_seen_answers_as_if_it_were_not_there() {
+    let workspace = Workspace::new();
+    workspace.file("work/there.bin", "x").file("work/seen.md", "x");
+    let mut root = workspace.root("work");
+    root.access = Access::ReadWrite;
+    let only = || vec!["*.md".to_owned()];
+    let policy =
+        policy(&[root], PolicySpec { read: only(), write: only(), ..PolicySpec::default() });
+    for below in ["a.md", "b.md/a.md"] {
+        for name in ["there.bin", "missing.bin"] {
+            let path = format!("/work/{name}/{below}");
+            assert_eq!(rule(put(&policy, &path, "x")), "write", "{path}");
+            assert_eq!(rule(make(&policy, &path)), "write", "{path}");
+        }
+        let seen = make(&policy, &format!("/work/seen.md/{below}")).unwrap_err();
+        assert_eq!(seen.kind(), FaultKind::Conflict);
+    }
+}
