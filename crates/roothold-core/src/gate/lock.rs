@@ -83,8 +83,8 @@ pub(crate) fn lock_both<'a>(
     let first = lock_one(first, budget)?;
     let second = second.map(|second| lock_one(second, budget)).transpose()?;
     let here = place_of(one)?;
-    let moves = moved.map(|name| join(&here, name));
-    let wanted = Claim { changes: vec![here, place_of(other)?], moves };
+    let tree = moved.map(|name| join(&here, name));
+    let wanted = Claim { changes: vec![here, place_of(other)?], moves: tree };
     Ok(Held { _claimed: claim(wanted, budget)?, _first: first, _second: second })
 }
 
