@@ -57,7 +57,7 @@ fn model_of(tool: &dyn AnyTool) -> ToolModel {
     }
     let mut model = ToolModel::new(tool.name(), about.description, Arc::new(input))
         .with_title(about.title)
-        .with_annotations(about.effect.annotations(about.title));
+        .with_annotations(about.effect.annotations());
     if let Some(output) = tool.output_schema() {
         model = model.with_raw_output_schema(Arc::new(output));
     }
@@ -70,7 +70,7 @@ fn add_page_arguments(schema: &mut JsonObject) {
     if let Value::Object(properties) = properties {
         properties.insert(
             "cursor".to_owned(),
-            json!({"type": "string", "description": "next_cursor of the previous page; repeat the other arguments"}),
+            json!({"type": "string", "description": "next_cursor of the page before; same arguments"}),
         );
         properties.insert(
             "max_bytes".to_owned(),

@@ -120,13 +120,14 @@ pub enum Effect {
 }
 
 impl Effect {
-    pub(crate) fn annotations(self, title: &str) -> ToolAnnotations {
+    pub(crate) fn annotations(self) -> ToolAnnotations {
         let (read_only, destructive, idempotent) = match self {
             Self::Reads => (true, false, true),
             Self::Writes { destructive, idempotent } => (false, destructive, idempotent),
         };
+        // The title stands beside the annotations; twice would cost every agent its bytes.
         ToolAnnotations::from_raw(
-            Some(title.to_owned()),
+            None,
             Some(read_only),
             Some(destructive),
             Some(idempotent),

@@ -121,7 +121,7 @@ impl From<Place> for Vec<u8> {
     }
 }
 
-/// Something below that could not be looked at.
+// Something below that could not be looked at; said once in its name, not in every schema.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Unreadable {
     path: String,

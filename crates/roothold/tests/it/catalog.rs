@@ -110,33 +110,26 @@ fn golden_tools_page() {
 const WITHOUT_OUTPUT_SCHEMA: &[&str] =
     &["read_text_file", "read_file", "read_media_file", "read_multiple_files"];
 
-/// Tools that are listed only where something can be written.
-const WRITES: &[&str] =
-    &["write_file", "edit_file", "create_directory", "move_file", "delete_file"];
-
 #[test]
 fn every_tool_is_described_whole() {
     let (_dirs, server) = server();
     let tools = listed(&server);
     let size = serde_json::to_string(&tools).unwrap().len();
     println!("{} tools in {size} bytes", tools.len());
-    assert!(size <= 22 * 1024, "{size}");
-    let read_only: Vec<&Value> =
-        tools.iter().filter(|tool| !WRITES.contains(&tool["name"].as_str().unwrap())).collect();
-    let size = serde_json::to_string(&read_only).unwrap().len();
-    println!("{} tools in {size} bytes where nothing can be written", read_only.len());
-    assert!(size <= 20 * 1024, "{size}");
+    assert!(size <= 20_000, "{size}");
     for tool in &tools {
         let name = tool["name"].as_str().unwrap();
         for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
             assert!(tool["annotations"][hint].is_boolean(), "{name} lacks {hint}");
         }
-        for text in [&tool["title"], &tool["description"], &tool["annotations"]["title"]] {
+        for text in [&tool["title"], &tool["description"]] {
             assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{name}");
         }
         assert_eq!(tool["inputSchema"]["type"], "object");
         for (argument, schema) in tool["inputSchema"]["properties"].as_object().unwrap() {
-            assert!(schema["description"].is_string(), "{name}.{argument} has no description");
+            // The older name's arguments are described once, at `read_text_file`.
+            let is_described = schema["description"].is_string() || name == "read_file";
+            assert!(is_described, "{name}.{argument} has no description");
         }
         assert_eq!(
             tool["outputSchema"].is_object(),

@@ -23,7 +23,7 @@ pub(in crate::tools) struct Input {
 pub(in crate::tools) struct Info {
     /// Bytes.
     size: u64,
-    /// When it was made (RFC 3339); left out where the file system does not say.
+    /// RFC 3339; left out where the file system does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
     modified: String,

@@ -29,7 +29,7 @@ pub(in crate::tools) struct Page {
 
 #[derive(Serialize, JsonSchema)]
 struct Entry {
-    /// The name, or a whole file:// URI where the name holds unusual characters; both can be given back.
+    /// The name, or a file:// URI where it holds unusual characters.
     name: String,
     /// file, directory, symlink or other.
     r#type: &'static str,

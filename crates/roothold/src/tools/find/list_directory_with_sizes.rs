@@ -44,7 +44,7 @@ pub(in crate::tools) struct Page {
 
 #[derive(Serialize, JsonSchema)]
 struct Entry {
-    /// The name, or a whole file:// URI where the name holds unusual characters; both can be given back.
+    /// The name, or a file:// URI where it holds unusual characters.
     name: String,
     /// file, directory, symlink or other.
     r#type: &'static str,
@@ -79,8 +79,8 @@ impl Tool for ListDirectoryWithSizes {
     fn about(&self) -> About {
         About {
             title: "List Directory with Sizes",
-            description: "Lists the files and directories directly in a directory with the files' sizes, sorted by \
-                          name or with the largest first, and sums them up.",
+            description: "As list_directory, with the files' sizes and their sum; by name or the \
+                          largest first.",
             effect: Effect::Reads,
         }
     }

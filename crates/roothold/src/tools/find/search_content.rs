@@ -32,7 +32,7 @@ const LINE_BYTES_MAX: usize = 512;
 pub(in crate::tools) struct Input {
     /// A file, or a directory to search below.
     path: String,
-    /// A regular expression, matched line by line; no look-around, no backreferences.
+    /// A regular expression, line by line; no look-around or backreferences.
     pattern: String,
     /// The pattern is plain text.
     #[serde(default)]

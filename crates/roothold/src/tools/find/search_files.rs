@@ -16,7 +16,7 @@ pub(in crate::tools) struct SearchFiles;
 pub(in crate::tools) struct Input {
     /// The directory to search below.
     path: String,
-    /// A glob over paths below the directory: `*.md` finds what lies directly in it, `**/*.md` what lies anywhere below.
+    /// A glob over paths below it: `*.md` finds what lies directly in it, `**/*.md` what lies anywhere below.
     pattern: String,
     /// Globs of what to leave out, with all below it.
     #[serde(default, rename = "excludePatterns")]
@@ -46,8 +46,8 @@ impl Tool for SearchFiles {
     fn about(&self) -> About {
         About {
             title: "Search Files",
-            description: "Finds files and directories below a directory whose path matches a glob, such as `**/*.ts`, \
-                          and gives their full paths. Case-sensitive. `*` stays within one directory, `**` crosses them.",
+            description: "Finds files and directories below a directory whose path matches a glob and gives \
+                          their full paths. Case-sensitive.",
             effect: Effect::Reads,
         }
     }

@@ -68,9 +68,9 @@ impl Tool for Batch {
     fn about(&self) -> About {
         About {
             title: "Batch",
-            description: "Runs several tool calls at once and gives their results in order; if one changes files, \
-                          they run one after the other. A call that fails is reported as that call's error and does \
-                          not fail the others. Batches do not nest.",
+            description: "Runs several tool calls at once, one after the other if any changes \
+                          files, and gives their results in order. A call that fails does not fail \
+                          the others. Batches do not nest.",
             effect: Effect::Writes { destructive: true, idempotent: false },
         }
     }

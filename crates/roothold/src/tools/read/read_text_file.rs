@@ -1,11 +1,13 @@
 //! `read_text_file`, and `read_file`, its older name: a file's text, or a part of it, in pages.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use roothold_core::files::{Encoding, Resume, TextPage, TextRange, read_text};
 use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Text, Tool};
@@ -35,6 +37,27 @@ pub(in crate::tools) struct Input {
     byte_start: Option<u64>,
     /// Only to this byte, which is not included.
     byte_end: Option<u64>,
+}
+
+/// The same arguments under the older name; what they mean is said once, at `read_text_file`.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(in crate::tools) struct OlderInput(Input);
+
+impl JsonSchema for OlderInput {
+    fn schema_name() -> Cow<'static, str> {
+        Input::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Input::json_schema(generator);
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            for argument in properties.values_mut().filter_map(Value::as_object_mut) {
+                argument.remove("description");
+            }
+        }
+        schema
+    }
 }
 
 impl Input {
@@ -77,10 +100,8 @@ impl Tool for ReadTextFile {
     fn about(&self) -> About {
         About {
             title: "Read Text File",
-            description: "Reads a file as text: all of it, or its first (head) or last (tail) lines, a range of lines \
-                          (line_start, line_end) or of bytes (byte_start, byte_end). The second block has the \
-                          content's hash, the range, the encoding unless it is UTF-8, and next_cursor when the \
-                          text was cut.",
+            description: "Reads a file's text, or a part of it: head, tail, a range of lines or of bytes. The second \
+                          block has the content's hash, the range, and next_cursor when the text was cut.",
             effect: Effect::Reads,
         }
     }
@@ -109,23 +130,23 @@ impl Tool for ReadTextFile {
 impl Tool for ReadFile {
     const NAME: &'static str = "read_file";
     const PAGED: bool = true;
-    type Input = Input;
+    type Input = OlderInput;
     type Output = Text;
 
     fn about(&self) -> About {
         About {
             title: "Read File (older name)",
-            description: "The older name of read_text_file; prefer that.",
+            description: "The older name of read_text_file, same arguments; prefer that.",
             effect: Effect::Reads,
         }
     }
 
-    fn actions(&self, input: &Input) -> Result<Actions, Fault> {
-        Tool::actions(&ReadTextFile, input)
+    fn actions(&self, input: &OlderInput) -> Result<Actions, Fault> {
+        Tool::actions(&ReadTextFile, &input.0)
     }
 
-    async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Text, Fault> {
-        Tool::run(&ReadTextFile, call, permits, input).await
+    async fn run(&self, call: Call, permits: Permits, input: OlderInput) -> Result<Text, Fault> {
+        Tool::run(&ReadTextFile, call, permits, input.0).await
     }
 }
 

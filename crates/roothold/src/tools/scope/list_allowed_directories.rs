@@ -26,8 +26,8 @@ impl Tool for ListAllowedDirectories {
     fn about(&self) -> About {
         About {
             title: "List Allowed Directories",
-            description: "Lists the directories that you can use, as absolute paths; what lies below them can be \
-                          reached too. listRoots also shows the access policy.",
+            description: "Lists the directories that you can use, as absolute paths. listRoots also \
+                          shows the access policy.",
             effect: Effect::Reads,
         }
     }

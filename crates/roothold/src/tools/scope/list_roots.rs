@@ -13,7 +13,7 @@ pub(in crate::tools) struct ListRoots;
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {}
 
-/// The roots that you can use, and what may be done in them.
+// The roots that you can use, and what may be done in them.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::tools) struct Scope {
     roots: Vec<Root>,

@@ -69,8 +69,7 @@ impl Tool for EditFile {
     fn about(&self) -> About {
         About {
             title: "Edit File",
-            description: "Replaces texts in a text file and gives the diff. Encoding and line ends stay. Give if_match so \
-                          that nobody else's change is lost.",
+            description: "Replaces texts in a text file and gives the diff. Encoding and line ends stay. Give if_match to lose nobody else's change.",
             effect: Effect::Writes { destructive: true, idempotent: false },
         }
     }
