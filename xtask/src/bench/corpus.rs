@@ -137,6 +137,17 @@ impl Corpus {
         (0..BATCH_FILES).map(|at| self.place.join(format!("batch/b{at:03}.txt"))).collect()
     }
 
+    /// A file to edit, made anew: lines of words, with `mark` as a line in the middle.
+    pub(super) fn edited(&self, mark: &str, bytes: usize) -> anyhow::Result<PathBuf> {
+        let mut random = Random(11);
+        let text = [random.text(bytes / 2), random.text(bytes / 2)].join(&format!("\n{mark}\n"));
+        let folder = self.place.join("edited");
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join("text.txt");
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
     /// Files in the tree.
     pub(super) const fn files(&self) -> usize {
         self.stamp.scale.files

@@ -88,6 +88,7 @@ struct Contender<'a> {
     work: &'a Work,
     /// A process of its own for each time.
     cold: bool,
+    writes: bool,
     blocks: Vec<Block>,
     /// Why it is out.
     failed: Option<String>,
@@ -97,7 +98,7 @@ impl Bench<'_> {
     fn over_stdio(&self) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
         // Memory afterwards is that of the one server that did all operations.
-        let mut ours = self.start_ours()?;
+        let mut ours = self.start_ours(&[])?;
         let idle = ours.family().rss_mib()?;
         rows.push(Row::new("memory, idle", "MiB", idle, None, Some(Goal::AtMost(IDLE_MIB_MAX))));
         let mut operations = operations::all(&self.corpus, self.fd.as_deref())?;
@@ -115,10 +116,10 @@ impl Bench<'_> {
     }
 
     /// Starts Roothold.
-    fn start_ours(&self) -> anyhow::Result<Session> {
+    fn start_ours(&self, options: &[&str]) -> anyhow::Result<Session> {
         let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
         command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
-        Session::start(command.arg(&self.corpus.place))
+        Session::start(command.args(options).arg(&self.corpus.place))
     }
 
     /// Starts a rival.
@@ -144,7 +145,7 @@ impl Bench<'_> {
         for ours in &operation.ours {
             let name = format!("roothold{}", ours.variant);
             let contender = Contender::new(name, None, &ours.work);
-            contenders.push(Contender { cold: ours.cold, ..contender });
+            contenders.push(Contender { cold: ours.cold, writes: ours.writes, ..contender });
         }
         for (rival, work) in &operation.rivals {
             if let Some(server) = self.rivals.iter().find(|server| server.rival == *rival) {
@@ -154,6 +155,7 @@ impl Bench<'_> {
         let mut sessions = Vec::new();
         for contender in &mut contenders {
             sessions.push(match contender.server {
+                None if contender.writes => Some(self.start_ours(&["--write"])?),
                 None => None,
                 Some(server) => match self.start(server) {
                     Ok(session) => Some(session),
@@ -177,7 +179,7 @@ impl Bench<'_> {
 
 impl<'a> Contender<'a> {
     fn new(name: String, server: Option<&'a Installed>, work: &'a Work) -> Self {
-        Self { name, server, work, cold: false, blocks: Vec::new(), failed: None }
+        Self { name, server, work, cold: false, writes: false, blocks: Vec::new(), failed: None }
     }
 
     /// Adds a block, unless the server is out or so slow that one was enough.
@@ -221,7 +223,7 @@ impl Bench<'_> {
         let (mut cpu, mut elapsed, mut peak_mib) = (Duration::ZERO, Duration::ZERO, 0.0_f64);
         let (mut runs, begun) = (0_u32, Instant::now());
         let reply = loop {
-            let mut session = self.start_ours()?;
+            let mut session = self.start_ours(&[])?;
             for _ in 0..20 {
                 let other = serde_json::json!({"path": self.corpus.place.join("pages")});
                 session.call(&Call::new("list_directory", other))?;

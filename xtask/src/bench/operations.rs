@@ -31,6 +31,10 @@ const TAIL_MS_MAX: f64 = 2.0;
 const READ_MS_MAX: f64 = 0.04;
 /// Milliseconds that all files of the batch may take.
 const BATCH_MS_MAX: f64 = 0.7;
+/// How large the file is that is edited.
+const EDITED_BYTES: usize = 200_000;
+/// Milliseconds that an edit may take: 1.2, and what the kernel takes to sync the file.
+const EDIT_MS_MAX: f64 = 1.4;
 /// Calls at once in the operation that measures many.
 const IN_FLIGHT: usize = 32;
 /// Lines from the ends of the log.
@@ -45,6 +49,8 @@ pub(super) enum Work {
     Call(Call),
     /// Many calls, [`IN_FLIGHT`] at once. Figures are per call.
     Calls(Vec<Call>),
+    /// Calls one after the other, after which all is as before. Figures are per call.
+    Turns(Vec<Call>),
     /// `tools/list`.
     Tools,
 }
@@ -54,13 +60,14 @@ impl Work {
         match self {
             Self::Call(call) => session.call(call),
             Self::Calls(calls) => session.pipeline(calls, IN_FLIGHT),
+            Self::Turns(calls) => session.pipeline(calls, 1),
             Self::Tools => session.tools(),
         }
     }
 
     pub(super) const fn calls(&self) -> usize {
         match self {
-            Self::Calls(calls) => calls.len(),
+            Self::Calls(calls) | Self::Turns(calls) => calls.len(),
             Self::Call(_) | Self::Tools => 1,
         }
     }
@@ -102,6 +109,8 @@ pub(super) struct Ours {
     /// Whether each time a process is asked that has not seen these files before. Otherwise it is
     /// one that was asked for the same already.
     pub(super) cold: bool,
+    /// Whether it is asked of a server that may write.
+    pub(super) writes: bool,
     /// A bare tool, and how many times its processor time it may take.
     pub(super) times_max: Option<(&'static str, f64)>,
     /// How many milliseconds of processor time it may take.
@@ -116,6 +125,7 @@ impl Ours {
             work,
             page_bytes: DEFAULT_BYTES,
             cold: false,
+            writes: false,
             times_max: None,
             ms_max: None,
         }
@@ -151,6 +161,7 @@ pub(super) fn all(corpus: &Corpus, fd: Option<&Path>) -> anyhow::Result<Vec<Oper
     let mut all = finding(corpus, fd);
     all.extend(searching(corpus)?);
     all.extend(reading(corpus)?);
+    all.push(editing(corpus)?);
     all.push(Operation {
         name: "tools/list".to_owned(),
         ours: vec![Ours::once(Work::Tools)],
@@ -402,6 +413,29 @@ fn last(corpus: &Corpus) -> Operation {
         content_bytes: None,
         bare: vec![Bare::end(corpus, "tail", END_LINES)],
     }
+}
+
+/// A mark in the middle of a text, replaced by another and back.
+fn editing(corpus: &Corpus) -> anyhow::Result<Operation> {
+    const MARKS: [&str; 2] = ["the first mark", "the second mark"];
+    let file = corpus.edited(MARKS[0], EDITED_BYTES)?;
+    let edit = |from: &str, to: &str| {
+        let edits = json!([{"oldText": from, "newText": to}]);
+        Call::new("edit_file", json!({"path": file, "edits": edits}))
+    };
+    let turns = Work::Turns(vec![edit(MARKS[0], MARKS[1]), edit(MARKS[1], MARKS[0])]);
+    Ok(Operation {
+        name: format!("edit {} KB", EDITED_BYTES / 1000),
+        ours: vec![Ours { writes: true, ..Ours::once(turns.clone()).ms_max(EDIT_MS_MAX) }],
+        // The others cannot, or do not say what they changed.
+        rivals: vec![(Rival::Reference, turns.clone()), (Rival::RustMcp, turns)],
+        // Of both diffs.
+        expect: Expect::All(
+            MARKS.iter().flat_map(|mark| [format!("-{mark}"), format!("+{mark}")]).collect(),
+        ),
+        content_bytes: None,
+        bare: vec![Bare::Replace(file)],
+    })
 }
 
 fn one(tool: &'static str, arguments: Value) -> Work {

@@ -2,6 +2,7 @@
 //! for it at a terminal.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +23,8 @@ pub(super) enum Bare {
     ReadSizes(PathBuf),
     /// open, pread, close.
     ReadFiles(Vec<PathBuf>),
+    /// A file's content written anew: a new file, synced, and renamed.
+    Replace(PathBuf),
     /// A program, with how it is called in the table.
     Program(&'static str, Vec<String>),
     /// This part of what a program takes.
@@ -103,6 +106,9 @@ impl Bare {
                 Ok(("readdir + lstat".to_owned(), own(target, || entries(place, true))?))
             }
             Self::ReadFiles(files) => Ok(("pread".to_owned(), own(target, || read(files))?)),
+            Self::Replace(file) => {
+                Ok(("write, fsync, rename".to_owned(), own(target, || replace(file))?))
+            }
             Self::Program(name, args) => Ok(((*name).to_owned(), program(target, args)?)),
             Self::PartOf(part, name, args) => {
                 Ok(((*name).to_owned(), program(target, args)? * part))
@@ -139,6 +145,15 @@ fn read(files: &[PathBuf]) -> anyhow::Result<()> {
         std::hint::black_box(&buffer[..read]);
     }
     Ok(())
+}
+
+fn replace(file: &Path) -> anyhow::Result<()> {
+    let content = std::fs::read(file)?;
+    let new = file.with_extension("new");
+    let mut written = File::create(&new)?;
+    written.write_all(&content)?;
+    written.sync_all()?;
+    Ok(std::fs::rename(new, file)?)
 }
 
 /// Milliseconds of this thread's processor time for one run of `work`.
@@ -194,10 +209,12 @@ mod tests {
         for bare in [
             Bare::ReadDirectory(dir.path().to_owned()),
             Bare::ReadSizes(dir.path().to_owned()),
-            Bare::ReadFiles(vec![file]),
+            Bare::ReadFiles(vec![file.clone()]),
+            Bare::Replace(file.clone()),
         ] {
             assert!(bare.measure(short).unwrap().1 > 0.0);
         }
+        assert_eq!(std::fs::read(&file).unwrap(), b"x");
         let none = Bare::Program("false", vec!["false".to_owned()]);
         assert!(none.measure(short).is_err());
     }
