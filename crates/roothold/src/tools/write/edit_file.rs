@@ -69,7 +69,8 @@ impl Tool for EditFile {
     fn about(&self) -> About {
         About {
             title: "Edit File",
-            description: "Replaces texts in a text file and gives the diff. Encoding and line ends stay. Give if_match to lose nobody else's change.",
+            description: "Replaces texts in a text file and gives the diff. Encoding and line ends stay. Give if_match \
+                          to lose nobody else's change.",
             effect: Effect::Writes { destructive: true, idempotent: false },
         }
     }
