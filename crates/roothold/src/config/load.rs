@@ -200,9 +200,16 @@ impl Config {
             .iter()
             .map(|root| root_spec(root, several_users))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Ok(audit) = self.audit_dir() {
+        let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
+        for own in self.audit_dir().ok().iter().chain(keys) {
             for spec in &mut specs {
-                hide(spec, &audit);
+                hide(spec, own);
+                // Where it is a link, whoever replaces that replaces what is read.
+                if let Some((above, name)) = own.parent().zip(own.file_name())
+                    && let Ok(above) = fs::canonicalize(above)
+                {
+                    hide_real(spec, &above.join(name));
+                }
             }
         }
         Ok(specs)
@@ -305,10 +312,9 @@ fn root_spec(root: &RootSection, several_users: bool) -> Result<RootSpec, Config
     })
 }
 
-/// Excludes a directory of the server's own from a root that it lies in, such as the audit log
-/// below a home directory that is served.
+/// Excludes what is the server's own from a root that it lies in, such as the audit log below a
+/// home directory that is served, or the keys: who writes those is anybody.
 fn hide(spec: &mut RootSpec, own: &Path) {
-    use std::os::unix::ffi::OsStrExt;
     let real = |path: &Path| {
         // What is not there yet will be made below what is.
         path.ancestors().find_map(|above| {
@@ -316,7 +322,15 @@ fn hide(spec: &mut RootSpec, own: &Path) {
             Some(fs::canonicalize(above).ok()?.join(below))
         })
     };
-    let Some((root, own)) = real(&spec.path).zip(real(own)) else { return };
+    if let Some(own) = real(own) {
+        hide_real(spec, &own);
+    }
+}
+
+/// The same for a path whose directories are no links.
+fn hide_real(spec: &mut RootSpec, own: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(root) = fs::canonicalize(&spec.path) else { return };
     let Ok(below) = own.strip_prefix(&root) else { return };
     let below = String::from_utf8_lossy(below.as_os_str().as_bytes()).into_owned();
     let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\');
@@ -327,7 +341,7 @@ fn hide(spec: &mut RootSpec, own: &Path) {
         pattern.push(c);
         pattern
     });
-    if pattern.len() > 1 {
+    if pattern.len() > 1 && !spec.patterns.exclude.contains(&pattern) {
         spec.patterns.exclude.push(pattern);
     }
 }
@@ -353,6 +367,21 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_is_the_servers_own_is_excluded_from_a_root_that_it_lies_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/real[1]"), "").unwrap();
+        std::os::unix::fs::symlink("real[1]", root.join("etc/keys")).unwrap();
+        let mut config = Config::default();
+        config.roots = vec![RootSection::of(root.clone(), AccessWord::Rw)];
+        config.audit.dir = Some(dir.path().join("audit"));
+        config.auth.keys_file = Some(root.join("etc/keys"));
+        let specs = config.root_specs().unwrap();
+        assert_eq!(specs[0].patterns.exclude, ["/etc/real\\[1\\]", "/etc/keys"]);
+    }
 
     #[test]
     fn only_our_variables_must_be_text() {
