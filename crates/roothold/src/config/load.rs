@@ -83,6 +83,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigError> {
     })?;
     let base = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
     anchor(&mut config, &base);
+    config.file = source.file.as_ref().and_then(|path| std::path::absolute(path).ok());
     config.check()?;
     Ok(config)
 }
@@ -201,7 +202,7 @@ impl Config {
             .map(|root| root_spec(root, several_users))
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
-        for own in self.audit_dir().ok().iter().chain(keys) {
+        for own in self.audit_dir().ok().iter().chain(keys).chain(&self.file) {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.
@@ -313,7 +314,7 @@ fn root_spec(root: &RootSection, several_users: bool) -> Result<RootSpec, Config
 }
 
 /// Excludes what is the server's own from a root that it lies in, such as the audit log below a
-/// home directory that is served, or the keys: who writes those is anybody.
+/// home directory that is served, the keys, or the configuration: who writes those is anybody.
 fn hide(spec: &mut RootSpec, own: &Path) {
     let real = |path: &Path| {
         // What is not there yet will be made below what is.
@@ -375,12 +376,16 @@ mod tests {
         fs::create_dir_all(root.join("etc")).unwrap();
         fs::write(root.join("etc/real[1]"), "").unwrap();
         std::os::unix::fs::symlink("real[1]", root.join("etc/keys")).unwrap();
-        let mut config = Config::default();
-        config.roots = vec![RootSection::of(root.clone(), AccessWord::Rw)];
+        let mut config = Config {
+            roots: vec![RootSection::of(root.clone(), AccessWord::Rw)],
+            file: Some(root.join("roothold.toml")),
+            ..Config::default()
+        };
         config.audit.dir = Some(dir.path().join("audit"));
         config.auth.keys_file = Some(root.join("etc/keys"));
         let specs = config.root_specs().unwrap();
-        assert_eq!(specs[0].patterns.exclude, ["/etc/real\\[1\\]", "/etc/keys"]);
+        let own = ["/etc/real\\[1\\]", "/etc/keys", "/roothold.toml"];
+        assert_eq!(specs[0].patterns.exclude, own);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct Config {
     pub handles: Handles,
     /// Logs and metrics.
     pub telemetry: Telemetry,
+    /// The file that this was read from, if it was.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// Where the server listens and how it ends.

@@ -117,14 +117,15 @@ impl Tool for Batch {
         let at_once = if in_order { 1 } else { CONCURRENT_MAX };
         let call = &call;
         let running = stream::iter(input.calls).map(|item| async move {
+            let writes = call.writes_files(&item.tool);
             let result = call.nested(&item.tool, item.arguments, share).await;
-            outcome(item.tool, result)
+            (outcome(item.tool, result), writes)
         });
         // Each answer is fitted as it comes: a hundred large ones must not stand in memory together.
         let mut running = std::pin::pin!(running.buffered(at_once));
         let (mut left, mut results) = (Left::of(total), Vec::new());
-        while let Some(outcome) = running.next().await {
-            results.push(left.fit(outcome)?);
+        while let Some((outcome, writes)) = running.next().await {
+            results.push(left.fit(outcome, writes)?);
         }
         let value = Results { results };
         let text = serde_json::to_string(&value).map_err(Fault::internal)?;
@@ -141,12 +142,12 @@ impl Left {
     }
 
     /// The answer if it fits, else a word in its place that it is too large.
-    fn fit(&mut self, outcome: Outcome) -> Result<Outcome, Fault> {
+    fn fit(&mut self, outcome: Outcome, writes: bool) -> Result<Outcome, Fault> {
         let mut bytes = written_len(&outcome)?;
         let outcome = if bytes <= self.0 {
             outcome
         } else {
-            let shorter = too_large(&outcome.tool);
+            let shorter = too_large(&outcome, writes);
             bytes = written_len(&shorter)?;
             shorter
         };
@@ -161,12 +162,20 @@ fn written_len(outcome: &Outcome) -> Result<usize, Fault> {
     Ok(json_len(&text) + 1)
 }
 
-fn too_large(tool: &str) -> Outcome {
+fn too_large(outcome: &Outcome, writes: bool) -> Outcome {
     // A name that no tool has may be of any length.
-    let tool = tool.chars().take(64).collect();
-    let text = "limit: the answer does not fit into this batch; make this call by itself";
+    let tool = outcome.tool.chars().take(64).collect();
+    // A change that was made must not be asked for again.
+    let done = outcome.ok && writes;
+    let text = match (done, outcome.ok) {
+        (true, _) => "it was done; its answer does not fit into this batch",
+        (_, true) => "limit: the answer does not fit into this batch; make this call by itself",
+        (_, false) => {
+            "limit: it failed, and why does not fit into this batch; make this call by itself"
+        }
+    };
     let content = json!([{"type": "text", "text": text}]);
-    Outcome { tool, ok: false, structured: None, content: Some(content) }
+    Outcome { tool, ok: done, structured: None, content: Some(content) }
 }
 
 fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
@@ -198,4 +207,24 @@ fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
 
 fn blocks(content: &[ContentBlock]) -> Value {
     serde_json::to_value(content).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_whose_answer_does_not_fit_was_made_all_the_same() {
+        let long = || Outcome {
+            tool: "t".repeat(100),
+            ok: true,
+            structured: None,
+            content: Some(json!([{"type": "text", "text": "x".repeat(1000)}])),
+        };
+        let changed = Left(OUTCOME_BYTES_MIN).fit(long(), true).unwrap();
+        assert!(changed.ok && written_len(&changed).unwrap() <= OUTCOME_BYTES_MIN);
+        assert!(!Left(OUTCOME_BYTES_MIN).fit(long(), false).unwrap().ok);
+        let failed = Left(OUTCOME_BYTES_MIN).fit(Outcome { ok: false, ..long() }, true).unwrap();
+        assert!(!failed.ok && written_len(&failed).unwrap() <= OUTCOME_BYTES_MIN);
+    }
 }
