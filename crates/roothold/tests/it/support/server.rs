@@ -1,10 +1,11 @@
 //! The real binary as a child process.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -200,9 +201,13 @@ impl Drop for Server {
     }
 }
 
-/// An address that was free just now.
+/// An address that was free just now, on a loopback host of this process's own: whoever asks the
+/// system for a port on the usual one meanwhile does not get it.
 fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static STARTED: AtomicU8 = AtomicU8::new(0);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    let host = Ipv4Addr::new(127, low.max(1), high, STARTED.fetch_add(1, Ordering::Relaxed));
+    std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// The example of a user's own tool, built once.
