@@ -34,13 +34,13 @@ pub(super) struct Call {
     /// A server's URL; without a path, `/mcp` is meant. [default: http://127.0.0.1:8000/mcp]
     #[arg(long, short, value_name = "URL", group = "server")]
     url: Option<String>,
-    /// Serve a directory in this process, read-only, instead of calling a server; can be repeated.
+    /// Serve a directory in this process instead of calling a server, read-only without `--write`; can be repeated.
     #[arg(long, short, value_name = "DIR", group = "server")]
     dir: Vec<PathBuf>,
     /// Serve a configuration in this process instead of calling a server.
     #[arg(long, short, value_name = "FILE", group = "server")]
     config: Option<PathBuf>,
-    /// With --dir: let the call change files; no built-in tool does so yet.
+    /// With --dir: let the call change files.
     #[arg(long, requires = "dir")]
     write: bool,
     /// A file with the bearer token or API key; else the variable ROOTHOLD_TOKEN is used.

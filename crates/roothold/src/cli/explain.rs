@@ -30,7 +30,7 @@ pub(super) struct Explain {
     /// The tool that would be used. Default: the usual one for the verb, if there is one.
     #[arg(long, value_name = "TOOL")]
     tool: Option<String>,
-    /// With DIR: let callers change files; no built-in tool does so yet.
+    /// With DIR: ask as if the directories were served with `--write`.
     #[arg(long, requires = "directories")]
     write: bool,
     /// What would be done.

@@ -20,7 +20,7 @@ pub(super) struct Install {
     /// Directories to serve over stdio. Default: the current one.
     #[arg(value_name = "DIR", conflicts_with = "http")]
     directories: Vec<PathBuf>,
-    /// Let the client change files in them; no built-in tool does so yet.
+    /// Let the client change files in the directories (without it they are read-only).
     #[arg(long, conflicts_with = "http")]
     allow_write: bool,
     /// The URL of a server that runs already, instead of directories.
@@ -29,7 +29,7 @@ pub(super) struct Install {
     /// The name of the entry.
     #[arg(long, value_name = "NAME", default_value = "roothold")]
     name: String,
-    /// Write the entry into the client's file, and keep the old file beside it.
+    /// Write the entry into the client's file, and keep the old file beside it; says nothing about the directories.
     #[arg(long)]
     write: bool,
     /// The client's file, if it is not where that client has it by default.

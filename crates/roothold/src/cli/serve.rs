@@ -23,7 +23,7 @@ pub(super) struct Serve {
     /// Directories to serve instead of the configured roots; each is a root whose URI is its path.
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Let callers change files in those directories; no built-in tool does so yet.
+    /// Let callers change files in those directories.
     #[arg(long)]
     write: bool,
     /// The address to listen on.

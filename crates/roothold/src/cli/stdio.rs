@@ -14,10 +14,10 @@ use crate::serve::on_signals;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Stdio {
-    /// Directories to serve, read-only; each is a root whose URI is its path.
+    /// Directories to serve, read-only without `--write`; each is a root whose URI is its path.
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Let the client change files in them; no built-in tool does so yet.
+    /// Let the client change files in them.
     #[arg(long)]
     write: bool,
     #[command(flatten)]
