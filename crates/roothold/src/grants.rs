@@ -1,4 +1,4 @@
-//! Whether what `[[principals]]` grants exists: a misspelt tool or scope would grant nothing, and
+//! Whether what `[[principals]]` and API keys grant exists: a misspelt tool or scope would grant nothing, and
 //! nobody would be told.
 //!
 //! Tools of an embedding program have scopes of their own, which nothing lists; so of the scopes
@@ -34,14 +34,8 @@ pub(crate) fn check(config: &Config, catalog: &Catalog) -> Result<(), StartError
         .collect();
     for principal in &config.principals {
         let refuse = |key, what: &str, known: &[&str]| {
-            let hint = match nearest(what, known) {
-                Some((name, _)) => format!("; did you mean `{name}`?"),
-                None => String::new(),
-            };
-            StartError::Grant(format!(
-                "[[principals]] `{}` {key}: `{what}` does not exist{hint}",
-                principal.name
-            ))
+            let what = unknown(what, known);
+            StartError::Grant(format!("[[principals]] `{}` {key}: {what}", principal.name))
         };
         for tool in principal.tools.iter().flatten() {
             if !tools.contains(&tool.as_str()) {
@@ -55,6 +49,19 @@ pub(crate) fn check(config: &Config, catalog: &Catalog) -> Result<(), StartError
         }
     }
     Ok(())
+}
+
+/// What is wrong with a scope that was probably meant to be another.
+pub(crate) fn misspelt_scope(scope: &str) -> Option<String> {
+    is_misspelt(scope).then(|| unknown(scope, &SCOPES))
+}
+
+fn unknown(what: &str, known: &[&str]) -> String {
+    let hint = match nearest(what, known) {
+        Some((name, _)) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    };
+    format!("`{what}` does not exist{hint}")
 }
 
 fn is_misspelt(scope: &str) -> bool {

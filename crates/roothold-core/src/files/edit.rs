@@ -144,7 +144,7 @@ fn edit_at(
         Fault::new(
             FaultKind::Limit,
             format!(
-                "the file has, or would have, {bytes} bytes; the largest that is edited here has {max}"
+                "the file has, or would have, {bytes} bytes; the largest that is edited here has {max}; nothing was changed; edit a smaller file, or ask the operator to raise limits.write_bytes_max"
             ),
         )
     };

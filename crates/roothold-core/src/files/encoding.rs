@@ -114,7 +114,7 @@ impl Encoding {
             _ => memchr::memchr(0, probe).is_some(),
         };
         if has_nul {
-            let what = "the file is binary; use read_media_file";
+            let what = "the file is binary, not text; read_media_file can read it";
             return Err(Fault::new(FaultKind::Unsupported, what));
         }
         Ok(())

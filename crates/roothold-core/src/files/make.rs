@@ -64,13 +64,24 @@ pub(super) fn make_missing(permit: &Permit, dry_run: bool, budget: &Budget) -> R
     Ok(true)
 }
 
+/// The path that was asked for is covered, so its own message would mislead.
+fn on_the_way(fault: Fault) -> Fault {
+    match fault.rule() {
+        Some(rule) if rule.name == "write" => Fault::denied(
+            rule.clone(),
+            "a directory on the way is missing, and no write pattern covers making it; choose another path, or ask the operator to make it or to cover it",
+        ),
+        _ => fault,
+    }
+}
+
 /// Makes the missing directories, one below the other, and answers with the path of the last.
 fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Result<Vec<u8>, Fault> {
     let mut last = there.rel.clone();
     for name in &there.missing {
         last = join(&last, name);
         // All are decided on before the first is made.
-        permit.decide_again(&last, true)?;
+        permit.decide_again(&last, true).map_err(on_the_way)?;
     }
     if dry_run {
         return Ok(last);

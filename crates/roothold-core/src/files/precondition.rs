@@ -115,7 +115,7 @@ impl Precondition {
 pub(super) fn exists() -> Fault {
     Fault::new(
         FaultKind::Conflict,
-        "it exists already; read it and give its hash as if_match, or choose another path",
+        "it exists already; nothing was changed; choose another path or, to change a file, read it and give its hash as if_match",
     )
 }
 

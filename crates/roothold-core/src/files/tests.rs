@@ -215,6 +215,22 @@ fn a_walk_can_be_taken_up_after_any_entry() {
 }
 
 #[test]
+fn a_root_that_was_removed_is_said_to_be_removed() {
+    let workspace = Workspace::new();
+    workspace.file("work/a.md", "x");
+    let policy = workspace.policy();
+    fs::remove_dir_all(workspace.disk("work")).unwrap();
+    workspace.file("work/a.md", "another");
+    let permit = decide(&policy, Verb::List, "/work").unwrap();
+    let (listed, walked) =
+        (list(&permit, &budget()).map(|_| ()), Walk::start(&permit, None, &budget()).map(|_| ()));
+    for fault in [listed.unwrap_err(), walked.unwrap_err()] {
+        assert_eq!(fault.kind(), FaultKind::NotFound);
+        assert!(fault.public().contains("start the server again"), "{}", fault.public());
+    }
+}
+
+#[test]
 fn a_walk_ends_at_its_depth_and_says_so() {
     let workspace = Workspace::new();
     workspace.file(&format!("work/{}f", "d/".repeat(WALK_DEPTH_MAX + 5)), "");

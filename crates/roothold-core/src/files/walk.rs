@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::fstat;
+use rustix::fs::{Stat, fstat};
 use rustix::io::Errno;
 
 use super::list::set_last;
@@ -306,15 +306,22 @@ impl<'a> Walk<'a> {
             return Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: true }));
         }
         if is_open {
-            let entries = index.read(&handle, &stat, self.budget)?;
-            return Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: false }));
+            return self.read(handle, &stat);
         }
         let readable = match gate::open_looked_up(handle.as_fd()) {
             Ok(readable) => readable,
             Err(errno) => return Ok(Err(errno)),
         };
-        let entries = index.read(&readable, &stat, self.budget)?;
-        Ok(Ok(Reached { handle: Arc::new(readable), entries, was_kept: false }))
+        self.read(readable, &stat)
+    }
+
+    /// Reads what an open directory holds. One that was removed meanwhile ends no walk.
+    fn read(&self, handle: OwnedFd, stat: &Stat) -> Result<Result<Reached, Errno>, Fault> {
+        match self.permit.index().read(&handle, stat, self.budget) {
+            Ok(entries) => Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: false })),
+            Err(fault) if fault.kind() == FaultKind::NotFound => Ok(Err(Errno::NOENT)),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn push(&mut self, at: Reached) {

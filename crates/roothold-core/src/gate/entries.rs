@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
+use rustix::io::Errno;
 
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
@@ -77,7 +78,8 @@ impl Entries {
     /// Reads all entries, sorted by the bytes of their names.
     ///
     /// # Errors
-    /// A system error as `Internal`; `Limit` for a directory with more names than fit into
+    /// `NotFound` for a directory that was removed after it was opened; another system error as
+    /// `Internal`; `Limit` for a directory with more names than fit into
     /// [`NAMES_BYTES_MAX`]; the budget's own.
     pub(crate) fn read(directory: impl AsFd, budget: &Budget) -> Result<Self, Fault> {
         let mut entries = Self::default();
@@ -85,7 +87,7 @@ impl Entries {
         let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
         let mut raw = RawDir::new(directory.as_fd(), &mut buffer);
         while let Some(entry) = raw.next() {
-            let entry = entry.map_err(Fault::internal)?;
+            let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
@@ -191,6 +193,15 @@ fn beginning(name: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
+fn unreadable(errno: Errno) -> Fault {
+    match errno {
+        Errno::NOENT => Fault::not_found(
+            "the directory was removed; if it is a root that was made anew, ask the operator to start the server again",
+        ),
+        _ => Fault::internal(errno),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
 mod tests {
@@ -254,6 +265,16 @@ mod tests {
                 && name.is_ascii();
             assert_eq!(entries.is_simple(at), as_it_is, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_removed_directory_is_said_to_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = fs::File::open(dir.path()).unwrap();
+        fs::remove_dir(dir.path()).unwrap();
+        let fault = Entries::read(&handle, &budget()).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::NotFound);
+        assert!(fault.public().contains("was removed"), "{}", fault.public());
     }
 
     #[test]

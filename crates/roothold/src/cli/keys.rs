@@ -10,6 +10,7 @@ use jiff::{Span, Timestamp, Zoned};
 use roothold_edge::auth::{KeyEntry, KeysFile};
 
 use super::{ConfigArgs, print, say};
+use crate::grants;
 
 /// Makes, lists and revokes API keys.
 #[derive(Debug, Args)]
@@ -116,6 +117,9 @@ impl New {
             .filter(|scope| !scope.is_empty())
             .map(str::to_owned)
             .collect();
+        if let Some(wrong) = scopes.iter().find_map(|scope| grants::misspelt_scope(scope)) {
+            bail!("--scopes: {wrong}");
+        }
         let now = Timestamp::now().to_zoned(TimeZone::UTC);
         let expires = self.expires.map(|text| ends(&text, &now)).transpose()?;
         let (entry, key) = self.file.open()?.new_key(&self.principal, &scopes, expires)?;

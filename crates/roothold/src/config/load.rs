@@ -126,6 +126,9 @@ fn read_table(path: &Path) -> Result<Table, ConfigError> {
 }
 
 fn one_line(message: &str) -> String {
+    if message.trim() == "invalid socket address syntax" {
+        return "it is no address; write IP:PORT, such as 127.0.0.1:8000 or [::]:8000".to_owned();
+    }
     message
         .split('\n')
         .map(str::trim)

@@ -204,7 +204,9 @@ fn missing_directories_are_made_as_far_as_policy_lets_them() {
         root.patterns.write =
             Some(vec!["deep/**".to_owned(), "deep".to_owned(), "*.md".to_owned()]);
     });
-    assert_eq!(rule(put(&policy, "/work/other/a.md", "x")), "write");
+    let fault = put(&policy, "/work/other/a.md", "x").unwrap_err();
+    assert!(fault.public().contains("a directory on the way is missing"), "{}", fault.public());
+    assert_eq!(rule::<()>(Err(fault)), "write");
     assert!(!workspace.disk("work/other").exists());
     let written = put(&policy, "/work/deep/er/still/a.txt", "x").unwrap();
     assert_eq!(written.path, "/work/deep/er/still/a.txt");

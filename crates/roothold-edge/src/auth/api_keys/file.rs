@@ -29,11 +29,18 @@ const HEADER: &str = "\
 # Made and revoked with `roothold keys`; a change is seen within two seconds.
 ";
 
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; `roothold keys new` makes it, in a directory that is there",
+        _ => "",
+    }
+}
+
 /// Why the keys file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysFileError {
     /// Reading or writing failed.
-    #[error("the api keys file cannot be read or written: {0}")]
+    #[error("the api keys file cannot be read or written: {0}{hint}", hint = hint(.0))]
     Io(#[from] io::Error),
     /// A line is not a key.
     #[error("line {line} of the api keys file: {reason}")]

@@ -52,15 +52,10 @@ impl Tail {
             }
         };
         let mut logs: Vec<Log> = Vec::new();
-        let mut last: VecDeque<String> = VecDeque::new();
+        let mut last: Vec<(String, String)> = Vec::new();
         for path in logs_in(&directory)? {
             let mut log = Log::open(path)?;
-            while let Some(line) = log.next_line()? {
-                last.push_back(line);
-                if last.len() > self.lines {
-                    last.pop_front();
-                }
-            }
+            merge(&mut last, log.last_lines(self.lines)?, self.lines);
             logs.push(log);
         }
         let show = |line: &str| {
@@ -69,7 +64,7 @@ impl Tail {
             writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
         };
         // A reader that went away ends the command.
-        let mut goes_on = last.iter().all(|line| show(line)) && self.follow;
+        let mut goes_on = last.iter().all(|(_, line)| show(line)) && self.follow;
         while goes_on {
             std::thread::sleep(POLL_INTERVAL);
             follow_new(&directory, &mut logs)?;
@@ -93,6 +88,21 @@ fn follow_new(directory: &Path, logs: &mut Vec<Log>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes up the lines of another log, in the order of their times, since logs of servers that ran
+/// at once overlap; only the last `max` stay.
+fn merge(last: &mut Vec<(String, String)>, lines: VecDeque<String>, max: usize) {
+    let mut time = String::new();
+    for line in lines {
+        // What is no record stays beside the one before it.
+        if let Ok(record) = serde_json::from_str::<Record>(&line) {
+            time = record.ts;
+        }
+        last.push((time.clone(), line));
+    }
+    last.sort_by(|(a, _), (b, _)| a.cmp(b));
+    last.drain(..last.len().saturating_sub(max));
+}
+
 /// A log that is read up to its end, again and again.
 struct Log {
     path: PathBuf,
@@ -105,6 +115,18 @@ impl Log {
     fn open(path: PathBuf) -> anyhow::Result<Self> {
         let reader = BufReader::new(disk::open(&path)?);
         Ok(Self { path, reader, begun: Vec::new() })
+    }
+
+    /// The last whole lines, up to `max`.
+    fn last_lines(&mut self, max: usize) -> anyhow::Result<VecDeque<String>> {
+        let mut last = VecDeque::new();
+        while let Some(line) = self.next_line()? {
+            last.push_back(line);
+            if last.len() > max {
+                last.pop_front();
+            }
+        }
+        Ok(last)
     }
 
     /// The next whole line, without its end.
@@ -165,6 +187,19 @@ mod tests {
     use super::*;
 
     const HASH: &str = "00";
+
+    #[test]
+    fn logs_that_overlap_are_shown_in_the_order_of_time() {
+        let line = |ts: &str| {
+            format!(r#"{{"v":1,"seq":1,"ts":"{ts}","kind":"stop","prev":null,"hash":"{HASH}"}}"#)
+        };
+        let mut last = Vec::new();
+        merge(&mut last, [line("T1"), line("T4"), "torn".to_owned()].into(), 4);
+        merge(&mut last, [line("T2"), line("T3")].into(), 4);
+        let shown: Vec<&str> = last.iter().map(|(time, _)| time.as_str()).collect();
+        assert_eq!(shown, ["T2", "T3", "T4", "T4"]);
+        assert_eq!(last[3].1, "torn");
+    }
 
     #[test]
     fn records_are_lines_for_people() {

@@ -112,7 +112,7 @@ impl Http {
         }
         request
             .send(message.body.to_string().as_bytes())
-            .with_context(|| format!("no answer from {}", self.url))
+            .with_context(|| format!("no answer from {} (start a server there with `roothold serve`, or name another with --url)", self.url))
     }
 }
 
@@ -162,7 +162,10 @@ fn refused(
     answer: Option<&Value>,
     text: &str,
 ) -> anyhow::Error {
-    let said = answer.and_then(|answer| answer["error"]["message"].as_str());
+    let said = answer.and_then(|answer| {
+        let error = answer["error"]["message"].as_str();
+        error.or_else(|| answer["result"]["content"][0]["text"].as_str())
+    });
     // A page of a proxy says nothing in its first lines.
     let said = said.or((!text.trim_start().starts_with('<')).then_some(text)).unwrap_or_default();
     let reason: String = said.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();

@@ -57,6 +57,12 @@ fn what_is_wrong_with_a_key_is_said() {
     let person = Person::new();
     let span = person.run(&["keys", "new", "ci", "--file", "keys", "--expires", "soon"]).bad(2);
     assert!(span.contains("--expires `soon` is no span"), "{span}");
+    let scope =
+        person.run(&["keys", "new", "ci", "--file", "keys", "--scopes", "files:reed"]).bad(2);
+    assert!(
+        scope.contains("--scopes: `files:reed` does not exist; did you mean `files:read`?"),
+        "{scope}"
+    );
     let config = person.file("roothold.toml", "");
     let unset = person.run(&["keys", "list", "--config", &config]).bad(2);
     assert!(unset.contains("auth.keys_file is not set"), "{unset}");
