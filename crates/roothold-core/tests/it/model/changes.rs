@@ -80,10 +80,15 @@ fn run(world: &World, change: &Change, dry_run: bool) -> Result<(), Fault> {
         Ok(WriteOptions { precondition, dry_run })
     };
     let permit = |verb: Verb, at: &[String]| world.permit(verb, at);
+    // As the tools do: who says what a file holds must be one who may read it.
+    let read = |claim: Claim, at: &[String]| match claim {
+        Claim::Right | Claim::Wrong => permit(Verb::Read, at).map(Some),
+        Claim::Nothing | Claim::Absent => Ok(permit(Verb::Read, at).ok()),
+    };
     match change {
         Change::Write(at, text, claim) => {
             let options = options(*claim, at)?;
-            let read = permit(Verb::Read, at).ok();
+            let read = read(*claim, at)?;
             write(&permit(Verb::Write, at)?, read.as_ref(), text.as_bytes(), &options, &budget)?;
         }
         Change::Edit(at, old, new) => {
@@ -105,7 +110,7 @@ fn run(world: &World, change: &Change, dry_run: bool) -> Result<(), Fault> {
         }
         Change::Delete(at, claim) => {
             let options = options(*claim, at)?;
-            let read = permit(Verb::Read, at).ok();
+            let read = read(*claim, at)?;
             delete(&permit(Verb::Write, at)?, read.as_ref(), &options, &budget)?;
         }
     }
