@@ -5,7 +5,8 @@
 //! promise, a hang or too much memory, and without it twice as many inputs are tried.
 //!
 //! What libFuzzer learns is kept in the target folder and is where the next run begins; the
-//! seeds in the repository are only read.
+//! seeds in the repository are only read. With `--runs` it begins with the seeds alone and tries
+//! the same inputs each time, so that a change that fails is one that broke something.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,7 +36,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let home = target_dir(root).join("fuzz");
     let binaries = build(root, &home)?;
     let seconds = (options.seconds / names.len() as u64).max(1);
-    let results = names.iter().map(|name| fuzz(root, &home, &binaries, name, seconds));
+    let bound = Bound { seconds, runs: options.runs };
+    let results = names.iter().map(|name| fuzz(root, &home, &binaries, name, &bound));
     let results = results.collect::<anyhow::Result<Vec<_>>>()?;
     println!("{:<12} {:>12} {:>8} {:>8}  result", "target", "inputs", "seconds", "corpus");
     for result in &results {
@@ -49,19 +51,22 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
 
 struct Options {
     seconds: u64,
+    /// As many inputs for each target, the same in every run, and no more.
+    runs: Option<u64>,
     target: Option<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { seconds: SECONDS, target: None };
+        let mut options = Self { seconds: SECONDS, runs: None, target: None };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
+                "--runs" => options.runs = Some(value()?.parse().context("--runs")?),
                 "--target" => options.target = Some(value()?.clone()),
-                other => bail!("fuzz knows --seconds N and --target NAME, not {other:?}"),
+                other => bail!("fuzz knows --seconds N, --runs N and --target NAME, not {other:?}"),
             }
         }
         Ok(options)
@@ -104,6 +109,12 @@ fn build(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
     Ok(home.join(host).join("fuzz"))
 }
 
+/// How long one target runs.
+struct Bound {
+    seconds: u64,
+    runs: Option<u64>,
+}
+
 struct Run {
     name: String,
     inputs: u64,
@@ -116,18 +127,21 @@ fn fuzz(
     home: &Path,
     binaries: &Path,
     name: &str,
-    seconds: u64,
+    bound: &Bound,
 ) -> anyhow::Result<Run> {
-    let (corpus, found) = (home.join("corpus").join(name), home.join("found").join(name));
+    // What a target makes on disk goes with this.
+    let scratch = crate::scratch::scratch()?;
+    let learned = if bound.runs.is_some() { scratch.path() } else { home };
+    let (corpus, found) = (learned.join("corpus").join(name), home.join("found").join(name));
     for folder in [&corpus, &found] {
         std::fs::create_dir_all(folder)?;
     }
-    // What a target makes on disk goes with this.
-    let scratch = crate::scratch::scratch()?;
+    let same = bound.runs.map(|runs| ["-seed=1".to_owned(), format!("-runs={runs}")]);
     let done = Command::new(binaries.join(name))
         .arg(&corpus)
         .arg(root.join("fuzz/corpus").join(name))
-        .arg(format!("-max_total_time={seconds}"))
+        .args(same.iter().flatten())
+        .arg(format!("-max_total_time={}", bound.seconds))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
         .arg(format!("-artifact_prefix={}/", found.display()))
@@ -170,6 +184,7 @@ mod tests {
         };
         let options = parse(&["--seconds", "5", "--target", "paths"]).unwrap();
         assert_eq!((options.seconds, options.target.as_deref()), (5, Some("paths")));
+        assert_eq!(parse(&["--runs", "9"]).unwrap().runs, Some(9));
         assert_eq!(parse(&[]).unwrap().seconds, SECONDS);
         assert!(parse(&["--seconds"]).is_err() && parse(&["--seconds", "x"]).is_err());
         assert!(parse(&["paths"]).is_err());
