@@ -1,0 +1,183 @@
+//! The connection: how it is opened, migrated and asked.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::change::Bell;
+use crate::error::{OpenError, StateError};
+use crate::limits::Limits;
+use crate::migrations::{self, SQLITE};
+use crate::time::{Clock, UnixMillis};
+
+/// `application_id` of the file: "ROOT".
+const APPLICATION: i64 = 0x524f_4f54;
+/// How long a transaction waits for another process's.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Db {
+    conn: Connection,
+    clock: Arc<dyn Clock>,
+    pub(super) limits: Limits,
+    pub(super) bell: Bell,
+}
+
+impl Db {
+    pub(super) fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        bell: Bell,
+    ) -> Result<Self, OpenError> {
+        limits.check()?;
+        make_private(path)
+            .map_err(|error| OpenError::Unreachable(format!("its file: {}", error.kind())))?;
+        // Without URI: a name is a name, whatever it holds.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags).map_err(|error| unreachable(&error))?;
+        let mode = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL";
+        conn.busy_timeout(BUSY_MAX).map_err(|error| unreachable(&error))?;
+        conn.execute_batch(mode).map_err(|error| unreachable(&error))?;
+        let mode: String = conn
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .map_err(|error| unreachable(&error))?;
+        if mode != "wal" {
+            let what = "its file system does not support a write-ahead log; use a local disk";
+            return Err(OpenError::Unreachable(what.to_owned()));
+        }
+        Self::migrated(conn, clock, limits, bell)
+    }
+
+    pub(super) fn in_memory(
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        bell: Bell,
+    ) -> Result<Self, OpenError> {
+        limits.check()?;
+        let conn = Connection::open_in_memory().map_err(|error| unreachable(&error))?;
+        Self::migrated(conn, clock, limits, bell)
+    }
+
+    fn migrated(
+        mut conn: Connection,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        bell: Bell,
+    ) -> Result<Self, OpenError> {
+        // FULL: a job is on the disk before its id is told.
+        conn.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+             PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864",
+        )
+        .map_err(|error| unreachable(&error))?;
+        conn.set_prepared_statement_cache_capacity(64);
+        migrate(&mut conn, clock.now())?;
+        Ok(Self { conn, clock, limits, bell })
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now().0
+    }
+
+    /// Does `work` in one transaction: all of it, or, when it fails, nothing.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&tx)?;
+        tx.commit()?;
+        Ok(done)
+    }
+
+    pub(super) fn read(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Changes whenever another connection changed the file.
+    pub(super) fn file_version(&self) -> Option<i64> {
+        self.conn.pragma_query_value(None, "data_version", |row| row.get(0)).ok()
+    }
+
+    /// Whether it can be read and written.
+    pub(super) fn check(&mut self) -> Result<(), StateError> {
+        self.write(|tx| Ok(tx.query_row("SELECT count(*) FROM migrations", [], |_| Ok(()))?))
+    }
+}
+
+/// Makes the file, for its owner alone; SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    #[expect(clippy::disallowed_methods, reason = "the server's own file, which no caller names")]
+    options.open(path).map(drop)
+}
+
+fn migrate(conn: &mut Connection, now: UnixMillis) -> Result<(), OpenError> {
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| unreachable(&error))?;
+    let applied = applied(&tx)?;
+    for migration in migrations::pending(SQLITE, &applied)? {
+        let version = migration.version;
+        tx.execute_batch(migration.sql)
+            .and_then(|()| {
+                let row = (version, migration.hash(), now.0);
+                tx.execute("INSERT INTO migrations (version, hash, at) VALUES (?1, ?2, ?3)", row)
+            })
+            .map_err(|error| OpenError::Migration { version, cause: error.to_string() })?;
+    }
+    tx.commit().map_err(|error| unreachable(&error))
+}
+
+/// What was done before; a file without tables becomes ours.
+fn applied(tx: &Transaction<'_>) -> Result<Vec<(i64, Vec<u8>)>, OpenError> {
+    let read = || -> rusqlite::Result<_> {
+        let application: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables: i64 =
+            tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if application != APPLICATION && tables > 0 {
+            return Ok(None);
+        }
+        tx.pragma_update(None, "application_id", APPLICATION)?;
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS migrations (
+                 version INTEGER PRIMARY KEY, hash BLOB NOT NULL, at INTEGER NOT NULL) STRICT",
+        )?;
+        let mut select = tx.prepare("SELECT version, hash FROM migrations ORDER BY version")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>().map(Some)
+    };
+    read().map_err(|error| unreachable(&error))?.ok_or(OpenError::Foreign(
+        "another program's database; name a file of its own in state.path",
+    ))
+}
+
+/// The code's own words: SQLite's longer ones may name a path.
+fn unreachable(error: &rusqlite::Error) -> OpenError {
+    OpenError::Unreachable(match error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
+        _ => "SQLite met an unexpected condition".to_owned(),
+    })
+}
+
+impl From<rusqlite::Error> for StateError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory,
+            ) => Self::Unavailable(error.into()),
+            _ => Self::Internal(error.into()),
+        }
+    }
+}

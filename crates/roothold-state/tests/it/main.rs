@@ -1,0 +1,9 @@
+//! The state store as its users see it: one contract, every backend.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests set files up and look at what became of them"
+)]
+
+mod contract;
+mod sqlite;
