@@ -56,6 +56,41 @@ pub enum Target {
         /// The scope, if one is needed.
         scope: Option<String>,
     },
+    /// Durable work that a call began: one job, or a list of jobs.
+    Job(JobTarget),
+}
+
+/// Which jobs are meant. Those of others need the scope `jobs:manage`; whether a job is there, and
+/// whose it is, is found out when it is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobTarget {
+    /// The job, by its id in public form; `None` for those that there are.
+    pub id: Option<String>,
+    /// Whose.
+    pub owner: JobOwner,
+}
+
+/// Whose jobs are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobOwner {
+    /// The caller's.
+    Caller,
+    /// Those of a principal, by name.
+    Principal(String),
+    /// Everybody's.
+    Anyone,
+}
+
+impl JobTarget {
+    /// As the audit log shows it.
+    fn shown(&self) -> String {
+        let what = self.id.as_deref().unwrap_or("jobs");
+        match &self.owner {
+            JobOwner::Caller => what.to_owned(),
+            JobOwner::Principal(name) => format!("{what} of {name}"),
+            JobOwner::Anyone => format!("{what} of anyone"),
+        }
+    }
 }
 
 /// One thing that a call would do.
@@ -81,11 +116,17 @@ impl Action {
         }
     }
 
+    /// Something done to jobs: they are listed, read, or cancelled, which is written.
+    pub fn job(verb: Verb, target: JobTarget) -> Self {
+        Self { verb, target: Target::Job(target) }
+    }
+
     /// The target as the audit log shows it.
     pub fn target_shown(&self) -> String {
         match &self.target {
             Target::File(path) => path.to_string(),
             Target::Named { name, .. } => name.clone(),
+            Target::Job(jobs) => jobs.shown(),
         }
     }
 }

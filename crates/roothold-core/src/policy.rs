@@ -18,20 +18,22 @@ mod temp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::action::{Action, Actions, Target, Verb};
+use crate::action::{Action, Actions, JobOwner, Target, Verb};
 use crate::fault::{Fault, FaultKind, Rule};
 use crate::path::FilePath;
 use crate::principal::Principal;
 use crate::roots::{Access, Root, Roots};
 
 use grant::Grant;
-pub use permit::Permit;
+pub use permit::{JobPermit, Permit};
 pub(crate) use rules::{RootRules, join};
 pub use spec::{DEFAULT_EXCLUDES, PolicyError, PolicySpec, PrincipalSpec};
 pub(crate) use temp::TempName;
 
 pub(crate) const RULE_SCOPES: &str = "scopes";
 pub(crate) const RULE_ROOTS: &str = "roots";
+/// The scope by which jobs of others are seen and cancelled.
+const SCOPE_JOBS: &str = "jobs:manage";
 const HINT_ROOTS: &str =
     "the path is not inside a root that you may use; call listRoots to see them";
 
@@ -141,12 +143,13 @@ impl Policy {
             ));
         }
         check_scopes(principal, grant, actions)?;
-        Ok(actions.as_slice().iter().map(|action| self.decide_one(grant, action)).collect())
+        let decide = |action| self.decide_one(principal, grant, action);
+        Ok(actions.as_slice().iter().map(decide).collect())
     }
 
     /// A permit to remove what an unfinished write left beside `path`, whoever asked for it.
     pub(crate) fn permit_to_sweep(&self, path: FilePath) -> Result<Permit, Fault> {
-        self.decide_one(None, &Action::file(Verb::Write, path))
+        self.decide_one(&Principal::local(), None, &Action::file(Verb::Write, path))
     }
 
     fn grant(&self, principal: &Principal) -> Result<Option<&Grant>, Fault> {
@@ -163,9 +166,17 @@ impl Policy {
         })
     }
 
-    fn decide_one(&self, grant: Option<&Grant>, action: &Action) -> Result<Permit, Fault> {
+    fn decide_one(
+        &self,
+        principal: &Principal,
+        grant: Option<&Grant>,
+        action: &Action,
+    ) -> Result<Permit, Fault> {
         let path = match &action.target {
             Target::Named { .. } => return Ok(Permit::named(self.clone(), action.verb)),
+            Target::Job(jobs) => {
+                return Ok(Permit::job(self.clone(), action.verb, jobs, principal));
+            }
             Target::File(path) => path,
         };
         let (root, rel) = self.place(grant, path)?;
@@ -233,6 +244,11 @@ fn check_scopes(
         let needed = match &action.target {
             Target::File(_) => action.verb.file_scope(),
             Target::Named { scope, .. } => scope.as_deref(),
+            Target::Job(jobs) => match &jobs.owner {
+                JobOwner::Caller => None,
+                JobOwner::Principal(name) if name == principal.name() => None,
+                JobOwner::Principal(_) | JobOwner::Anyone => Some(SCOPE_JOBS),
+            },
         };
         let Some(needed) = needed else { continue };
         let granted = grant.is_none_or(|grant| grant.allows_scope(needed));

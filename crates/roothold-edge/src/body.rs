@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::finish::Finish;
 use crate::sessions::StreamLease;
 use crate::shutdown::Shutdown;
+use crate::tasks::{AcceptedTasks, Acknowledging};
 
 /// Why a request's body was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,7 @@ pub(crate) struct StreamBody {
     inner: BoxBody<Bytes, Infallible>,
     finish: Option<Finish>,
     lease: Option<StreamLease>,
+    acknowledging: Option<Acknowledging>,
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -150,7 +153,20 @@ impl EdgeBody {
 
     /// A stream that ends when rmcp ends it.
     pub(crate) fn stream(inner: BoxBody<Bytes, Infallible>) -> Self {
-        Self::Stream(Box::new(StreamBody { inner, finish: None, lease: None, until: None }))
+        Self::Stream(Box::new(StreamBody {
+            inner,
+            finish: None,
+            lease: None,
+            acknowledging: None,
+            until: None,
+        }))
+    }
+
+    /// Completes the acknowledgement of a subscription by the tasks that were accepted.
+    pub(crate) fn acknowledge(&mut self, accepted: Arc<AcceptedTasks>) {
+        if let Self::Stream(stream) = self {
+            stream.acknowledging = Some(Acknowledging::new(accepted));
+        }
     }
 
     /// Lets a session's standalone stream, which has no end of its own, end when the front drains,
@@ -224,11 +240,44 @@ impl Body for EdgeBody {
 }
 
 impl StreamBody {
+    /// The next frame, with the acknowledgement completed where that is due.
+    fn poll_inner(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            let polled = Pin::new(&mut self.inner).poll_frame(context);
+            let Some(acknowledging) = &mut self.acknowledging else { return polled };
+            let data = match &polled {
+                Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                    Some(data) => {
+                        let (data, done) = acknowledging.more(data);
+                        if done {
+                            self.acknowledging = None;
+                        }
+                        data
+                    }
+                    None => return polled,
+                },
+                Poll::Ready(None) => {
+                    let rest = acknowledging.rest();
+                    self.acknowledging = None;
+                    rest
+                }
+                _ => return polled,
+            };
+            // An empty frame would be the end for some.
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+    }
+
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        let polled = self.poll_inner(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(finish), Some(data)) = (&mut self.finish, frame.data_ref()) {

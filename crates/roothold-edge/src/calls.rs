@@ -7,19 +7,21 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::{CallToolResponse, JsonObject};
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
 
-/// One `tools/call` that wants its result and nothing else: no progress, no log messages, no
-/// question to the client, no task.
+/// One `tools/call` that wants one answer: no progress, no log messages, no question to the client.
 #[derive(Debug)]
 pub struct ToolCall {
     /// The name of the tool.
     pub name: String,
     /// Its arguments; no object in them holds a name twice.
     pub arguments: JsonObject,
+    /// Whether the client declares the tasks extension with this request, so that the answer may
+    /// be a task.
+    pub tasks: bool,
     /// Who calls.
     pub caller: Arc<Caller>,
     /// Cancelled when the client has gone, and when the call has ended.
@@ -32,10 +34,11 @@ pub trait ToolCalls: Send + Sync + 'static {
     /// Answers one call.
     ///
     /// # Errors
-    /// An error of the protocol; one that the agent is to read is a result.
+    /// An error of the protocol; one that the agent is to read is a result. A task for a client that
+    /// did not declare the extension becomes the error that names it.
     ///
     /// # Cancellation
     /// The future is never dropped halfway: where the client has gone, `cancel` says so, and the
     /// future runs on to its end.
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>>;
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResponse, ErrorData>>;
 }

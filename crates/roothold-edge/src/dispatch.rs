@@ -25,7 +25,7 @@ use crate::body::EdgeBody;
 use crate::caller::{Caller, with_caller};
 use crate::calls::ToolCall;
 use crate::era::{self, Era};
-use crate::fast::{Call, Handling};
+use crate::fast::{self, Call, Handling};
 use crate::finish::Finish;
 use crate::front::{Front, LAST_EVENT_ID, Rmcp, Takes};
 use crate::gzip;
@@ -36,6 +36,7 @@ use crate::reply::{self, Reply};
 use crate::request::{self, Params, Typed};
 use crate::rpc::{self, Kind};
 use crate::sessions::{Sessions, SessionsFull};
+use crate::tasks::{self, AcceptedTasks};
 
 /// Methods of older revisions that 2026-07-28 does not have.
 const REMOVED: [&str; 5] =
@@ -156,13 +157,29 @@ impl<H: ServerHandler> Front<H> {
             return Route::Slow(Box::pin(self.in_session(session, message)));
         }
         let streams = self.wants_stream(era, seen.asks_stream, typed.class, message.takes);
+        let declares_tasks = seen.tasks;
         let Typed { params, class } = typed;
         match params {
-            Params::Call(call) if !streams => self.call(era, message, asked, call, finish),
+            Params::Call(call) if !streams => {
+                self.call(era, message, asked, (call, declares_tasks), finish)
+            }
             Params::Sdk(sdk) if !streams => self.sdk(era, message, asked.id, *sdk, finish),
             _ if message.takes == Takes::OnlyJson && class == MethodClass::Subscribe => {
                 let text = "send Accept: application/json, text/event-stream\n";
                 Route::Reply(reply::text(StatusCode::NOT_ACCEPTABLE, text))
+            }
+            Params::Listen(listen) if era == Era::Modern => {
+                let (tasks, id) =
+                    (listen.tasks.filter(|_| self.task_listeners.is_some()), asked.id);
+                match tasks {
+                    None => Route::Slow(Box::pin(self.handed_to(&self.stateless, message))),
+                    Some(_) if !declares_tasks => {
+                        let error = tasks::undeclared();
+                        let status = StatusCode::BAD_REQUEST;
+                        Route::Reply(reply::rpc_error(status, Some(id), error))
+                    }
+                    Some(tasks) => Route::Slow(Box::pin(self.listen(message, id, tasks))),
+                }
             }
             _ => Route::Slow(Box::pin(self.handed_to(&self.stateless, message))),
         }
@@ -202,7 +219,7 @@ impl<H: ServerHandler> Front<H> {
         era: Era,
         message: Message,
         asked: Asked<'_>,
-        call: CallParams<'_>,
+        (call, tasks): (CallParams<'_>, bool),
         finish: &mut Finish,
     ) -> Route<'_> {
         let Some(calls) = self.calls.as_deref().filter(|_| !call.resumes()) else {
@@ -218,6 +235,7 @@ impl<H: ServerHandler> Front<H> {
             ToolCall {
                 name: call.name.into_owned(),
                 arguments: call.arguments.map_or_else(JsonObject::new, |arguments| arguments.0),
+                tasks,
                 caller: Arc::clone(&message.caller),
                 cancel: CancellationToken::new(),
             },
@@ -317,6 +335,25 @@ impl<H: ServerHandler> Front<H> {
         if let Some(id) = reply.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()) {
             sessions.bind(id, owner);
         }
+        reply
+    }
+
+    /// A subscription that names tasks: which of them it may follow is found out before rmcp
+    /// acknowledges it, whose type of a filter has no place for them.
+    async fn listen(&self, mut message: Message, id: RequestId, tasks: Vec<String>) -> Reply {
+        let Some(listeners) = &self.task_listeners else {
+            return self.handed_to(&self.stateless, message).await;
+        };
+        let accepted = match listeners.accept(Some(Arc::clone(&message.caller)), tasks).await {
+            Ok(accepted) => Arc::new(AcceptedTasks(accepted)),
+            Err(error) => {
+                let reply = reply::rpc_error(fast::status_of(&error), Some(id), error);
+                return self.with_scopes(reply, &message.caller);
+            }
+        };
+        message.parts.extensions.insert(Arc::clone(&accepted));
+        let mut reply = self.handed_to(&self.stateless, message).await;
+        reply.body_mut().acknowledge(accepted);
         reply
     }
 

@@ -24,6 +24,7 @@ use crate::origin::Names;
 use crate::sessions::Sessions;
 use crate::shutdown::Shutdown;
 use crate::stamp::Stamped;
+use crate::tasks::TaskListeners;
 
 /// Why a front does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,7 @@ pub struct Edge<H> {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) ready: Option<ReadyCheck>,
     pub(crate) calls: Option<Arc<dyn ToolCalls>>,
+    pub(crate) task_listeners: Option<Arc<dyn TaskListeners>>,
 }
 
 /// Collects what a front is made of.
@@ -87,6 +89,7 @@ pub struct EdgeBuilder<H> {
     observer: Arc<dyn Observer>,
     ready: Option<ReadyCheck>,
     calls: Option<Arc<dyn ToolCalls>>,
+    task_listeners: Option<Arc<dyn TaskListeners>>,
 }
 
 impl<H: ServerHandler> Edge<H> {
@@ -101,6 +104,7 @@ impl<H: ServerHandler> Edge<H> {
             observer: Arc::new(Unobserved),
             ready: None,
             calls: None,
+            task_listeners: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl<H: ServerHandler> Edge<H> {
             params: ParamHeaders::new(),
             fast: FastPath::new(Arc::clone(&handler), detached),
             calls: self.calls,
+            task_listeners: self.task_listeners,
             handler,
             stateless,
             stateful,
@@ -222,13 +227,22 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         self
     }
 
+    /// Sets who decides which tasks a `subscriptions/listen` may follow; the handler's `listen` finds
+    /// them with [`accepted_tasks`](crate::accepted_tasks). Default: `taskIds` are passed over.
+    #[must_use]
+    pub fn task_listeners(mut self, listeners: impl TaskListeners) -> Self {
+        self.task_listeners = Some(Arc::new(listeners));
+        self
+    }
+
     /// Checks the configuration.
     ///
     /// # Errors
     ///
     /// [`StartError::BadName`] and [`StartError::OutOfBounds`] say what to correct.
     pub fn build(self) -> Result<Edge<H>, StartError> {
-        let Self { handler, config, auth, rate, failures, observer, ready, calls } = self;
+        let Self { handler, config, auth, rate, failures, observer, ready, calls, task_listeners } =
+            self;
         let bounds = |fits: bool, setting, bounds| {
             if fits { Ok(()) } else { Err(StartError::OutOfBounds { setting, bounds }) }
         };
@@ -242,6 +256,17 @@ impl<H: ServerHandler> EdgeBuilder<H> {
         let public_url = config.public_url.as_deref();
         let names = Names::new(&config.allowed_hosts, &config.allowed_origins, public_url)
             .map_err(|entry| StartError::BadName { entry })?;
-        Ok(Edge { handler, config, names, auth, rate, failures, observer, ready, calls })
+        Ok(Edge {
+            handler,
+            config,
+            names,
+            auth,
+            rate,
+            failures,
+            observer,
+            ready,
+            calls,
+            task_listeners,
+        })
     }
 }

@@ -32,7 +32,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::calls::{ToolCall, ToolCalls};
 use crate::era::{Era, OLDER};
+use crate::params::Seen;
 use crate::stamp::Stamped;
+use crate::tasks;
 
 /// The handler with one peer for each revision.
 pub(crate) struct FastPath<H: ServerHandler> {
@@ -40,9 +42,6 @@ pub(crate) struct FastPath<H: ServerHandler> {
     modern: Serving<H>,
     older: Vec<Serving<H>>,
     detached: TaskTracker,
-    /// Whether `tools/call` goes to the handler itself, past the dispatch of rmcp's service: what
-    /// that checks was checked by the front, but for tasks, which need the request's capabilities.
-    calls_directly: bool,
 }
 
 type Serving<H> = RunningService<RoleServer, Arc<Stamped<H>>>;
@@ -66,8 +65,7 @@ impl<H: ServerHandler> FastPath<H> {
         };
         let modern = start(ProtocolVersion::V_2026_07_28);
         let older = OLDER.into_iter().map(start).collect();
-        let calls_directly = !ServerHandler::get_info(&*handler).capabilities.supports_tasks();
-        Self { handler, modern, older, detached, calls_directly }
+        Self { handler, modern, older, detached }
     }
 
     /// Begins one call.
@@ -80,12 +78,14 @@ impl<H: ServerHandler> FastPath<H> {
         context.meta = call.meta;
         context.extensions = call.extensions;
         let ct = context.ct.clone();
-        let (handler, calls_directly) = (Arc::clone(&self.handler), self.calls_directly);
+        let handler = Arc::clone(&self.handler);
         let handling = async move {
             match call.request {
-                ClientRequest::CallToolRequest(request) if calls_directly => {
+                // Past the dispatch of rmcp's service: what that checks was checked by the front.
+                ClientRequest::CallToolRequest(request) => {
+                    let tasks = Seen::of(&context.meta).tasks;
                     let response = handler.call_tool(request.params, context).await;
-                    response.and_then(|response| tool_result(response, era))
+                    response.and_then(|response| tool_result(response, era, tasks))
                 }
                 request => handler.handle_request(request, context).await,
             }
@@ -101,8 +101,8 @@ impl<H: ServerHandler> FastPath<H> {
         calls: &dyn ToolCalls,
         call: ToolCall,
     ) -> Handling {
-        let ct = call.cancel.clone();
-        self.handling(era, id, ct, Running::Call(calls.call(call)))
+        let (ct, tasks) = (call.cancel.clone(), call.tasks);
+        self.handling(era, id, ct, Running::Call(calls.call(call), tasks))
     }
 
     fn handling(
@@ -122,6 +122,13 @@ impl<H: ServerHandler> FastPath<H> {
                 (StatusCode::OK, encode(&ServerJsonRpcMessage::response(*result, id)))
             }
             Ok(Ok(Outcome::Call(result))) => (StatusCode::OK, self.encode_call(era, &id, result)),
+            Ok(Ok(Outcome::Other(mut response))) => {
+                if era == Era::Modern {
+                    self.handler.stamp_response(&mut response);
+                }
+                let result = ServerResult::from(*response);
+                (StatusCode::OK, encode(&ServerJsonRpcMessage::response(result, id)))
+            }
             Ok(Err(mut error)) => {
                 // Revision 2026-07-28 has no code of its own for a resource that is not there.
                 if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
@@ -171,10 +178,13 @@ struct CallAnswer<'a> {
 }
 
 /// What rmcp's service makes of a tool's response in a revision.
-fn tool_result(response: CallToolResponse, era: Era) -> Result<ServerResult, ErrorData> {
-    if matches!(response, CallToolResponse::Task(_)) {
-        let tasks = ClientCapabilities::builder().enable_tasks().build();
-        return Err(ErrorData::missing_required_client_capability(tasks));
+fn tool_result(
+    response: CallToolResponse,
+    era: Era,
+    tasks: bool,
+) -> Result<ServerResult, ErrorData> {
+    if matches!(response, CallToolResponse::Task(_)) && !tasks {
+        return Err(tasks::undeclared());
     }
     let mut result = ServerResult::from(response);
     if era != Era::Modern {
@@ -213,7 +223,7 @@ fn encode_with(message: &impl Serialize, then: impl FnOnce(&mut Vec<u8>)) -> Byt
 
 /// The HTTP status of an error in revision 2026-07-28. `-32602` is a 400 only for the envelope's
 /// `_meta`, which the front has checked before.
-fn status_of(error: &ErrorData) -> StatusCode {
+pub(crate) fn status_of(error: &ErrorData) -> StatusCode {
     match error.code {
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
         | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
@@ -229,11 +239,23 @@ pub(crate) type Handled = std::thread::Result<Result<Outcome, ErrorData>>;
 /// What a handler answered.
 pub(crate) enum Outcome {
     Call(CallToolResult),
+    /// A short call's answer that is no result: a task, or a question.
+    Other(Box<CallToolResponse>),
     Any(Box<ServerResult>),
 }
 
+/// What a short call answered; a task only where the client takes one.
+fn outcome(response: CallToolResponse, tasks: bool) -> Result<Outcome, ErrorData> {
+    match response {
+        CallToolResponse::Complete(result) => Ok(Outcome::Call(result)),
+        CallToolResponse::Task(_) if !tasks => Err(tasks::undeclared()),
+        other => Ok(Outcome::Other(Box::new(other))),
+    }
+}
+
 enum Running {
-    Call(BoxFuture<'static, Result<CallToolResult, ErrorData>>),
+    /// A short call, and whether its client takes a task.
+    Call(BoxFuture<'static, Result<CallToolResponse, ErrorData>>, bool),
     Any(BoxFuture<'static, Result<ServerResult, ErrorData>>),
 }
 
@@ -243,7 +265,10 @@ impl Future for Running {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
         let running = self.get_mut();
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| match running {
-            Self::Call(future) => future.as_mut().poll(context).map_ok(Outcome::Call),
+            Self::Call(future, tasks) => {
+                let polled = future.as_mut().poll(context);
+                polled.map(|response| response.and_then(|response| outcome(response, *tasks)))
+            }
             Self::Any(future) => {
                 future.as_mut().poll(context).map_ok(|result| Outcome::Any(Box::new(result)))
             }

@@ -40,6 +40,7 @@ use crate::reply::{self, Reply, X_REQUEST_ID};
 use crate::sessions::Sessions;
 use crate::shutdown::{Phase, Shutdown};
 use crate::stamp::Stamped;
+use crate::tasks::TaskListeners;
 
 pub(crate) type Rmcp<H> = StreamableHttpService<Arc<Stamped<H>>, LocalSessionManager>;
 
@@ -62,6 +63,7 @@ pub(crate) struct Front<H: ServerHandler> {
     pub(crate) answers: AnswerBudget,
     pub(crate) fast: FastPath<H>,
     pub(crate) calls: Option<Arc<dyn ToolCalls>>,
+    pub(crate) task_listeners: Option<Arc<dyn TaskListeners>>,
     pub(crate) stateless: Rmcp<H>,
     pub(crate) stateful: Option<(Sessions, Rmcp<H>)>,
     pub(crate) request_ids: RequestIds,

@@ -8,6 +8,7 @@
 //! | `rpc`, `request`, `params`, `era`, `headers` | strict JSON-RPC and the rules of each revision |
 //! | `dispatch`, `fast`, `calls`, `stamp`, `sessions` | the way a message takes: the fast path, or rmcp's |
 //! | `line` | the same rules for a message without HTTP |
+//! | `tasks` | `taskIds` in the filter of a subscription |
 //! | `caller`, `observer`, `shutdown` | what handlers and operators see of it |
 //! | [`auth`] | who sent a request, and how often they may |
 //!
@@ -51,6 +52,7 @@ mod serve;
 mod sessions;
 mod shutdown;
 mod stamp;
+mod tasks;
 
 pub use caller::{Caller, caller, current_caller};
 pub use calls::{ToolCall, ToolCalls};
@@ -60,3 +62,4 @@ pub use line::{RefusedLine, check_line};
 pub use observer::{MethodClass, Observer, Refusal, RequestFinished, Unobserved};
 pub use serve::Drained;
 pub use shutdown::{Phase, Shutdown};
+pub use tasks::{AcceptedTasks, TaskListeners, accepted_tasks};

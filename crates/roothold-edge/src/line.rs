@@ -5,8 +5,9 @@
 use rmcp::model::{ErrorData, RequestId};
 use serde::Serialize;
 
+use crate::request::{self, Params};
 use crate::rpc::{self, Kind};
-use crate::{dispatch, request};
+use crate::{dispatch, tasks};
 
 /// A message that is refused before any handler sees it.
 #[derive(Debug, PartialEq)]
@@ -28,6 +29,16 @@ impl RefusedLine {
         Self { id: None, error: ErrorData::invalid_request(message, None) }
     }
 
+    /// A refusal of a request, by its id.
+    pub fn of_request(id: RequestId, error: ErrorData) -> Self {
+        Self { id: Some(id), error }
+    }
+
+    /// The refusal of a request that needs the tasks extension, by a client that did not declare it.
+    pub fn undeclared_tasks(id: RequestId) -> Self {
+        Self::of_request(id, tasks::undeclared())
+    }
+
     /// The answer as one line, with its end. Where the message has no id that could be read, the
     /// answer's is `null` (JSON-RPC 2.0, section 5).
     ///
@@ -42,19 +53,35 @@ impl RefusedLine {
     }
 }
 
+/// What a message that passed asks for that the SDK's types have no place for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckedLine {
+    /// The tasks that a `subscriptions/listen` names, if it names any.
+    pub tasks: Option<Vec<String>>,
+    /// Whether the client declares the tasks extension with this request.
+    pub declares_tasks: bool,
+}
+
 /// Checks a message by the rules that the front has for one in the body of a request.
 ///
 /// # Errors
 /// `-32700` for what is not JSON, `-32600` for what is no message, `-32602` for parameters of the
 /// wrong shape.
-pub fn check_line(line: &[u8]) -> Result<(), RefusedLine> {
+pub fn check_line(line: &[u8]) -> Result<CheckedLine, RefusedLine> {
     let envelope = rpc::parse(line).map_err(|bad| RefusedLine {
         id: bad.id,
         error: ErrorData::new(bad.code, bad.message, None),
     })?;
-    let Kind::Request { id, method } = envelope.kind else { return Ok(()) };
+    let Kind::Request { id, method } = envelope.kind else { return Ok(CheckedLine::default()) };
     match request::parse(&method, envelope.params) {
-        Ok(_) => Ok(()),
+        Ok(typed) => {
+            let declares_tasks = typed.seen().tasks;
+            let tasks = match typed.params {
+                Params::Listen(listen) => listen.tasks,
+                _ => None,
+            };
+            Ok(CheckedLine { tasks, declares_tasks })
+        }
         Err(error) => {
             Err(RefusedLine { id: Some(id), error: dispatch::wrong_params(&method, &error) })
         }
@@ -92,7 +119,31 @@ mod tests {
         ] {
             assert_eq!(answer(line), (code, id), "{}", String::from_utf8_lossy(line));
         }
-        assert_eq!(check_line(br#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#), Ok(()));
-        assert_eq!(check_line(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#), Ok(()));
+        let nothing = Ok(CheckedLine::default());
+        assert_eq!(check_line(br#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#), nothing);
+        assert_eq!(check_line(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#), nothing);
+    }
+
+    #[test]
+    fn the_tasks_of_a_subscription_are_seen() {
+        let meta = r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+        let listen = |filter: &str, meta: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{filter}{meta}}}}}"#
+            )
+        };
+        let checked = |filter: &str, meta: &str| check_line(listen(filter, meta).as_bytes());
+        let meta = format!(",{meta}");
+        let tasks = Some(vec!["job-1".to_owned()]);
+        let seen = CheckedLine { tasks: tasks.clone(), declares_tasks: true };
+        assert_eq!(checked(r#"{"taskIds":["job-1"]}"#, &meta), Ok(seen));
+        let seen = CheckedLine { tasks, declares_tasks: false };
+        assert_eq!(checked(r#"{"taskIds":["job-1"]}"#, ""), Ok(seen));
+        for none in ["{}", r#"{"taskIds":[]}"#, r#"{"taskIds":null}"#] {
+            assert_eq!(checked(none, ""), Ok(CheckedLine::default()), "{none}");
+        }
+        for bad in [r#"{"taskIds":"job-1"}"#, r#"{"taskIds":[1]}"#] {
+            assert!(checked(bad, "").is_err(), "{bad}");
+        }
     }
 }

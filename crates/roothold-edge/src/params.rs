@@ -101,13 +101,18 @@ impl<'a> CallParams<'a> {
             Some(version) => Version::Named(version),
             None => Version::Odd,
         });
-        let capable = meta.capabilities.is_some_and(|raw| {
-            let text = raw.get();
-            text == "{}"
-                || (text.starts_with('{')
-                    && serde_json::from_str::<ClientCapabilities>(text).is_ok())
-        });
-        Seen { version, capable, asks_stream: meta.progress.is_some() || meta.log_level.is_some() }
+        let (mut capable, mut tasks) = (false, false);
+        if let Some(text) = meta.capabilities.map(RawValue::get) {
+            capable = text == "{}";
+            if !capable
+                && text.starts_with('{')
+                && let Ok(declared) = serde_json::from_str::<ClientCapabilities>(text)
+            {
+                (capable, tasks) = (true, declared.supports_tasks());
+            }
+        }
+        let asks_stream = meta.progress.is_some() || meta.log_level.is_some();
+        Seen { version, capable, tasks, asks_stream }
     }
 }
 
@@ -123,6 +128,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) version: Version<'a>,
     /// Whether the client's capabilities are there and well formed.
     pub(crate) capable: bool,
+    /// Whether the client declares the tasks extension.
+    pub(crate) tasks: bool,
     /// Whether it asks for progress or log messages.
     pub(crate) asks_stream: bool,
 }
@@ -145,13 +152,14 @@ impl<'a> Seen<'a> {
             Some(Value::String(version)) => Version::Named(version),
             Some(_) => Version::Odd,
         };
-        let capable = match meta.get(keys::CAPABILITIES) {
-            Some(Value::Object(fields)) if fields.is_empty() => true,
-            Some(value @ Value::Object(_)) => ClientCapabilities::deserialize(value).is_ok(),
-            _ => false,
+        let (capable, tasks) = match meta.get(keys::CAPABILITIES) {
+            Some(Value::Object(fields)) if fields.is_empty() => (true, false),
+            Some(value @ Value::Object(_)) => ClientCapabilities::deserialize(value)
+                .map_or((false, false), |declared| (true, declared.supports_tasks())),
+            _ => (false, false),
         };
         let asks_stream = meta.contains_key(keys::PROGRESS) || meta.contains_key(keys::LOG_LEVEL);
-        Self { version, capable, asks_stream }
+        Self { version, capable, tasks, asks_stream }
     }
 }
 
@@ -295,6 +303,9 @@ mod tests {
             json!({keys::VERSION: null, keys::CAPABILITIES: null}),
             json!({keys::CAPABILITIES: {"sampling": {}}, keys::PROGRESS: null}),
             json!({keys::LOG_LEVEL: "error"}),
+            json!({keys::CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}}}),
+            json!({keys::CAPABILITIES: {"extensions": {"io.modelcontextprotocol/other": {}}}}),
+            json!({keys::CAPABILITIES: {"extensions": 1}}),
         ] {
             let object: RequestMetaObject = serde_json::from_value(meta.clone()).unwrap();
             let text = json!({"name": "t", "_meta": meta}).to_string();

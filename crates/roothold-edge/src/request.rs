@@ -34,8 +34,17 @@ pub(crate) enum Params<'a> {
     Call(CallParams<'a>),
     /// Those of another method that the fast path serves.
     Sdk(Box<(ClientRequest, RequestMetaObject)>),
+    /// Those of `subscriptions/listen`.
+    Listen(Box<Listen>),
     /// Those of a method that only rmcp's way serves.
     Rmcp(RequestMetaObject),
+}
+
+/// The parameters of a `subscriptions/listen`, as far as the front reads them.
+pub(crate) struct Listen {
+    meta: RequestMetaObject,
+    /// The tasks that it names, of which rmcp's type knows nothing; none for none at all.
+    pub(crate) tasks: Option<Vec<String>>,
 }
 
 impl Typed<'_> {
@@ -44,6 +53,7 @@ impl Typed<'_> {
         match &self.params {
             Params::Call(call) => call.seen(),
             Params::Sdk(sdk) => Seen::of(&sdk.1),
+            Params::Listen(listen) => Seen::of(&listen.meta),
             Params::Rmcp(meta) => Seen::of(meta),
         }
     }
@@ -53,7 +63,7 @@ impl Typed<'_> {
         let request = match &self.params {
             Params::Call(call) => return Some(&call.name),
             Params::Sdk(sdk) => &sdk.0,
-            Params::Rmcp(_) => return None,
+            Params::Listen(_) | Params::Rmcp(_) => return None,
         };
         Some(match request {
             ClientRequest::GetPromptRequest(request) => &request.params.name,
@@ -167,9 +177,7 @@ fn parse_rarer<'a>(method: &str, raw: Option<&RawValue>) -> Result<Typed<'a>, se
             })
         }
         "initialize" => checked::<InitializeRequestParams>(raw, Class::Initialize),
-        "subscriptions/listen" => {
-            checked::<SubscriptionsListenRequestParams>(raw, Class::Subscribe)
-        }
+        "subscriptions/listen" => listen(raw),
         _ => {
             let meta = meta_of(raw)?;
             Ok(Typed { params: Params::Rmcp(meta), class: Class::Other })
@@ -214,6 +222,25 @@ fn checked<P: DeserializeOwned + RequestParamsMeta>(
     let mut params: P = serde_json::from_str(raw.map_or("{}", RawValue::get))?;
     let meta = params.meta_mut().take().unwrap_or_default();
     Ok(Typed { params: Params::Rmcp(meta), class })
+}
+
+fn listen(raw: Option<&RawValue>) -> Result<Typed<'static>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Params {
+        notifications: Filter,
+    }
+    #[derive(Deserialize)]
+    struct Filter {
+        #[serde(rename = "taskIds", default)]
+        tasks: Option<Vec<String>>,
+    }
+    let text = raw.map_or("{}", RawValue::get);
+    let mut params: SubscriptionsListenRequestParams = serde_json::from_str(text)?;
+    let meta = params.meta_mut().take().unwrap_or_default();
+    let tasks = serde_json::from_str::<Params>(text)?.notifications.tasks;
+    let tasks = tasks.filter(|tasks| !tasks.is_empty());
+    let listen = Box::new(Listen { meta, tasks });
+    Ok(Typed { params: self::Params::Listen(listen), class: MethodClass::Subscribe })
 }
 
 #[derive(Deserialize, Default)]

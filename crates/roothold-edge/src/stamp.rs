@@ -76,6 +76,11 @@ impl<H: ServerHandler> Stamped<H> {
         put(meta, self.server_info.clone());
     }
 
+    /// Stamps a short call's answer of revision 2026-07-28.
+    pub(crate) fn stamp_response(&self, response: &mut CallToolResponse) {
+        put_into(response, self.server_info.clone());
+    }
+
     /// The stamp for an answer to this request, if its revision wants one.
     fn stamp(&self, context: &RequestContext<RoleServer>) -> Option<Value> {
         let modern = context.meta.0.0.contains_key(keys::VERSION);
@@ -89,6 +94,15 @@ fn put(meta: &mut Option<MetaObject>, stamp: Option<Value>) {
         if !meta.contains_key(SERVER_INFO) {
             meta.insert(SERVER_INFO.to_owned(), stamp);
         }
+    }
+}
+
+fn put_into(response: &mut CallToolResponse, stamp: Option<Value>) {
+    match response {
+        CallToolResponse::Complete(result) => put(&mut result.meta, stamp),
+        CallToolResponse::InputRequired(result) => put(&mut result.meta, stamp),
+        CallToolResponse::Task(result) => put(&mut result.meta, stamp),
+        _ => {}
     }
 }
 
@@ -173,12 +187,7 @@ impl<H: ServerHandler> ServerHandler for Stamped<H> {
     ) -> Answer<CallToolResponse> {
         let stamp = self.stamp(&context);
         let mut response = self.inner.call_tool(request, context).await?;
-        match &mut response {
-            CallToolResponse::Complete(result) => put(&mut result.meta, stamp),
-            CallToolResponse::InputRequired(result) => put(&mut result.meta, stamp),
-            CallToolResponse::Task(result) => put(&mut result.meta, stamp),
-            _ => {}
-        }
+        put_into(&mut response, stamp);
         Ok(response)
     }
 

@@ -107,11 +107,13 @@ impl Handler {
 }
 
 impl ToolCalls for Handler {
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>> {
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResponse, ErrorData>> {
         let handler = self.clone();
         Box::pin(async move {
             let origin = Origin::Edge(call.caller);
-            handler.answer(&origin, &call.name, call.arguments, &call.cancel, None, None).await
+            let answer =
+                handler.answer(&origin, &call.name, call.arguments, &call.cancel, None, None);
+            answer.await.map(CallToolResponse::from)
         })
     }
 }

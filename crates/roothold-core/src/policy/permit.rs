@@ -2,10 +2,11 @@
 
 use super::temp::TempName;
 use super::{Policy, RootRules, join, outside_roots};
-use crate::action::Verb;
+use crate::action::{JobOwner, JobTarget, Verb};
 use crate::fault::Fault;
 use crate::files::{Index, KeptTexts};
 use crate::path::shown;
+use crate::principal::Principal;
 use crate::roots::Root;
 
 /// Proof that [`Policy::decide`] allowed one action; only it can make one.
@@ -17,6 +18,26 @@ pub struct Permit {
     policy: Policy,
     verb: Verb,
     file: Option<Placed>,
+    job: Option<JobPermit>,
+}
+
+/// The jobs that a permit is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPermit {
+    id: Option<String>,
+    owner: Option<String>,
+}
+
+impl JobPermit {
+    /// The one job, by its id in public form; `None` for all that [`Self::owner`] has.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whose jobs may be looked at; `None` for everybody's. A job of another is none that is there.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +50,22 @@ struct Placed {
 
 impl Permit {
     pub(super) fn named(policy: Policy, verb: Verb) -> Self {
-        Self { policy, verb, file: None }
+        Self { policy, verb, file: None, job: None }
+    }
+
+    pub(super) fn job(
+        policy: Policy,
+        verb: Verb,
+        target: &JobTarget,
+        principal: &Principal,
+    ) -> Self {
+        let owner = match &target.owner {
+            JobOwner::Caller => Some(principal.name().to_owned()),
+            JobOwner::Principal(name) => Some(name.clone()),
+            JobOwner::Anyone => None,
+        };
+        let job = JobPermit { id: target.id.clone(), owner };
+        Self { policy, verb, file: None, job: Some(job) }
     }
 
     pub(super) fn file(
@@ -40,7 +76,8 @@ impl Permit {
         wants_directory: bool,
         temp: Option<TempName>,
     ) -> Self {
-        Self { policy, verb, file: Some(Placed { root, rel, wants_directory, temp }) }
+        let placed = Placed { root, rel, wants_directory, temp };
+        Self { policy, verb, file: Some(placed), job: None }
     }
 
     /// What was allowed.
@@ -51,6 +88,14 @@ impl Permit {
     /// The policy that allowed it.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The jobs that it is for, if it is for jobs.
+    ///
+    /// # Errors
+    /// `Internal`, if it is for something else: a function was handed the wrong permit.
+    pub fn jobs(&self) -> Result<&JobPermit, Fault> {
+        self.job.as_ref().ok_or_else(|| Fault::internal("a permit that is for no job"))
     }
 
     /// The public path of the file as it was asked for, made absolute; `None` for what is no file.

@@ -1,6 +1,7 @@
 //! Tests of decisions; none of them reads a file.
 
 use super::*;
+use crate::action::JobTarget;
 use crate::testing::{Workspace, decide, policy};
 use crate::{Access, RootSpec, Scopes};
 
@@ -224,4 +225,48 @@ fn overlapping_or_missing_roots_are_refused() {
         }
     }
     assert!(Roots::open(&[]).is_err());
+}
+
+#[test]
+fn own_jobs_need_no_scope_and_those_of_others_need_theirs() {
+    let workspace = Workspace::new();
+    let spec = |name: &str, scopes: Option<&[&str]>| PrincipalSpec {
+        name: name.to_owned(),
+        scopes: scopes.map(strings),
+        ..PrincipalSpec::default()
+    };
+    let principals = [spec("anna", None), spec("ops", None), spec("bert", Some(&["files:read"]))];
+    let roots = Roots::open(&[workspace.root("project")]).unwrap();
+    let policy = Policy::new(roots, PolicySpec::default(), &principals).unwrap();
+    let asked = |name: &str, scopes: &str, owner: JobOwner| {
+        let principal = Principal::new(name, Scopes::parse(scopes));
+        let job = JobTarget { id: Some("job-1".to_owned()), owner };
+        let actions = Actions::one(Action::job(Verb::Read, job));
+        let decided = policy.decide(&principal, "get_job", &actions);
+        let owner = |permits: Vec<Permit>| permits[0].jobs().unwrap().owner().map(str::to_owned);
+        decided.map(owner).map_err(|fault| fault.rule().map_or("", |rule| rule.name))
+    };
+    let anna = || JobOwner::Principal("anna".to_owned());
+    let own = Ok(Some("anna".to_owned()));
+    assert_eq!(asked("anna", "", JobOwner::Caller), own);
+    assert_eq!(asked("anna", "", anna()), own);
+    assert_eq!(asked("ops", "files:read", anna()), Err("scopes"));
+    assert_eq!(asked("ops", "jobs:manage", anna()), own);
+    assert_eq!(asked("ops", "jobs:manage", JobOwner::Anyone), Ok(None));
+    assert_eq!(asked("anna", "files:read", JobOwner::Anyone), Err("scopes"));
+    assert_eq!(asked("bert", "jobs:manage", JobOwner::Anyone), Err("principal_scopes"));
+    assert_eq!(asked("carl", "jobs:manage", JobOwner::Caller), Err("principals"));
+}
+
+#[test]
+fn a_permit_for_a_job_opens_no_file_and_one_for_a_file_finds_no_job() {
+    let workspace = Workspace::new();
+    let policy = demo(&workspace);
+    let job = JobTarget { id: None, owner: JobOwner::Caller };
+    let actions = Actions::one(Action::job(Verb::List, job));
+    let permits = policy.decide(&Principal::local(), "list_jobs", &actions).unwrap();
+    assert_eq!((permits[0].jobs().unwrap().id(), permits[0].target_shown()), (None, None));
+    assert!(permits[0].root().is_err());
+    let file = decide(&policy, Verb::Read, "/workspace/mcp-demo/README.md").unwrap();
+    assert!(file.jobs().is_err());
 }

@@ -8,15 +8,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CreateTaskResult,
+    DetailedTask, ListToolsResult, NotificationMetaObject, PaginatedRequestParams,
+    ProgressNotificationParam, ServerCapabilities, ServerConfig, ServerNotification,
+    SubscriptionFilter, Task, TaskPayload, TaskStatus, TaskStatusNotification,
+    TaskStatusNotificationParams, Tool,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer};
 use roothold_edge::auth::{Authenticator, KeyRing, KeysFile, ProtectedResource, RateLimit};
 use roothold_edge::{
-    Caller, Drained, Edge, EdgeConfig, Observer, RequestFinished, Shutdown, ToolCall, ToolCalls,
+    Caller, Drained, Edge, EdgeConfig, Observer, RequestFinished, Shutdown, TaskListeners,
+    ToolCall, ToolCalls,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +57,8 @@ impl Tools {
     }
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
+    "task",
     "marked",
     "empty",
     "read_file",
@@ -69,9 +73,31 @@ const NAMES: [&str; 10] = [
 
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(
-            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build(),
-        )
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_tasks()
+            .build();
+        ServerConfig::new(capabilities)
+    }
+
+    /// Tells of each accepted task once, and ends.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let request = context.request_context();
+        let Some(accepted) = roothold_edge::accepted_tasks(&request.extensions) else {
+            context.cancelled().await;
+            return Ok(());
+        };
+        for id in &accepted.0 {
+            let task = DetailedTask::new(task(id), TaskPayload::Working);
+            let mut meta = NotificationMetaObject::new();
+            meta.set_subscription_id(request.id.clone());
+            let params = TaskStatusNotificationParams::new(task).with_meta(meta);
+            let note = TaskStatusNotification::new(params);
+            let note = ServerNotification::TaskStatusNotification(note);
+            request.peer.send_notification(note).await.unwrap();
+        }
+        Ok(())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -105,23 +131,61 @@ impl ServerHandler for Tools {
             let text = ContentBlock::text(progress(&context).await);
             return Ok(CallToolResponse::Complete(CallToolResult::success(vec![text])));
         }
-        let result = self.answer(&request.name, &arguments, &caller, &context.ct).await?;
-        Ok(CallToolResponse::Complete(result))
+        self.response(&request.name, &arguments, &caller, &context.ct).await
     }
 }
 
 impl ToolCalls for Tools {
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResult, ErrorData>> {
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResponse, ErrorData>> {
         let tools = self.clone();
         Box::pin(async move {
             tools.0.short.fetch_add(1, Ordering::SeqCst);
             let arguments = Value::Object(call.arguments);
-            tools.answer(&call.name, &arguments, &call.caller, &call.cancel).await
+            tools.response(&call.name, &arguments, &call.caller, &call.cancel).await
         })
     }
 }
 
+/// Lets everybody follow `of-NAME` and what begins so, and `anyones`; refuses to when asked for `broken`.
+impl TaskListeners for Tools {
+    fn accept(
+        &self,
+        caller: Option<Arc<Caller>>,
+        tasks: Vec<String>,
+    ) -> BoxFuture<'static, Result<Vec<String>, ErrorData>> {
+        Box::pin(async move {
+            if tasks.iter().any(|task| task == "broken") {
+                return Err(ErrorData::internal_error("it is broken", None));
+            }
+            let own = caller.map(|caller| format!("of-{}", caller.principal().name()));
+            let own = own.as_deref().unwrap_or("of-nobody");
+            Ok(tasks
+                .into_iter()
+                .filter(|task| task == "anyones" || task.starts_with(own))
+                .collect())
+        })
+    }
+}
+
+fn task(id: &str) -> Task {
+    let time = "2026-11-26T04:00:00Z";
+    Task::new(id, TaskStatus::Working, time, time)
+}
+
 impl Tools {
+    async fn response(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        caller: &Caller,
+        cancel: &CancellationToken,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if tool == "task" {
+            return Ok(CreateTaskResult::new(task("job-1")).into());
+        }
+        self.answer(tool, arguments, caller, cancel).await.map(CallToolResponse::Complete)
+    }
+
     async fn answer(
         &self,
         tool: &str,
@@ -241,7 +305,8 @@ impl Server {
         let mut builder = Edge::builder(Tools(Arc::clone(&seen)))
             .config(setup.config)
             .auth(auth)
-            .observer(Arc::clone(&seen) as Arc<dyn Observer>);
+            .observer(Arc::clone(&seen) as Arc<dyn Observer>)
+            .task_listeners(Tools(Arc::clone(&seen)));
         if let Some(rate) = setup.rate {
             builder = builder.rate_limit(rate);
         }

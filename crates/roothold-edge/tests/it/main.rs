@@ -8,4 +8,5 @@ mod fixture;
 mod refusals;
 mod revisions;
 mod sessions;
+mod tasks;
 mod transport;
