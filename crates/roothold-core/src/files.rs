@@ -42,11 +42,12 @@ pub use search::{
     At, CONTEXT_LINES_MAX, FoundFile, FoundLine, LineKind, PATTERN_BYTES_MAX, Pattern, PatternSpec,
     Position, Search, Searched, Shows, Taken, Taker, Totals, search,
 };
+pub(crate) use stamp::times_are_of_this_machine;
 pub use store::{CacheFigures, Store};
 pub use sweep::sweep_left;
 pub use text::{
     Content, KeptTexts, LineMarks, Resume, TextPage, TextRange, json_len, read_text,
-    read_text_unhashed,
+    read_text_at_once, read_text_unhashed,
 };
 pub use walk::{Problem, Visit, WALK_DEPTH_MAX, Walk, WalkEntry};
 pub use watch::{Look, Watched};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 
-use crate::files::{Index, KeptTexts};
+use crate::files::{Index, KeptTexts, times_are_of_this_machine};
 use crate::path::FilePath;
 
 /// What the callers of a root can do there at most.
@@ -136,6 +136,8 @@ pub struct Root {
     patterns: RootPatterns,
     hardlinks: Hardlinks,
     directory: OwnedFd,
+    /// Whether its file system is this machine's own, and waits for no network.
+    is_local: bool,
     /// Allowed mounts, deepest first.
     mounts: Vec<(Vec<u8>, OwnedFd)>,
 }
@@ -162,6 +164,7 @@ impl Root {
             access: spec.access,
             patterns: spec.patterns.clone(),
             hardlinks: spec.hardlinks,
+            is_local: times_are_of_this_machine(&directory),
             directory,
             mounts,
         })
@@ -216,6 +219,12 @@ impl Root {
             }
         }
         (self.directory.as_fd(), &[], rel)
+    }
+
+    /// Whether its file system is this machine's own, and waits for no network; of allowed mounts
+    /// it says nothing.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// Whether an allowed mount lies at a path or below it.

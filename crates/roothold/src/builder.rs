@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roothold_core::audit::{AuditError, AuditLog, AuditOptions, Reads};
-use roothold_core::files::sweep_left;
 use roothold_core::wall::Reach;
 use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
@@ -157,10 +156,6 @@ impl Builder {
         let audit = AuditLog::open(&audit_dir, options)?;
         refuse_served(&policy, &audit_dir)?;
         let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
-        let swept = sweep_left(&policy, &audit.left_by_others());
-        if swept > 0 {
-            tracing::warn!(files = swept, "removed temporary files of writes that a crash cut off");
-        }
         let engine = Engine {
             catalog: self.catalog,
             policy,

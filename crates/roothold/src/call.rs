@@ -13,6 +13,7 @@ mod progress;
 mod record;
 mod resumed;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -361,6 +362,16 @@ impl Call {
             work(&budget)
         });
         work.await.map_err(Fault::internal)?
+    }
+
+    /// Does what takes neither waiting nor much time, from where the call is: a change of threads
+    /// would cost more. `None` where it is not of that kind; then [`Self::blocking`] does it.
+    pub fn at_once<T>(
+        &self,
+        work: impl FnOnce(&Budget) -> Option<Result<T, Fault>>,
+    ) -> Option<Result<T, Fault>> {
+        let work = AssertUnwindSafe(|| work(&self.budget));
+        catch_unwind(work).unwrap_or_else(|_| Some(Err(Fault::internal("work at once panicked"))))
     }
 
     /// Runs blocking work that says how far it is. Messages that come faster than the client takes

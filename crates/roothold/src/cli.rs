@@ -186,8 +186,7 @@ const BLOCKING_IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// What a server's runtime is made from, once the process is confined: how many processors it has
 /// stands in files that are out of reach then.
-fn runtime(config: &Config) -> tokio::runtime::Builder {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+fn runtime(config: &Config, mut builder: tokio::runtime::Builder) -> tokio::runtime::Builder {
     builder.enable_all().max_blocking_threads(config.limits.blocking_threads_max.max(1));
     // A thread that has nothing to do keeps the memory that it has freed.
     builder.thread_keep_alive(BLOCKING_IDLE_MAX);

@@ -8,6 +8,7 @@ mod pipes;
 mod places;
 mod private;
 mod signals;
+mod sweep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +55,7 @@ impl Roothold {
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         // Both end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
+        sweep::begin(&self);
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
@@ -81,6 +83,7 @@ impl Roothold {
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
         let _idle = idle::watch(&self);
+        sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
         let (begun, end) = (shutdown.clone(), self.engine.hub.end.clone());
         let _ending = AbortOnDropHandle::new(tokio::spawn(async move {

@@ -24,8 +24,11 @@ const IDLE_MIB_MAX: f64 = 20.0;
 const WORK_MIB_MAX: f64 = 64.0;
 /// Memory after all operations, over that before.
 const AFTERWARDS_MAX: f64 = 1.5;
-/// How long memory may take to settle.
-const SETTLE: Duration = Duration::from_secs(2);
+/// How long Roothold keeps here what nobody asks for.
+const IDLE_SECONDS: u64 = 10;
+/// How long memory may take to settle: what is kept is looked through once in that time, so it is
+/// gone after twice as long; and the allocator waits for a moment.
+const SETTLE: Duration = Duration::from_secs(2 * IDLE_SECONDS + 3);
 /// A text is sent once: its reply may be longer by as much.
 const TEXT_OVERHEAD_MAX: f64 = 1.1;
 const TOOLS_BYTES_MAX: f64 = 20_000.0;
@@ -118,6 +121,7 @@ impl Bench<'_> {
     /// Starts Roothold.
     fn start_ours(&self, options: &[&str]) -> anyhow::Result<Session> {
         let mut command = Command::new(std::env::current_exe()?.with_file_name("roothold"));
+        command.env("ROOTHOLD_CACHE__IDLE_SECONDS", IDLE_SECONDS.to_string());
         command.arg("stdio").arg("--audit-dir").arg(self.home.path().join("audit"));
         Session::start(command.args(options).arg(&self.corpus.place))
     }

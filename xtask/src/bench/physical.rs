@@ -33,6 +33,8 @@ pub(super) enum Bare {
 
 /// The name of [`Bare::ReadDirectory`].
 pub(super) const READDIR: &str = "readdir";
+/// The name of [`Bare::ReadFiles`].
+pub(super) const PREAD: &str = "pread";
 /// The name of [`Bare::count_to`].
 pub(super) const COUNT_TO: &str = "wc -l to there";
 /// The name of [`Bare::search`].
@@ -105,7 +107,7 @@ impl Bare {
             Self::ReadSizes(place) => {
                 Ok(("readdir + lstat".to_owned(), own(target, || entries(place, true))?))
             }
-            Self::ReadFiles(files) => Ok(("pread".to_owned(), own(target, || read(files))?)),
+            Self::ReadFiles(files) => Ok((PREAD.to_owned(), own(target, || read(files))?)),
             Self::Replace(file) => {
                 Ok(("write, fsync, rename".to_owned(), own(target, || replace(file))?))
             }

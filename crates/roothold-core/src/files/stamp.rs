@@ -56,7 +56,7 @@ pub(super) fn seconds() -> i64 {
 /// clock, and changes a directory's with each of its entries. Only then can a stamp be compared
 /// with [`seconds`]: a server's clock that is slow by some seconds would call quiet what has just
 /// changed, and what a network client has of the times may be old itself.
-pub(super) fn times_are_of_this_machine(handle: impl AsFd) -> bool {
+pub(crate) fn times_are_of_this_machine(handle: impl AsFd) -> bool {
     fstatfs(handle).is_ok_and(|stat| {
         let kind = u64::try_from(stat.f_type).unwrap_or_default();
         LOCAL_FILE_SYSTEMS.contains(&kind)

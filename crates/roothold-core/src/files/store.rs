@@ -16,6 +16,7 @@
 //! written so switches the keeping off.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,14 +24,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::Stat;
 
 use super::stamp::{Stamp, seconds, times_are_of_this_machine};
-use crate::gate::Opened;
 
 /// What a value takes besides itself: about.
-const FRAME_BYTES: usize = 160;
+pub(super) const FRAME_BYTES: usize = 256;
 /// File systems whose kind is remembered; of more the kind is asked each time.
 const DEVICES_MAX: usize = 64;
 /// What takes more than this part of the whole is not kept: it would push out the rest.
-const PART_MAX: usize = 4;
+const PART_MAX: usize = 2;
 
 /// Values of one kind, one for a file; bounded, and dropped when they are not used.
 #[derive(Debug)]
@@ -58,7 +58,8 @@ struct Kept<T> {
     stamp: Stamp,
     value: Arc<T>,
     bytes: usize,
-    /// When it was used last, since the store began.
+    /// When it was used last, since the store began. Coarse: what was used within one second is
+    /// equally new, so a walk over more than fits finds a part of it again, and not nothing.
     used_seconds: u64,
 }
 
@@ -155,21 +156,34 @@ impl<T> Store<T> {
 
     /// Whether what is read of a file from now on may be kept. To be asked before the reading: a
     /// change during a slow one could fall into the tick of the stamp.
-    pub(super) fn keeping(&self, opened: &Opened) -> Option<Keeping> {
-        let stamp = Stamp::of(&opened.stat);
+    pub(super) fn keeping(&self, handle: impl AsFd, stat: &Stat) -> Option<Keeping> {
+        self.keeping_by(self.clock, handle, stat)
+    }
+
+    pub(super) fn keeping_by(
+        &self,
+        clock: impl FnOnce() -> i64,
+        handle: impl AsFd,
+        stat: &Stat,
+    ) -> Option<Keeping> {
+        let stamp = Stamp::of(stat);
         let may_keep =
-            !self.is_off() && stamp.is_quiet((self.clock)()) && self.trusts_times(opened);
+            !self.is_off() && stamp.is_quiet(clock()) && self.trusts_times(handle, stat.st_dev);
         may_keep.then_some(Keeping(stamp))
     }
 
     /// Keeps a value that takes about so many bytes.
-    pub(super) fn keep(&self, Keeping(stamp): &Keeping, value: Arc<T>, bytes: usize) {
+    pub(super) fn keep(&self, keeping: &Keeping, value: Arc<T>, bytes: usize) {
+        self.keep_since(self.began.elapsed().as_secs(), keeping, value, bytes);
+    }
+
+    fn keep_since(&self, used_seconds: u64, keeping: &Keeping, value: Arc<T>, bytes: usize) {
+        let Keeping(stamp) = keeping;
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
         let bytes = bytes + FRAME_BYTES;
         if bytes > bytes_max / PART_MAX {
             return;
         }
-        let used_seconds = self.began.elapsed().as_secs();
         let mut held = self.lock();
         held.bytes += bytes;
         let kept = Kept { stamp: *stamp, value, bytes, used_seconds };
@@ -179,12 +193,11 @@ impl<T> Store<T> {
         held.make_room(bytes_max);
     }
 
-    fn trusts_times(&self, opened: &Opened) -> bool {
-        let device = opened.stat.st_dev;
+    fn trusts_times(&self, handle: impl AsFd, device: u64) -> bool {
         if let Some(known) = self.lock().devices.get(&device) {
             return *known;
         }
-        let trusted = times_are_of_this_machine(&opened.handle);
+        let trusted = times_are_of_this_machine(handle);
         let mut held = self.lock();
         if held.devices.len() < DEVICES_MAX {
             held.devices.insert(device, trusted);

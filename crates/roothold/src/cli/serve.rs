@@ -72,7 +72,7 @@ pub(super) fn serve(
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<u8> {
     crate::process::raise_file_limit();
-    let mut runtime = runtime(&config);
+    let mut runtime = runtime(&config, tokio::runtime::Builder::new_multi_thread());
     let server = builder.config(config).confine().build()?;
     let runtime = runtime.build()?;
     let ended = runtime.block_on(async {

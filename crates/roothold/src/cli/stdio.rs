@@ -42,7 +42,8 @@ impl Stdio {
         }
         start_logs(&config)?;
         crate::process::raise_file_limit();
-        let mut runtime = runtime(&config);
+        // One client: threads that hand its messages to each other would cost more than they save.
+        let mut runtime = runtime(&config, tokio::runtime::Builder::new_current_thread());
         let server = builder().config(config).confine().build()?;
         let runtime = runtime.build()?;
         let ended = runtime.block_on(async {

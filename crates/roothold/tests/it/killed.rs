@@ -2,7 +2,7 @@
 //! and nothing of theirs remains once the next one has started.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roothold_core::audit::{Action, AuditLog, AuditOptions, Decision, Intent};
 use serde_json::{Value, json};
@@ -50,10 +50,17 @@ fn temporary(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The server looks for them while it answers already.
 fn check_swept(dir: &Path, round: u64) -> Result<(), String> {
-    match temporary(dir) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?} remain after the start of round {round}")),
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        match temporary(dir) {
+            left if left.is_empty() => return Ok(()),
+            left if Instant::now() > patience => {
+                return Err(format!("{left:?} remain after the start of round {round}"));
+            }
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
     }
 }
 

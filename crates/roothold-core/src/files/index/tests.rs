@@ -13,7 +13,8 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, fstat, renameat_with};
 
 use super::*;
-use crate::files::stamp::QUIET_SECONDS;
+use crate::files::stamp::{QUIET_SECONDS, seconds};
+use crate::files::store::FRAME_BYTES;
 use crate::files::{Visit, Walk, list};
 use crate::testing::{Workspace, budget, decide};
 use crate::{Policy, PolicySpec, Roots, Verb};
@@ -24,7 +25,7 @@ fn later() -> i64 {
 }
 
 fn trusting() -> Index {
-    Index { clock: later, ..Index::default() }
+    Index(Store::trusting(Index::BYTES_MAX_DEFAULT))
 }
 
 struct Directory {
@@ -39,7 +40,12 @@ impl Directory {
     }
 
     fn read_at(&self, index: &Index, now: i64) {
-        index.read_by(|| now, &self.handle, &self.stat, &budget()).unwrap();
+        self.read_by(index, || now);
+    }
+
+    fn read_by(&self, index: &Index, clock: impl FnOnce() -> i64) {
+        let keeping = || index.0.keeping_by(clock, &self.handle, &self.stat);
+        index.read_and_keep(keeping, &self.handle, &budget()).unwrap();
     }
 
     fn kept_by(&self, index: &Index) -> Option<Vec<String>> {
@@ -145,7 +151,7 @@ fn a_slow_reading_does_not_age_the_directory() {
     let (index, young) = (Index::default(), Directory::open(&workspace.disk("d")));
     let now = Cell::new(young.stat.st_ctime);
     let clock = || now.replace(young.stat.st_ctime + 10 * QUIET_SECONDS);
-    index.read_by(clock, &young.handle, &young.stat, &budget()).unwrap();
+    young.read_by(&index, clock);
     assert_eq!(young.kept_by(&index), None);
 }
 
@@ -276,61 +282,15 @@ fn one_index_serves_policies_that_differ() {
 }
 
 #[test]
-fn what_is_kept_has_a_limit_and_the_oldest_goes_first() {
+fn an_index_that_is_switched_off_holds_and_counts_nothing() {
     let workspace = Workspace::new();
-    for at in 0..40 {
-        workspace.file(&format!("d{at}/{}", "n".repeat(200)), "");
-    }
-    let open = |at: usize| Directory::open(&workspace.disk(&format!("d{at}")));
-    let each: Vec<Directory> = (0..40).map(open).collect();
-    let index = Index::default();
-    open(0).read_at(&index, later());
-    let one = usize::try_from(index.figures().bytes).unwrap();
-    index.set_bytes_max(one * 10);
-    for (at, directory) in each.iter().enumerate() {
-        let entries = Arc::new(Entries::read(&directory.handle, &budget()).unwrap());
-        index.keep(Stamp::of(&directory.stat), &entries, at as u64);
-        assert!(index.figures().bytes <= one as u64 * 10);
-    }
-    let kept: Vec<bool> =
-        each.iter().map(|directory| directory.kept_by(&index).is_some()).collect();
-    let first = kept.iter().position(|kept| *kept).unwrap();
-    assert!((30..34).contains(&first), "{first}");
-    assert!(kept[first..].iter().all(|kept| *kept), "the oldest went first");
-    index.set_bytes_max(0);
-    assert_eq!(index.figures().bytes, 0);
-    index.set_bytes_max(one + one / 2);
-    open(0).read_at(&index, later());
-    assert!(each[0].kept_by(&index).is_none(), "one that takes more than half is not kept");
+    workspace.file("d/a", "");
+    let (index, directory) = (Index::default(), Directory::open(&workspace.disk("d")));
+    directory.read_at(&index, later());
+    assert!(index.figures().bytes > 0);
     index.set_bytes_max(0);
     let counted = index.figures();
-    open(0).read_at(&index, later());
-    assert!(each[0].kept_by(&index).is_none());
-    assert_eq!(index.figures(), counted, "switched off it holds and counts nothing");
-}
-
-#[test]
-fn what_nobody_asks_for_is_dropped() {
-    let workspace = Workspace::new();
-    workspace.file("a/x", "").file("b/x", "");
-    let (index, a, b) = (
-        Index::default(),
-        Directory::open(&workspace.disk("a")),
-        Directory::open(&workspace.disk("b")),
-    );
-    a.read_at(&index, later());
-    b.read_at(&index, later());
-    assert!(!index.drop_idle());
-    let used_at = |seconds: u64| {
-        let mut held = index.lock();
-        held.directories.get_mut(&Stamp::of(&b.stat).identity()).unwrap().used_seconds = seconds;
-    };
-    used_at(60);
-    assert!(index.drop_unused(Index::IDLE_MAX_DEFAULT + Duration::from_secs(1)));
-    assert!(a.kept_by(&index).is_none() && b.kept_by(&index).is_some());
-    index.set_idle_max(Duration::from_secs(10));
-    used_at(60);
-    assert!(!index.drop_unused(Duration::from_secs(69)));
-    assert!(index.drop_unused(Duration::from_secs(70)));
-    assert_eq!((index.figures().bytes, index.lock().directories.len()), (0, 0));
+    directory.read_at(&index, later());
+    assert!(directory.kept_by(&index).is_none());
+    assert_eq!((index.figures(), counted.bytes), (counted, 0));
 }

@@ -13,6 +13,7 @@ use rustix::fs::fstat;
 
 use super::*;
 use crate::files::stamp::QUIET_SECONDS;
+use crate::gate::Opened;
 
 const MANY: usize = 1 << 20;
 
@@ -32,8 +33,17 @@ impl<T> Store<T> {
     }
 
     fn put(&self, opened: &Opened, value: T, bytes: usize) {
-        self.keep(&Keeping(Stamp::of(&opened.stat)), Arc::new(value), bytes);
+        self.put_at(0, opened, value, bytes);
     }
+
+    fn put_at(&self, used_seconds: u64, opened: &Opened, value: T, bytes: usize) {
+        let keeping = Keeping(Stamp::of(&opened.stat));
+        self.keep_since(used_seconds, &keeping, Arc::new(value), bytes);
+    }
+}
+
+fn may_keep<T>(store: &Store<T>, opened: &Opened) -> bool {
+    store.keeping(&opened.handle, &opened.stat).is_some()
 }
 
 #[test]
@@ -43,7 +53,7 @@ fn a_value_is_given_until_its_file_changes() {
     fs::write(&path, "one").unwrap();
     let (store, opened) = (Store::trusting(MANY), open(&path));
     assert!(store.get(&opened.stat).is_none());
-    let keeping = store.keeping(&opened).unwrap();
+    let keeping = store.keeping(&opened.handle, &opened.stat).unwrap();
     store.keep(&keeping, Arc::new(1), 10);
     assert_eq!(store.get(&opened.stat).as_deref(), Some(&1));
     assert_eq!(
@@ -78,11 +88,11 @@ fn a_file_that_just_changed_is_not_kept() {
     let path = dir.path().join("f");
     fs::write(&path, "one").unwrap();
     let store: Store<u8> = Store::new(MANY);
-    assert!(store.keeping(&open(&path)).is_none());
+    assert!(!may_keep(&store, &open(&path)));
     let trusting: Store<u8> = Store::trusting(MANY);
-    assert!(trusting.keeping(&open(&path)).is_some());
+    assert!(may_keep(&trusting, &open(&path)));
     // Times of another machine's clock say nothing: /proc stands for a network here.
-    assert!(trusting.keeping(&open(Path::new("/proc/version"))).is_none());
+    assert!(!may_keep(&trusting, &open(Path::new("/proc/version"))));
 }
 
 #[test]
@@ -98,9 +108,12 @@ fn what_is_kept_has_a_limit_and_can_be_switched_off() {
     let limit = 10 * (1000 + FRAME_BYTES);
     let store = Store::trusting(limit);
     for (at, file) in files.iter().enumerate() {
-        store.put(file, at, 1000);
+        store.put_at(at as u64, file, at, 1000);
         assert!(store.figures().bytes <= limit as u64);
     }
+    let kept: Vec<bool> = files.iter().map(|file| store.look(&file.stat).is_some()).collect();
+    let first = kept.iter().position(|kept| *kept).unwrap();
+    assert!(kept[first..].iter().all(|kept| *kept), "the oldest went first");
     assert!(store.figures().bytes > limit as u64 / 2);
     let held =
         |store: &Store<usize>| files.iter().filter(|f| store.look(&f.stat).is_some()).count();
@@ -109,7 +122,7 @@ fn what_is_kept_has_a_limit_and_can_be_switched_off() {
     assert!(store.figures().bytes <= limit as u64, "too large a part of the whole");
     store.set_bytes_max(0);
     assert_eq!((held(&store), store.figures().bytes), (0, 0));
-    assert!(store.keeping(&files[0]).is_none());
+    assert!(!may_keep(&store, &files[0]));
     let before = store.figures();
     assert!(store.get(&files[0].stat).is_none());
     assert_eq!(store.figures(), before, "what is off counts nothing");
@@ -128,4 +141,9 @@ fn what_is_not_used_is_dropped() {
     assert!(store.drop_unused(idle + Duration::from_secs(5)));
     assert_eq!(store.figures().bytes, 0);
     assert!(!store.drop_idle());
+    store.set_idle_max(Duration::from_secs(10));
+    store.put_at(60, &opened, (), 10);
+    assert!(!store.drop_unused(Duration::from_secs(69)));
+    assert!(store.drop_unused(Duration::from_secs(70)));
+    assert_eq!((store.figures().bytes, store.lock().files.len()), (0, 0));
 }

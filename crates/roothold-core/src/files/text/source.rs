@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
             let content = content_of(permit, opened, budget)?;
             return Ok(source(content.encoding, Some(content), None));
         }
-        let keeping = lines.keeping(opened);
+        let keeping = lines.keeping(&opened.handle, &opened.stat);
         let mut bytes = Vec::new();
         read_at(&opened.handle, 0, MARK_BYTES_MAX, &mut bytes, budget)?;
         Ok(source(Encoding::by_mark(&bytes).unwrap_or(Encoding::Utf8), None, keeping))
@@ -182,7 +182,7 @@ fn content_of(permit: &Permit, opened: &Opened, budget: &Budget) -> Result<Arc<C
     if let Some(content) = contents.get(&opened.stat) {
         return Ok(content);
     }
-    let keeping = contents.keeping(opened);
+    let keeping = contents.keeping(&opened.handle, &opened.stat);
     let size = usize::try_from(opened.stat.st_size).unwrap_or(0);
     let mut bytes = Vec::with_capacity(size);
     read_at(&opened.handle, 0, size, &mut bytes, budget)?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use roothold_core::files::{Encoding, Resume, TextPage, TextRange, read_text};
+use roothold_core::files::{Encoding, Resume, TextPage, TextRange, read_text, read_text_at_once};
 use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -116,10 +116,12 @@ impl Tool for ReadTextFile {
         let resume: Option<Resume> = call.resume()?;
         let range = input.range()?;
         let room = beside_note(&call);
-        let read = move |budget: &Budget| {
-            read_text(&permit, range, resume, &budget.with_result_bytes_max(room))
+        let budget = call.budget().with_result_bytes_max(room);
+        let at_once = |_: &Budget| read_text_at_once(&permit, range, resume.as_ref(), &budget);
+        let page = match call.at_once(at_once) {
+            Some(page) => page?,
+            None => call.blocking(move |_| read_text(&permit, range, resume, &budget)).await?,
         };
-        let page = call.blocking(read).await?;
         let next_cursor =
             page.resume.as_ref().map(|resume| call.next_cursor(resume)).transpose()?;
         let note = about_page(&page, next_cursor.as_deref());

@@ -166,3 +166,41 @@ fn a_file_that_changes_all_the_time_is_never_served_as_it_was() {
         assert_eq!(text(&policy, "/work/f", TextRange::Whole).unwrap().text, content);
     }
 }
+
+fn at_once(policy: &Policy, path: &str, range: TextRange) -> Option<Result<TextPage, Fault>> {
+    read_text_at_once(&decide(policy, Verb::Read, path).unwrap(), range, None, &budget())
+}
+
+#[test]
+fn what_is_in_memory_is_answered_at_once_and_as_it_is_otherwise() {
+    let workspace = Workspace::new();
+    workspace.file("work/a/f", "one\ntwo\n").file("work/large", "x".repeat(65 * 1024));
+    let policy = keeping(&workspace);
+    assert!(at_once(&policy, "/work/a/f", TextRange::Whole).is_none(), "nobody has read it yet");
+    for range in [TextRange::Whole, TextRange::Tail(1), TextRange::Lines(7, None)] {
+        let wanted = text(&policy, "/work/a/f", range);
+        let found = at_once(&policy, "/work/a/f", range).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{wanted:?}"));
+    }
+    text(&policy, "/work/large", TextRange::Whole).unwrap();
+    assert!(at_once(&policy, "/work/large", TextRange::Whole).is_none());
+    // It is another file now, in the same size.
+    fs::write(workspace.disk("work/a/f"), "two\none\n").unwrap();
+    assert!(at_once(&policy, "/work/a/f", TextRange::Whole).is_none());
+}
+
+#[test]
+fn nothing_is_answered_at_once_that_needs_a_second_look() {
+    let workspace = Workspace::new();
+    workspace.file("work/f", "text").file("work/.env", "secret").file("outside/f", "secret");
+    workspace.link("work/link", "f").link("work/out", "../outside").link("work/env", ".env");
+    fs::hard_link(workspace.disk("outside/f"), workspace.disk("work/hard")).unwrap();
+    let policy = keeping(&workspace);
+    text(&policy, "/work/f", TextRange::Whole).unwrap();
+    for path in ["link", "a/../f", "out/f", "env", "hard", "gone", ".", "f/g"] {
+        let path = format!("/work/{path}");
+        assert!(at_once(&policy, &path, TextRange::Whole).is_none(), "{path}");
+    }
+    fs::hard_link(workspace.disk("work/f"), workspace.disk("outside/g")).unwrap();
+    assert!(at_once(&policy, "/work/f", TextRange::Whole).is_none(), "it has a second name");
+}
