@@ -33,7 +33,7 @@ pub use encoding::Encoding;
 pub use hints::{Hint, HintId, Hints};
 pub use index::Index;
 pub use info::{FileInfo, Timestamp, info};
-pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_with_sizes};
+pub use list::{Listed, Listing, SizedEntry, SizedListing, list, list_at_once, list_with_sizes};
 pub use make::{Made, make_directory};
 pub use precondition::Precondition;
 pub use read::{Bytes, read_whole};

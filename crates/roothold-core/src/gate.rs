@@ -67,19 +67,22 @@ pub(crate) enum Want {
 /// `Denied` where policy says no to what was really opened, or the path leads outside;
 /// `NotFound`; `Unsupported` for what is neither file nor directory, or is not what was wanted.
 pub(crate) fn open(permit: &Permit, want: Want) -> Result<Opened, Fault> {
-    let flags = match want {
+    open_with(permit, flags_for(want), want).map_err(|fault| hide_existence(permit, fault))
+}
+
+fn flags_for(want: Want) -> OFlags {
+    match want {
         Want::Either => LOOK,
         Want::File => READ,
         // What is no directory is not even opened: it looks the same as what is not there.
         Want::Directory => READ.union(OFlags::DIRECTORY),
-    };
-    open_with(permit, flags, want).map_err(|fault| hide_existence(permit, fault))
+    }
 }
 
-/// Opens a file as [`open`] does if that takes no waiting: its path has no link and no `..`, the
-/// kernel has all of it in memory, and the file system is this machine's. `None` says nothing of
-/// the file; [`open`] does.
-pub(crate) fn open_at_once(permit: &Permit) -> Option<Opened> {
+/// Opens as [`open`] does if that takes no waiting: the path has no link and no `..`, the kernel has
+/// all of it in memory, and the file system is this machine's. `None` says nothing of what is
+/// there; [`open`] does.
+pub(crate) fn open_at_once(permit: &Permit, want: Want) -> Option<Opened> {
     let (root, _) = permit.root().ok()?;
     let rel = permit.rel();
     let (base, above, rest) = root.base(rel);
@@ -87,9 +90,9 @@ pub(crate) fn open_at_once(permit: &Permit) -> Option<Opened> {
         return None;
     }
     let resolve = BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
-    let handle = openat2(base, or_dot(rest), READ, Mode::empty(), resolve).ok()?;
+    let handle = openat2(base, or_dot(rest), flags_for(want), Mode::empty(), resolve).ok()?;
     let stat = fstat(&handle).ok()?;
-    check(permit, root, Opened { handle, stat, rel: rel.to_vec() }, Want::File).ok()
+    check(permit, root, Opened { handle, stat, rel: rel.to_vec() }, want).ok()
 }
 
 fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault> {

@@ -305,7 +305,7 @@ impl<T: Serialize> Written<T> {
     /// `Internal`, if the page is not like that.
     pub(crate) fn new(
         page: &T,
-        list: &str,
+        list: String,
         text: String,
         note: Option<String>,
     ) -> Result<Self, Fault> {
@@ -313,7 +313,9 @@ impl<T: Serialize> Written<T> {
         let (before, after) = frame
             .split_once("[]")
             .ok_or_else(|| Fault::internal("a page that does not begin with an empty list"))?;
-        let json = [before, list, after].concat();
+        let mut json = list;
+        json.insert_str(0, before);
+        json.push_str(after);
         Ok(Self { json, text, text_json: None, note, schema: PhantomData })
     }
 

@@ -68,6 +68,11 @@ impl Index {
         self.0.get(stat)
     }
 
+    /// The same, counted as asked for only if it is there.
+    pub(crate) fn get_if_kept(&self, stat: &Stat) -> Option<Arc<Entries>> {
+        self.0.get_if_kept(stat)
+    }
+
     /// Reads a directory that has just been opened for reading, and keeps what it holds for the next one who
     /// asks. `stat` was taken from a handle of it, before.
     ///

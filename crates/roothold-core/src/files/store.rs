@@ -144,6 +144,13 @@ impl<T> Store<T> {
         found
     }
 
+    /// The same, counted only if there is something.
+    pub(super) fn get_if_kept(&self, stat: &Stat) -> Option<Arc<T>> {
+        let found = self.look(stat)?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
     /// The same without a count.
     pub(super) fn look(&self, stat: &Stat) -> Option<Arc<T>> {
         let stamp = Stamp::of(stat);

@@ -115,7 +115,7 @@ pub fn read_text_at_once(
     resume: Option<&Resume>,
     budget: &Budget,
 ) -> Option<Result<TextPage, Fault>> {
-    let opened = gate::open_at_once(permit)?;
+    let opened = gate::open_at_once(permit, Want::File)?;
     let is_small = u64::try_from(opened.stat.st_size).is_ok_and(|size| size <= AT_ONCE_BYTES_MAX);
     if !is_small || permit.texts().contents.look(&opened.stat).is_none() {
         return None;

@@ -130,22 +130,38 @@ impl Entries {
         }
     }
 
-    /// By the bytes of the names. Their beginnings are compared as numbers first: most names differ
-    /// there, and to look each up in the buffer takes most of the time of a large directory.
+    /// By the bytes of the names. What follows their common beginning is compared as a number first:
+    /// most names differ there, and to look each up in the buffer takes most of the time of a large
+    /// directory.
     fn sort(&mut self) {
-        let names = &self.names;
-        let mut by_beginning: Vec<_> =
-            self.index.iter().map(|slot| (beginning(slice(names, *slot)), *slot)).collect();
-        by_beginning.sort_unstable_by(|(a, a_slot), (b, b_slot)| {
-            a.cmp(b).then_with(|| slice(names, *a_slot).cmp(slice(names, *b_slot)))
+        let common = self.common_beginning();
+        let name = |at: u32| slice(&self.names, self.index[at as usize]);
+        // No more positions than bytes of names, which are counted in 32 bits.
+        let mut order: Vec<(u64, u32)> =
+            (0..).take(self.index.len()).map(|at| (beginning(&name(at)[common..]), at)).collect();
+        order.sort_unstable_by(|(one, one_at), (other, other_at)| {
+            one.cmp(other).then_with(|| name(*one_at).cmp(name(*other_at)))
         });
-        for (slot, (_, sorted)) in self.index.iter_mut().zip(by_beginning) {
-            *slot = sorted;
-        }
+        self.index = order.into_iter().map(|(_, at)| self.index[at as usize]).collect();
+    }
+
+    /// How many bytes all names begin with alike.
+    fn common_beginning(&self) -> usize {
+        let mut names = self.index.iter().map(|slot| slice(&self.names, *slot));
+        let Some(first) = names.next() else { return 0 };
+        names.fold(first.len(), |common, name| {
+            let pairs = first[..common].iter().zip(name);
+            pairs.take_while(|(one, other)| one == other).count()
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// The bytes of all names.
+    pub(crate) fn names_bytes(&self) -> usize {
+        self.names.len()
     }
 
     /// The memory that it takes, about.
@@ -186,11 +202,11 @@ fn slice(names: &[u8], slot: Slot) -> &[u8] {
 
 /// The first bytes of a name as a number that sorts as they do. A shorter name is filled up with
 /// zeros, which no name holds.
-fn beginning(name: &[u8]) -> u128 {
-    let mut bytes = [0; size_of::<u128>()];
+fn beginning(name: &[u8]) -> u64 {
+    let mut bytes = [0; size_of::<u64>()];
     let len = name.len().min(bytes.len());
     bytes[..len].copy_from_slice(&name[..len]);
-    u128::from_be_bytes(bytes)
+    u64::from_be_bytes(bytes)
 }
 
 fn unreadable(errno: Errno) -> Fault {

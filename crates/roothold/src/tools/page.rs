@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Call;
 
 /// Names and values around the records, and the words around the cursor.
-const FRAME_BYTES: usize = 160;
+pub(in crate::tools) const FRAME_BYTES: usize = 160;
 /// The least text of a page.
 const TEXT_BYTES_MIN: usize = 64;
 /// What a sealed cursor holds besides the place and the principal: nonce, tag, purpose, digest.
@@ -42,6 +42,11 @@ impl Room {
             bytes_max: budget.result_bytes_max,
             problem_bytes,
         }
+    }
+
+    /// The bytes that are left.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes room for one record, if there is any; `place` is what a cursor after it would hold.

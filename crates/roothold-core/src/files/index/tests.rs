@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags, fstat, renameat_with};
 use super::*;
 use crate::files::stamp::{QUIET_SECONDS, seconds};
 use crate::files::store::FRAME_BYTES;
-use crate::files::{Visit, Walk, list};
+use crate::files::{Visit, Walk, list, list_at_once};
 use crate::testing::{Workspace, budget, decide};
 use crate::{Policy, PolicySpec, Roots, Verb};
 
@@ -293,4 +293,29 @@ fn an_index_that_is_switched_off_holds_and_counts_nothing() {
     directory.read_at(&index, later());
     assert!(directory.kept_by(&index).is_none());
     assert_eq!((index.figures(), counted.bytes), (counted, 0));
+}
+
+#[test]
+fn a_directory_that_is_held_is_listed_at_once_and_as_it_is_otherwise() {
+    let workspace = Workspace::new();
+    workspace.file("work/d/b", "").file("work/d/a", "").file("work/d/.env", "");
+    workspace.file("work/prod.key/x", "").link("work/link", "d");
+    let policy = policy_with(&workspace, trusting(), PolicySpec::default());
+    let list_names = |listing: &crate::files::Listing<'_>| -> Vec<String> {
+        listing.after(None).map(|entry| entry.name.into_owned()).collect()
+    };
+    let permit = decide(&policy, Verb::List, "/work/d").unwrap();
+    assert!(list_at_once(&permit).is_none(), "nobody has read it yet");
+    let wanted = list_names(&list(&permit, &budget()).unwrap());
+    assert_eq!(wanted, ["a", "b"]);
+    let hits = hits(&policy);
+    assert_eq!(list_names(&list_at_once(&permit).unwrap()), wanted);
+    assert_eq!(policy.roots().index().figures().hits, hits + 1);
+    for path in ["/work/link", "/work/d/../d", "/work/d/a", "/work/gone"] {
+        let permit = decide(&policy, Verb::List, path).unwrap();
+        assert!(list_at_once(&permit).is_none(), "{path}");
+    }
+    tick(&workspace);
+    workspace.file("work/d/c", "");
+    assert!(list_at_once(&permit).is_none(), "it has changed");
 }

@@ -108,7 +108,7 @@ impl Tool for DirectoryTree {
                 problems,
                 problems_omitted,
             };
-            Written::new(&page, &tree, tree.clone(), note)
+            Written::new(&page, tree.clone(), tree, note)
                 .map(|written| written.with_text_json(text_json))
         })
         .await

@@ -1,13 +1,13 @@
 //! `list_directory`: names and kinds, sorted, in pages.
 
-use roothold_core::files::{EntryKind, json_len, list};
-use roothold_core::{Action, Actions, Fault, FilePath, Verb};
+use roothold_core::files::{EntryKind, Listing, json_len, list, list_at_once};
+use roothold_core::{Action, Actions, Budget, Fault, FilePath, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::tool::{About, Effect, Permits, Tool, Written};
-use crate::tools::page::{Place, Room, note, push_json, push_quoted};
+use crate::tools::page::{FRAME_BYTES, Place, Room, note, push_json, push_quoted};
 
 pub(in crate::tools) struct ListDirectory;
 
@@ -62,40 +62,58 @@ impl Tool for ListDirectory {
     ) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
         let after: Option<Vec<u8>> = call.resume()?.map(|place: Place| place.into());
-        let sealing = call.clone();
-        call.blocking(move |budget| {
-            let listing = list(&permit, budget)?;
-            let mut room = Room::of(&sealing);
-            let (mut entries, mut text, mut last) = ("[".to_owned(), String::new(), None);
-            for listed in listing.after(after.as_deref()) {
-                // {"name":"…","type":"directory"},
-                let name = &*listed.name;
-                let bytes = if listed.is_simple { name.len() } else { json_len(name) };
-                if !room.take(bytes + 32, listed.raw)? {
-                    let next_cursor = last
-                        .map(|last: &[u8]| sealing.next_cursor(&Place::from(last.to_vec())))
-                        .transpose()?;
-                    return finish(entries, text, next_cursor);
-                }
-                if !text.is_empty() {
-                    text.push('\n');
-                    entries.push(',');
-                }
-                text.push_str(prefix(listed.kind));
-                text.push_str(name);
-                entries.push_str("{\"name\":");
-                if listed.is_simple {
-                    push_quoted(&mut entries, name);
-                } else {
-                    push_json(&mut entries, name)?;
-                }
-                entries.push_str(type_end(listed.kind));
-                last = Some(listed.raw);
-            }
-            finish(entries, text, None)
-        })
-        .await
+        let (sealing, after) = (call.clone(), after.as_deref());
+        let at_once = |budget: &Budget| {
+            let is_short = budget.result_bytes_max <= AT_ONCE_BYTES_MAX;
+            let listing = is_short.then(|| list_at_once(&permit)).flatten()?;
+            Some(page(&listing, after, &sealing))
+        };
+        if let Some(page) = call.at_once(at_once) {
+            return page;
+        }
+        let after = after.map(<[u8]>::to_vec);
+        call.blocking(move |budget| page(&list(&permit, budget)?, after.as_deref(), &sealing)).await
     }
+}
+
+/// A page of at most so many bytes is made from what is in memory where the call is: that takes less
+/// than 0.2 ms, and a change of threads up to half as long.
+const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
+fn page(listing: &Listing<'_>, after: Option<&[u8]>, call: &Call) -> Result<Written<Page>, Fault> {
+    let mut room = Room::of(call);
+    // Growing step by step would touch twice the memory.
+    let bytes = listing.names_bytes().min(room.bytes());
+    let mut text = String::with_capacity(bytes);
+    let mut entries = String::with_capacity(2 * bytes + FRAME_BYTES);
+    entries.push('[');
+    let mut last = None;
+    for listed in listing.after(after) {
+        // {"name":"…","type":"directory"},
+        let name = &*listed.name;
+        let bytes = if listed.is_simple { name.len() } else { json_len(name) };
+        if !room.take(bytes + 32, listed.raw)? {
+            let next_cursor = last
+                .map(|last: &[u8]| call.next_cursor(&Place::from(last.to_vec())))
+                .transpose()?;
+            return finish(entries, text, next_cursor);
+        }
+        if !text.is_empty() {
+            text.push('\n');
+            entries.push(',');
+        }
+        text.push_str(prefix(listed.kind));
+        text.push_str(name);
+        entries.push_str("{\"name\":");
+        if listed.is_simple {
+            push_quoted(&mut entries, name);
+        } else {
+            push_json(&mut entries, name)?;
+        }
+        entries.push_str(type_end(listed.kind));
+        last = Some(listed.raw);
+    }
+    finish(entries, text, None)
 }
 
 /// The reference server knows directories and the rest.
@@ -121,5 +139,5 @@ fn finish(
     entries.push(']');
     let note = note(next_cursor.as_deref(), &[], 0);
     let page = Page { entries: [], truncated: next_cursor.is_some(), next_cursor };
-    Written::new(&page, &entries, text, note)
+    Written::new(&page, entries, text, note)
 }

@@ -105,7 +105,7 @@ impl Tool for SearchFiles {
                 problems,
                 problems_omitted: (omitted > 0).then_some(omitted),
             };
-            Written::new(&page, &matches, text, note)
+            Written::new(&page, matches, text, note)
         })
         .await
     }
