@@ -5,6 +5,7 @@
 //! - `golden`: writes the golden files anew, for a person to review
 //! - `fuzz`: the fuzz targets under libFuzzer, each for a while
 //! - `race`: every tool while other processes swap what it is asked about
+//! - `mutants`: whether the gate's tests notice a change in it
 //! - `bench`: what a call costs, beside a reference measured in the same run
 
 #![expect(
@@ -18,6 +19,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod golden;
+mod mutants;
 mod race;
 mod scratch;
 mod tidy;
@@ -34,6 +36,7 @@ usage: cargo xtask TASK
   golden                             write the golden files anew
   fuzz [--seconds N] [--target NAME]   run the fuzz targets, N seconds in all
   race [--rounds N] [--reference-rounds N] [--json FILE]   swap files while all tools run
+  mutants [--shard K/N]              change the gate, one thing at a time; a test must fail
   bench http [--json FILE] [--quick]   what a call costs over HTTP, beside a bare handler
   bench files [--json FILE] [--quick]  file tools, beside every rival and the bare tools";
 
@@ -63,6 +66,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         "golden" => golden::run(&root()?),
         "fuzz" => fuzz::run(&root()?, rest),
         "race" => race::run(&root()?, rest),
+        "mutants" => mutants::run(&root()?, rest),
         "bench" => bench::run(&root()?, rest),
         other => bail!("there is no task {other:?}\n{USAGE}"),
     }
