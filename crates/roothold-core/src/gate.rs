@@ -92,7 +92,7 @@ pub(crate) fn open_at_once(permit: &Permit, want: Want) -> Option<Opened> {
     let resolve = BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
     let handle = openat2(base, or_dot(rest), flags_for(want), Mode::empty(), resolve).ok()?;
     let stat = fstat(&handle).ok()?;
-    check(permit, root, Opened { handle, stat, rel: rel.to_vec() }, want).ok()
+    check(permit, root, Opened { handle, stat, rel: rel.to_vec() }, rel, want).ok()
 }
 
 fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault> {
@@ -125,16 +125,27 @@ fn open_with(permit: &Permit, flags: OFlags, want: Want) -> Result<Opened, Fault
             Err(errno) => return Err(refusal(errno, permit)),
         };
         let stat = fstat(&handle).map_err(|errno| refusal(errno, permit))?;
-        return check(permit, root, Opened { handle, stat, rel }, want);
+        return check(permit, root, Opened { handle, stat, rel }, &exact, want);
     }
     Err(being_renamed())
 }
 
-/// The checks that need the opened thing: its kind, its names, and policy once more.
-fn check(permit: &Permit, root: &Root, opened: Opened, want: Want) -> Result<Opened, Fault> {
+/// The checks that need the opened thing: its kind, its names, and policy once more. `asked` is
+/// where it was asked for, without `..`.
+fn check(
+    permit: &Permit,
+    root: &Root,
+    opened: Opened,
+    asked: &[u8],
+    want: Want,
+) -> Result<Opened, Fault> {
     let kind = kind_of(&opened.stat);
     let is_directory = kind == FileType::Directory;
     permit.decide_again(&opened.rel, is_directory)?;
+    if opened.rel != asked {
+        // A link's own name was decided on before it was known to lead to a file.
+        permit.decide_again(asked, is_directory)?;
+    }
     if permit.wants_directory() && !is_directory {
         return Err(not_found(permit));
     }

@@ -139,6 +139,18 @@ fn a_way_through_an_excluded_place_does_not_tell_whether_it_exists() {
 }
 
 #[test]
+fn a_link_whose_own_name_may_not_be_read_is_not_described_either() {
+    let workspace = Workspace::new();
+    workspace.file("work/a.md", "x").link("work/name", "a.md").link("work/b.md", "a.md");
+    workspace.file("work/d/x", "").link("work/to-d", "d");
+    let spec = crate::PolicySpec { read: vec!["*.md".to_owned()], ..Default::default() };
+    let policy = crate::testing::policy(&[workspace.root("work")], spec);
+    let ask = |path| info(&decide(&policy, Verb::Stat, path).unwrap(), &budget());
+    assert_eq!(ask("/work/name").unwrap_err().rule().unwrap().name, "read");
+    assert!(ask("/work/b.md").is_ok() && ask("/work/to-d").is_ok());
+}
+
+#[test]
 fn a_link_to_a_hidden_file_looks_the_same_whether_it_exists() {
     let workspace = Workspace::new();
     workspace.file("work/main.rs", "x").file("work/a.md", "x");
