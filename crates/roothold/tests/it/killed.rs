@@ -50,18 +50,23 @@ fn temporary(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The server looks for them while it answers already.
-fn check_swept(dir: &Path, round: u64) -> Result<(), String> {
+/// A server looks for what was left while it answers already.
+fn eventually(has_come: impl Fn() -> bool) -> bool {
     let patience = Instant::now() + Duration::from_secs(20);
-    loop {
-        match temporary(dir) {
-            left if left.is_empty() => return Ok(()),
-            left if Instant::now() > patience => {
-                return Err(format!("{left:?} remain after the start of round {round}"));
-            }
-            _ => std::thread::sleep(Duration::from_millis(2)),
+    while !has_come() {
+        if Instant::now() > patience {
+            return false;
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
+    true
+}
+
+fn check_swept(dir: &Path, round: u64) -> Result<(), String> {
+    if eventually(|| temporary(dir).is_empty()) {
+        return Ok(());
+    }
+    Err(format!("{:?} remain after the start of round {round}", temporary(dir)))
 }
 
 /// The temporary file of a neighbour that lives through all of it.
@@ -155,7 +160,8 @@ fn what_a_kill_leaves_is_the_old_file_or_the_new_one() {
     assert_eq!(std::fs::read(left).unwrap(), b"half of it", "a neighbour's file was touched");
     drop(neighbour);
     let _last = start(&dirs);
-    assert!(!dirs.work().join(NEIGHBOURS).exists(), "nobody holds it any more");
+    let is_gone = || !dirs.work().join(NEIGHBOURS).exists();
+    assert!(eventually(is_gone), "nobody holds it any more");
 }
 
 /// Whether every announced write has an outcome, in a log that ended in order.
