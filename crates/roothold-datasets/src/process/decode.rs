@@ -1,0 +1,395 @@
+//! From a chunk to batches of typed columns, and to the rows that have no place in them.
+//!
+//! Rows are decoded thousands at a time. Where that fails, the same decoder is asked for halves,
+//! down to single rows: what is bad is decided by one piece of code, however many rows it sees.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::csv::reader as csv;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::json::reader as json;
+use roothold_core::Fault;
+
+use super::bad::BadRows;
+use super::input::{Input, Shape, ShapeFormat, Stop};
+use super::reason;
+use super::records::{Framing, count_lines};
+use super::spans::{Body, Span};
+use super::whole;
+
+/// The most values that are decoded at a time, over all columns.
+const BATCH_VALUES_MAX: usize = 256 * 1024;
+
+/// Which columns are wanted of which files.
+#[derive(Debug, Clone)]
+pub(super) struct Decode {
+    shape: Shape,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    /// As a JSON decoder gives it.
+    raw: SchemaRef,
+    batch_rows: usize,
+}
+
+/// What a chunk was found to hold.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Good rows.
+    pub(super) rows: u64,
+    /// Rows that are left out.
+    pub(super) bad: BadRows,
+}
+
+/// Takes one batch, and where its rows are.
+pub(super) type Sink<'a> = dyn FnMut(&RecordBatch, &RowsAt<'_>) -> Result<(), Fault> + 'a;
+
+/// Where the rows of a batch are, for those that have to be named.
+pub(super) enum RowsAt<'a> {
+    /// In a text: the first at an offset, the others behind it.
+    Following { text: TextAt<'a>, start: usize },
+    /// In a text, each at an offset.
+    Listed { text: TextAt<'a>, starts: &'a [usize] },
+    /// Rows of a Parquet file, counted from this one.
+    Counted(u64),
+}
+
+/// A text, and which line of its file it begins with.
+#[derive(Clone, Copy)]
+pub(super) struct TextAt<'a> {
+    data: &'a [u8],
+    framing: Framing,
+    lines: u64,
+}
+
+impl TextAt<'_> {
+    /// The line, counted from 1, on which the byte at `offset` is.
+    fn line(self, offset: usize) -> u64 {
+        let csv = matches!(self.framing, Framing::Csv { .. });
+        self.lines + 1 + count_lines(&self.data[..offset], csv)
+    }
+}
+
+impl RowsAt<'_> {
+    /// The line of a row of the batch, or its number.
+    pub(super) fn line(&self, row: usize) -> u64 {
+        match self {
+            Self::Counted(first) => first + row as u64,
+            Self::Listed { text, starts } => text.line(starts[row]),
+            Self::Following { text, start } => {
+                let mut records = records(text.framing, text.data, *start, text.data.len());
+                text.line(records.nth(row).map_or(*start, |record| record.start))
+            }
+        }
+    }
+}
+
+/// The records between two offsets of a text, without the blank ones.
+pub(super) fn records(
+    framing: Framing,
+    data: &[u8],
+    start: usize,
+    end: usize,
+) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        while at < end {
+            let from = at;
+            at = framing.record_end(data, from);
+            if !framing.is_blank(&data[from..at]) {
+                return Some(from..at);
+            }
+        }
+        None
+    })
+}
+
+impl Decode {
+    /// Decodes `columns` of the files, which count in their whole schema.
+    pub(super) fn new(shape: &Shape, columns: Vec<usize>) -> Result<Self, Fault> {
+        let schema = Arc::new(shape.schema.project(&columns).map_err(Fault::internal)?);
+        let batch_rows = (BATCH_VALUES_MAX / shape.schema.fields().len().max(1)).clamp(32, 8192);
+        let raw = whole::as_text(&schema);
+        Ok(Self { shape: shape.clone(), columns, schema, raw, batch_rows })
+    }
+
+    /// The schema of the batches.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Gives `sink` every good row of the chunk, in order.
+    pub(super) fn run(
+        &self,
+        input: &dyn Input,
+        span: &Span,
+        stop: &Stop,
+        sink: &mut Sink<'_>,
+    ) -> Result<Counts, Fault> {
+        match &span.body {
+            Body::RowGroups(groups) => self.row_groups(input, span, groups.clone(), stop, sink),
+            Body::Text(data) => {
+                let text = TextAt { data, framing: self.shape.framing(), lines: span.at.lines };
+                let mut run = TextRun { decode: self, text, stop, sink, counts: Counts::default() };
+                match self.shape.format {
+                    ShapeFormat::Csv { header, .. } => run.csv(header && span.is_first)?,
+                    ShapeFormat::Jsonl => run.jsonl()?,
+                    ShapeFormat::Text | ShapeFormat::Parquet => run.lines()?,
+                }
+                Ok(run.counts)
+            }
+        }
+    }
+
+    /// Decodes one or several records that need not follow on each other, all or none of them.
+    pub(super) fn rows(&self, data: &[u8]) -> Result<RecordBatch, ArrowError> {
+        match self.shape.format {
+            ShapeFormat::Csv { .. } => {
+                let (mut decoder, mut at) = (self.csv_decoder()?, 0);
+                csv_batch(&mut decoder, data, &mut at)
+            }
+            _ => self.json_batch(&mut self.json_decoder()?, data),
+        }
+        .map(|batch| batch.unwrap_or_else(|| RecordBatch::new_empty(self.schema.clone())))
+    }
+
+    fn row_groups(
+        &self,
+        input: &dyn Input,
+        span: &Span,
+        groups: Range<usize>,
+        stop: &Stop,
+        sink: &mut Sink<'_>,
+    ) -> Result<Counts, Fault> {
+        let mut counts = Counts::default();
+        for group in groups {
+            for batch in input.row_group(span.at.file, group, &self.columns)? {
+                stop.check()?;
+                let batch = batch?;
+                sink(&batch, &RowsAt::Counted(span.at.lines + counts.rows + 1))?;
+                counts.rows += batch.num_rows() as u64;
+            }
+        }
+        Ok(counts)
+    }
+
+    fn csv_decoder(&self) -> Result<csv::Decoder, ArrowError> {
+        let ShapeFormat::Csv { delimiter, quote, escape, short, .. } = self.shape.format else {
+            return Err(ArrowError::CsvError("not CSV".to_owned()));
+        };
+        let mut builder = csv::ReaderBuilder::new(self.shape.schema.clone())
+            .with_delimiter(delimiter)
+            .with_quote(quote)
+            .with_truncated_rows(short)
+            .with_batch_size(self.batch_rows)
+            .with_projection(self.columns.clone());
+        if let Some(escape) = escape {
+            builder = builder.with_escape(escape);
+        }
+        let mut decoder = builder.build_decoder();
+        // An empty line is no row, and once something was read, a mark U+FEFF is data.
+        decoder.decode(b"\n")?;
+        Ok(decoder)
+    }
+
+    fn json_decoder(&self) -> Result<json::Decoder, ArrowError> {
+        json::ReaderBuilder::new(self.raw.clone())
+            .with_coerce_primitive(true)
+            .with_batch_size(self.batch_rows + 1)
+            .build_decoder()
+    }
+
+    /// Decodes lines, of which each that is not blank must be one row.
+    fn json_batch(
+        &self,
+        decoder: &mut json::Decoder,
+        data: &[u8],
+    ) -> Result<Option<RecordBatch>, ArrowError> {
+        let lines = json_lines(data)?;
+        let used = decoder.decode(data)?;
+        if used < data.len() || decoder.len() != lines || decoder.has_partial_record() {
+            return Err(ArrowError::JsonError("a line is not one record".to_owned()));
+        }
+        decoder.flush()?.map(|batch| whole::from_text(&batch, &self.schema)).transpose()
+    }
+}
+
+/// How many lines are not blank; an error if one cannot be an object.
+fn json_lines(data: &[u8]) -> Result<usize, ArrowError> {
+    let mut lines = 0;
+    for record in records(Framing::Values, data, 0, data.len()) {
+        let line = data[record].trim_ascii();
+        if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
+            return Err(ArrowError::JsonError("a line is not an object".to_owned()));
+        }
+        lines += 1;
+    }
+    Ok(lines)
+}
+
+/// Decodes from `at` on until the batch is full or the text ends.
+fn csv_batch(
+    decoder: &mut csv::Decoder,
+    data: &[u8],
+    at: &mut usize,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    loop {
+        let used = decoder.decode(&data[*at..])?;
+        *at += used;
+        if used == 0 || decoder.capacity() == 0 {
+            return decoder.flush();
+        }
+    }
+}
+
+/// One chunk of text on its way into the sink.
+struct TextRun<'a, 'b> {
+    decode: &'a Decode,
+    text: TextAt<'a>,
+    stop: &'a Stop,
+    sink: &'a mut Sink<'b>,
+    counts: Counts,
+}
+
+impl TextRun<'_, '_> {
+    fn csv(&mut self, header: bool) -> Result<(), Fault> {
+        let data = self.text.data;
+        let mut at = 0;
+        if header {
+            at = records(self.text.framing, data, 0, data.len())
+                .next()
+                .map_or(data.len(), |record| record.end);
+        }
+        let mut decoder = self.decode.csv_decoder().map_err(Fault::internal)?;
+        loop {
+            self.stop.check()?;
+            let start = at;
+            match csv_batch(&mut decoder, data, &mut at) {
+                Ok(Some(batch)) => self.emit(&batch, start)?,
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    at = self.recover(start)?;
+                    decoder = self.decode.csv_decoder().map_err(Fault::internal)?;
+                }
+            }
+        }
+    }
+
+    fn jsonl(&mut self) -> Result<(), Fault> {
+        let data = self.text.data;
+        let mut decoder = self.decode.json_decoder().map_err(Fault::internal)?;
+        let mut start = 0;
+        while start < data.len() {
+            self.stop.check()?;
+            let mut end = start;
+            for _ in 0..self.decode.batch_rows {
+                end = self.text.framing.record_end(data, end.min(data.len()));
+            }
+            match self.decode.json_batch(&mut decoder, &data[start..end]) {
+                Ok(Some(batch)) => self.emit(&batch, start)?,
+                Ok(None) => {}
+                Err(_) => {
+                    self.recover(start)?;
+                    decoder = self.decode.json_decoder().map_err(Fault::internal)?;
+                }
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self) -> Result<(), Fault> {
+        let data = self.text.data;
+        let (mut start, mut number) = (0, self.text.lines);
+        while start < data.len() {
+            self.stop.check()?;
+            let (mut at, mut lines) = (start, Vec::with_capacity(self.decode.batch_rows));
+            while at < data.len() && lines.len() < self.decode.batch_rows {
+                let end = self.text.framing.record_end(data, at);
+                let line = data[at..end].strip_suffix(b"\n").unwrap_or(&data[at..end]);
+                lines.push(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)));
+                at = end;
+            }
+            let numbers = UInt64Array::from_iter_values(number + 1..=number + lines.len() as u64);
+            number += lines.len() as u64;
+            let batch = {
+                let lines: ArrayRef = Arc::new(StringArray::from_iter_values(&lines));
+                let numbers: ArrayRef = Arc::new(numbers);
+                self.line_batch(&numbers, &lines)?
+            };
+            self.emit(&batch, start)?;
+            start = at;
+        }
+        Ok(())
+    }
+
+    fn line_batch(&self, numbers: &ArrayRef, lines: &ArrayRef) -> Result<RecordBatch, Fault> {
+        let schema = &self.decode.schema;
+        let columns = schema.fields().iter().map(|field| {
+            let column = if field.data_type().is_numeric() { numbers } else { lines };
+            cast(column, field.data_type())
+        });
+        let columns = columns.collect::<Result<_, _>>().map_err(Fault::internal)?;
+        let rows =
+            datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(numbers.len()));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &rows).map_err(Fault::internal)
+    }
+
+    fn emit(&mut self, batch: &RecordBatch, start: usize) -> Result<(), Fault> {
+        (self.sink)(batch, &RowsAt::Following { text: self.text, start })?;
+        self.counts.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Sorts the good rows of a batch that failed, which begins at `start`, from the bad ones.
+    /// Returns where the next batch begins.
+    fn recover(&mut self, start: usize) -> Result<usize, Fault> {
+        let data = self.text.data;
+        let rows = self.decode.batch_rows;
+        let found: Vec<_> =
+            records(self.text.framing, data, start, data.len()).take(rows).collect();
+        let mut good = Good::default();
+        self.halve(&found, &mut good)?;
+        if !good.batches.is_empty() {
+            let batch =
+                concat_batches(&self.decode.schema, &good.batches).map_err(Fault::internal)?;
+            (self.sink)(&batch, &RowsAt::Listed { text: self.text, starts: &good.starts })?;
+            self.counts.rows += batch.num_rows() as u64;
+        }
+        Ok(found.last().map_or(data.len(), |record| record.end))
+    }
+
+    fn halve(&mut self, records: &[Range<usize>], good: &mut Good) -> Result<(), Fault> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        self.stop.check()?;
+        let data = &self.text.data[first.start..last.end];
+        match self.decode.rows(data) {
+            Ok(batch) if batch.num_rows() == records.len() => {
+                good.batches.push(batch);
+                good.starts.extend(records.iter().map(|record| record.start));
+            }
+            _ if records.len() == 1 => {
+                let (text, decode) = (self.text, self.decode);
+                self.counts.bad.push(|| {
+                    (text.line(first.start), reason::of(&decode.shape, &decode.columns, data))
+                });
+            }
+            _ => {
+                let (left, right) = records.split_at(records.len() / 2);
+                self.halve(left, good)?;
+                self.halve(right, good)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows that were decoded although others near them could not be.
+#[derive(Default)]
+struct Good {
+    batches: Vec<RecordBatch>,
+    starts: Vec<usize>,
+}

@@ -1,0 +1,255 @@
+//! What can be done with a dataset chunk by chunk, as callers ask for it.
+
+use serde::{Deserialize, Serialize};
+
+/// An operation over every row of a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Operation {
+    /// What each column holds: type, nulls, range, mean, quantiles, distinct and frequent values.
+    Profile(ProfileOptions),
+    /// Functions over groups of rows.
+    Aggregate(AggregateOptions),
+    /// Lines, or values, that match a pattern.
+    Search(SearchOptions),
+    /// Rows that are not as they should be.
+    Validate(ValidateOptions),
+    /// Some rows, chosen by chance.
+    Sample(SampleOptions),
+    /// All rows, in another format.
+    Convert(ConvertOptions),
+}
+
+impl Operation {
+    /// Its name, as in the field `operation`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Profile(_) => "profile",
+            Self::Aggregate(_) => "aggregate",
+            Self::Search(_) => "search",
+            Self::Validate(_) => "validate",
+            Self::Sample(_) => "sample",
+            Self::Convert(_) => "convert",
+        }
+    }
+}
+
+/// What is profiled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileOptions {
+    /// The columns; all of them if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+}
+
+/// Rows in groups, and functions over each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregateOptions {
+    /// The columns by whose values rows are grouped; all rows are one group if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_by: Vec<String>,
+    /// The functions; the number of rows if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aggregates: Vec<Aggregate>,
+    /// A column of the result by which it is sorted, in place of the groups' own order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_by: Option<String>,
+    /// Whether the greatest come first.
+    #[serde(default)]
+    pub descending: bool,
+    /// The most groups that are told, 100 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// One function over the rows of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aggregate {
+    /// The function.
+    pub function: AggregateFunction,
+    /// The column; only `count` can be without one, and counts rows then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Which share of the values is below the result of `approx_percentile`, between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentile: Option<f64>,
+    /// The result's name; `function_column` if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The functions over groups. Nulls are left out by all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateFunction {
+    /// How many values there are, or rows.
+    Count,
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Avg,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// The standard deviation of a sample.
+    Stddev,
+    /// The variance of a sample.
+    Var,
+    /// About how many different values there are.
+    ApproxDistinct,
+    /// About the middle value.
+    ApproxMedian,
+    /// About the value below which a share of all values is.
+    ApproxPercentile,
+    /// Whether all are true.
+    BoolAnd,
+    /// Whether one is true.
+    BoolOr,
+}
+
+impl AggregateFunction {
+    /// Its name, as callers write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Stddev => "stddev",
+            Self::Var => "var",
+            Self::ApproxDistinct => "approx_distinct",
+            Self::ApproxMedian => "approx_median",
+            Self::ApproxPercentile => "approx_percentile",
+            Self::BoolAnd => "bool_and",
+            Self::BoolOr => "bool_or",
+        }
+    }
+}
+
+/// Lines or values that match a pattern.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchOptions {
+    /// What is looked for.
+    pub pattern: String,
+    /// Whether the pattern is a regular expression, and not text.
+    #[serde(default)]
+    pub regex: bool,
+    /// Whether case makes no difference.
+    #[serde(default)]
+    pub ignore_case: bool,
+    /// The columns whose values are looked at; the lines as they are if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// How many lines before and behind a match are told, 10 at most.
+    #[serde(default)]
+    pub context: usize,
+    /// The most matches that are told, 100 by default and 1,000 at most; all are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_matches: Option<usize>,
+}
+
+/// Rows that are not as they should be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateOptions {
+    /// The columns that rows should have; as they are described if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ExpectedColumn>,
+}
+
+/// A column as it should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type; any if none is given.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ExpectedType>,
+    /// Whether it may be empty.
+    #[serde(default = "yes")]
+    pub nullable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The types that a column can be expected to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectedType {
+    /// Any text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A day, such as `2026-11-26`.
+    Date,
+    /// A moment, such as `2026-11-26T04:17:03Z`.
+    Timestamp,
+}
+
+/// Some rows, chosen by chance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleOptions {
+    /// How many, 20 by default and 10,000 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// The same number chooses the same rows again.
+    #[serde(default)]
+    pub seed: u64,
+    /// The columns that are told; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+}
+
+impl ExpectedType {
+    /// Its name, as callers write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+        }
+    }
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvertOptions {
+    /// The format.
+    pub format: ConvertFormat,
+    /// The columns that are written; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Whether cells of CSV that a spreadsheet would run begin with `'`.
+    #[serde(default = "yes")]
+    pub guard_formulas: bool,
+}
+
+/// The formats that rows can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConvertFormat {
+    /// Parquet, compressed with Zstandard, a row group or more a chunk.
+    Parquet,
+    /// CSV with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}

@@ -1,0 +1,98 @@
+//! Why one record is no row, in words; asked only once it is known that it is none.
+
+use datafusion::arrow::datatypes::DataType;
+use serde_json::Value;
+
+use super::decode::Decode;
+use super::input::{Shape, ShapeFormat};
+use super::values::{brief, kind};
+
+/// The most of a value that a reason quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 60;
+
+/// What is wrong with `record`. Only the columns that are decoded are looked at, so that nothing
+/// of others is told.
+pub(super) fn of(shape: &Shape, columns: &[usize], record: &[u8]) -> String {
+    match shape.format {
+        ShapeFormat::Csv { delimiter, quote, escape, short, .. } => {
+            let mut reader = csv_core::ReaderBuilder::new();
+            reader.delimiter(delimiter).quote(quote).escape(escape);
+            csv(shape, columns, &fields(&mut reader.build(), record), short)
+        }
+        ShapeFormat::Jsonl => jsonl(shape, columns, record),
+        ShapeFormat::Text | ShapeFormat::Parquet => "cannot be read".to_owned(),
+    }
+}
+
+/// The fields of one record.
+fn fields(reader: &mut csv_core::Reader, record: &[u8]) -> Vec<Vec<u8>> {
+    let (mut out, mut ends) = (vec![0; record.len() + 1], vec![0; record.len() + 2]);
+    let mut input = [b"\n", record].concat();
+    if !record.ends_with(b"\n") {
+        input.push(b'\n');
+    }
+    let (_, read, _, _) = reader.read_record(&input[..1], &mut out, &mut ends);
+    let (_, _, _, found) = reader.read_record(&input[read..], &mut out, &mut ends);
+    let mut from = 0;
+    ends[..found].iter().map(|end| out[std::mem::replace(&mut from, *end)..*end].to_vec()).collect()
+}
+
+fn csv(shape: &Shape, columns: &[usize], fields: &[Vec<u8>], short: bool) -> String {
+    let expected = shape.schema.fields().len();
+    if fields.len() > expected || (fields.len() < expected && !short) {
+        return format!("has {} fields, expected {expected}", fields.len());
+    }
+    for column in columns {
+        let field = shape.schema.field(*column);
+        let Some(value) = fields.get(*column) else { continue };
+        let Ok(value) = std::str::from_utf8(value) else {
+            return format!("column `{}` is not UTF-8", field.name());
+        };
+        let quoted = format!("\"{}\"\n", value.replace('"', "\"\""));
+        if !decodes_alone(shape, *column, quoted.as_bytes()) {
+            return wrong(field.name(), field.data_type(), value);
+        }
+    }
+    "cannot be read".to_owned()
+}
+
+fn jsonl(shape: &Shape, columns: &[usize], record: &[u8]) -> String {
+    let value: Value = match serde_json::from_slice(record) {
+        Ok(value) => value,
+        Err(error) if error.is_syntax() && error.to_string().starts_with("trailing") => {
+            return "holds more than one JSON value".to_owned();
+        }
+        Err(error) => return format!("is not JSON: {error}"),
+    };
+    let Value::Object(object) = value else { return "is not a JSON object".to_owned() };
+    for column in columns {
+        let field = shape.schema.field(*column);
+        let Some(value) = object.get(field.name()) else { continue };
+        let alone = serde_json::json!({ field.name(): value }).to_string();
+        if !decodes_alone(shape, *column, alone.as_bytes()) {
+            return wrong(field.name(), field.data_type(), &value.to_string());
+        }
+    }
+    "cannot be read".to_owned()
+}
+
+/// Whether a record that has just this column can be decoded.
+fn decodes_alone(shape: &Shape, column: usize, record: &[u8]) -> bool {
+    let Ok(schema) = shape.schema.project(&[column]) else { return false };
+    let format = match shape.format {
+        ShapeFormat::Csv { header, .. } => {
+            ShapeFormat::Csv { delimiter: b',', quote: b'"', escape: None, header, short: false }
+        }
+        other => other,
+    };
+    let shape = Shape { format, schema: schema.into(), visible: vec![0] };
+    Decode::new(&shape, vec![0]).is_ok_and(|decode| decode.rows(record).is_ok())
+}
+
+fn wrong(name: &str, expected: &DataType, value: &str) -> String {
+    format!(
+        "column `{name}` is not of type {}: {:?}",
+        kind(expected),
+        brief(value, QUOTED_BYTES_MAX)
+    )
+}

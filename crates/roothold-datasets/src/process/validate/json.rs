@@ -1,0 +1,84 @@
+//! Records of JSON, one a line, and whether their members are as expected.
+
+use datafusion::arrow::array::types::{Date32Type, TimestampMicrosecondType};
+use datafusion::arrow::compute::kernels::cast_utils::Parser;
+use roothold_core::Fault;
+use serde_json::{Map, Value};
+
+use super::super::decode::{Counts, records};
+use super::super::input::Stop;
+use super::super::operation::{ExpectedColumn, ExpectedType};
+use super::super::records::{Framing, count_lines};
+use super::super::values::brief;
+
+/// The most of a value that a reason quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 60;
+
+/// What members records should have.
+#[derive(Debug)]
+pub(super) struct Members(pub(super) Vec<ExpectedColumn>);
+
+/// Checks the lines of a chunk, before which `lines` lines are.
+pub(super) fn check(
+    members: &Members,
+    data: &[u8],
+    lines: u64,
+    stop: &Stop,
+) -> Result<Counts, Fault> {
+    let mut counts = Counts::default();
+    let (mut line, mut counted) = (lines + 1, 0);
+    for (index, record) in records(Framing::Values, data, 0, data.len()).enumerate() {
+        if index % 256 == 0 {
+            stop.check()?;
+        }
+        line += count_lines(&data[counted..record.start], false);
+        counted = record.start;
+        match wrong(members, &data[record]) {
+            None => counts.rows += 1,
+            Some(reason) => counts.bad.push(|| (line, reason)),
+        }
+    }
+    Ok(counts)
+}
+
+fn wrong(members: &Members, record: &[u8]) -> Option<String> {
+    match serde_json::from_slice::<Value>(record) {
+        Err(error) => Some(format!("is not JSON: {error}")),
+        Ok(Value::Object(object)) => {
+            members.0.iter().find_map(|member| member_wrong(member, &object))
+        }
+        Ok(_) => Some("is not a JSON object".to_owned()),
+    }
+}
+
+fn member_wrong(member: &ExpectedColumn, object: &Map<String, Value>) -> Option<String> {
+    let name = &member.name;
+    let value = match object.get(name) {
+        None | Some(Value::Null) if member.nullable => return None,
+        None | Some(Value::Null) => return Some(format!("column `{name}` is empty")),
+        Some(value) => value,
+    };
+    let expected = member.kind?;
+    if is_of(expected, value) {
+        return None;
+    }
+    let (word, value) = (expected.name(), brief(&value.to_string(), QUOTED_BYTES_MAX));
+    Some(format!("column `{name}` is not of type {word}: {value:?}"))
+}
+
+fn is_of(expected: ExpectedType, value: &Value) -> bool {
+    let text = value.as_str();
+    match expected {
+        ExpectedType::Text => text.is_some(),
+        ExpectedType::Number => value.is_number(),
+        ExpectedType::Integer => {
+            value.is_i64()
+                || value.as_f64().is_some_and(|value| value.fract() == 0.0 && value.abs() < 9e15)
+        }
+        ExpectedType::Boolean => value.is_boolean(),
+        ExpectedType::Date => text.is_some_and(|text| Date32Type::parse(text).is_some()),
+        ExpectedType::Timestamp => {
+            text.is_some_and(|text| TimestampMicrosecondType::parse(text).is_some())
+        }
+    }
+}

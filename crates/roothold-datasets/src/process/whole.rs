@@ -1,0 +1,60 @@
+//! Whole numbers of JSON, read as what they are.
+//!
+//! The decoder cuts `2.5` to 2 where a column is of whole numbers. So such columns are decoded as
+//! the digits that stand there, and those have to be a whole number.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+
+/// Up to here every whole number is one of the floating ones.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The schema with text in place of whole numbers.
+pub(super) fn as_text(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        if field.data_type().is_integer() {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8))
+        } else {
+            field.clone()
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The batch with its own types again.
+///
+/// # Errors
+/// If a text is no whole number of the type.
+pub(super) fn from_text(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if field.data_type().is_integer() {
+            whole(column, field.data_type())
+        } else {
+            Ok(column.clone())
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_, _>>()?, &options)
+}
+
+fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let plain = cast_with_options(text, kind, &strict);
+    if plain.is_ok() {
+        return plain;
+    }
+    // `2.0` and `2e3` are whole too; those that are larger than a floating number can tell are not tried.
+    let floating = cast_with_options(text, &DataType::Float64, &strict)?;
+    let values = floating.as_primitive::<Float64Type>();
+    if values.iter().flatten().any(|value| value.fract() != 0.0 || value.abs() > WHOLE_MAX) {
+        return plain;
+    }
+    cast_with_options(&floating, kind, &strict)
+}
