@@ -130,19 +130,24 @@ impl Entries {
         }
     }
 
-    /// By the bytes of the names. What follows their common beginning is compared as a number first:
-    /// most names differ there, and to look each up in the buffer takes most of the time of a large
-    /// directory.
+    /// By the bytes of the names. Numbers are sorted first, of a part of each name and where it is:
+    /// to look names up in the buffer takes most of the time of a large directory.
     fn sort(&mut self) {
         let common = self.common_beginning();
-        let name = |at: u32| slice(&self.names, self.index[at as usize]);
-        // No more positions than bytes of names, which are counted in 32 bits.
-        let mut order: Vec<(u64, u32)> =
-            (0..).take(self.index.len()).map(|at| (beginning(&name(at)[common..]), at)).collect();
-        order.sort_unstable_by(|(one, one_at), (other, other_at)| {
-            one.cmp(other).then_with(|| name(*one_at).cmp(name(*other_at)))
-        });
-        self.index = order.into_iter().map(|(_, at)| self.index[at as usize]).collect();
+        let name = |number: u128| slice(&self.names, self.index[position(number)]);
+        let mut order: Vec<u128> = (0_u32..)
+            .take(self.index.len())
+            .map(|at| {
+                let name = slice(&self.names, self.index[at as usize]);
+                beginning(&name[common..]) | u128::from(at)
+            })
+            .collect();
+        order.sort_unstable();
+        let alike = |one: &u128, other: &u128| one >> u32::BITS == other >> u32::BITS;
+        for run in order.chunk_by_mut(alike).filter(|run| run.len() > 1) {
+            run.sort_unstable_by(|one, other| name(*one).cmp(name(*other)));
+        }
+        self.index = order.into_iter().map(|number| self.index[position(number)]).collect();
     }
 
     /// How many bytes all names begin with alike.
@@ -200,13 +205,20 @@ fn slice(names: &[u8], slot: Slot) -> &[u8] {
     &names[slot.start as usize..slot.start as usize + slot.len as usize]
 }
 
-/// The first bytes of a name as a number that sorts as they do. A shorter name is filled up with
-/// zeros, which no name holds.
-fn beginning(name: &[u8]) -> u64 {
-    let mut bytes = [0; size_of::<u64>()];
-    let len = name.len().min(bytes.len());
+/// The first bytes of a name as a number that sorts as they do, with room for a position in its
+/// last 32 bits: no directory has more entries than bytes of names, which are counted in as many.
+/// A shorter name is filled up with zeros, which no name holds.
+fn beginning(name: &[u8]) -> u128 {
+    let mut bytes = [0; size_of::<u128>()];
+    let len = name.len().min(size_of::<u128>() - size_of::<u32>());
     bytes[..len].copy_from_slice(&name[..len]);
-    u64::from_be_bytes(bytes)
+    u128::from_be_bytes(bytes)
+}
+
+fn position(number: u128) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "it stands in the last 32 bits")]
+    let position = number as u32;
+    position as usize
 }
 
 fn unreadable(errno: Errno) -> Fault {

@@ -61,10 +61,20 @@ fn input(from: &impl AsFd) -> io::Result<Input> {
     })
 }
 
+/// The largest answer by default fits, so that one need not be written in turns with its reader; and
+/// no more is given to a process without privileges (`/proc/sys/fs/pipe-max-size`).
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1024 * 1024;
+
 fn output(to: &impl AsFd) -> io::Result<Output> {
     let handle = to.as_fd().try_clone_to_owned()?;
     Ok(match kind(&handle)? {
-        FileType::Fifo => Box::new(pipe::Sender::from_owned_fd(handle)?),
+        FileType::Fifo => {
+            // Refused where the user's pipes take much already; it then stays as it is.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::pipe::fcntl_setpipe_size(&handle, PIPE_BYTES);
+            Box::new(pipe::Sender::from_owned_fd(handle)?)
+        }
         _ => Box::new(socket(handle)?),
     })
 }
