@@ -84,18 +84,20 @@ impl Index {
         stat: &Stat,
         budget: &Budget,
     ) -> Result<Arc<Entries>, Fault> {
-        self.read_and_keep(|| self.0.keeping(&directory, stat), &directory, budget)
+        let keeping = || self.0.keeping(&directory, stat);
+        self.read_and_keep(keeping, &directory, stat.st_size, budget)
     }
 
     fn read_and_keep(
         &self,
         keeping: impl FnOnce() -> Option<Keeping>,
         directory: impl AsFd,
+        size: i64,
         budget: &Budget,
     ) -> Result<Arc<Entries>, Fault> {
         // Before the reading: a change during a slow one could fall into the tick of the stamp.
         let keeping = keeping();
-        let mut entries = Entries::read(&directory, budget)?;
+        let mut entries = Entries::read(&directory, size, budget)?;
         let Some(keeping) = keeping.filter(|_| entries.is_whole()) else {
             return Ok(Arc::new(entries));
         };

@@ -174,7 +174,7 @@ fn check_below(
         budget.check()?;
         let rel = join(&source.rel, &inner);
         let handle = open_below(root, &rel).map_err(|_| fixed())?;
-        let entries = Entries::read(&handle, budget)?;
+        let entries = Entries::read(&handle, 0, budget)?;
         seen += entries.len();
         if seen > ENTRIES_MAX {
             return Err(Fault::new(

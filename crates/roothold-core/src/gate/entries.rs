@@ -13,6 +13,8 @@ use crate::fault::{Fault, FaultKind};
 const BUFFER_BYTES: usize = 32 * 1024;
 /// The most bytes that the names of one directory have together: about ten million usual names.
 const NAMES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Up to this size of a directory as many bytes are believed to be in it.
+const SIZE_TRUSTED_MAX: usize = 4 * 1024 * 1024;
 /// How many entries are looked at between two checks of the budget.
 const CHECK_EVERY: usize = 1024;
 
@@ -75,14 +77,19 @@ fn is_simple(name: &[u8]) -> bool {
 }
 
 impl Entries {
-    /// Reads all entries, sorted by the bytes of their names.
+    /// Reads all entries, sorted by the bytes of their names. `size` is what the file system says
+    /// of the directory; where it means bytes of entries, the memory for a long one is had at once.
     ///
     /// # Errors
     /// `NotFound` for a directory that was removed after it was opened; another system error as
     /// `Internal`; `Limit` for a directory with more names than fit into
     /// [`NAMES_BYTES_MAX`]; the budget's own.
-    pub(crate) fn read(directory: impl AsFd, budget: &Budget) -> Result<Self, Fault> {
+    pub(crate) fn read(directory: impl AsFd, size: i64, budget: &Budget) -> Result<Self, Fault> {
         let mut entries = Self::default();
+        // Half of an entry's bytes are not its name, and blocks are half full.
+        let names = usize::try_from(size).unwrap_or(0).min(SIZE_TRUSTED_MAX) / 4;
+        entries.names.reserve(names);
+        entries.index.reserve(names / 16);
         let mut seen: usize = 0;
         let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
         let mut raw = RawDir::new(directory.as_fd(), &mut buffer);
@@ -247,7 +254,7 @@ mod tests {
         let handle = fs::File::open(dir.path()).unwrap();
         let budget = budget();
         budget.cancel();
-        let fault = Entries::read(&handle, &budget).unwrap_err();
+        let fault = Entries::read(&handle, 0, &budget).unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Cancelled);
     }
 
@@ -300,7 +307,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let handle = fs::File::open(dir.path()).unwrap();
         fs::remove_dir(dir.path()).unwrap();
-        let fault = Entries::read(&handle, &budget()).unwrap_err();
+        let fault = Entries::read(&handle, 0, &budget()).unwrap_err();
         assert_eq!(fault.kind(), FaultKind::NotFound);
         assert!(fault.public().contains("was removed"), "{}", fault.public());
     }

@@ -45,7 +45,7 @@ impl Directory {
 
     fn read_by(&self, index: &Index, clock: impl FnOnce() -> i64) {
         let keeping = || index.0.keeping_by(clock, &self.handle, &self.stat);
-        index.read_and_keep(keeping, &self.handle, &budget()).unwrap();
+        index.read_and_keep(keeping, &self.handle, self.stat.st_size, &budget()).unwrap();
     }
 
     fn kept_by(&self, index: &Index) -> Option<Vec<String>> {
