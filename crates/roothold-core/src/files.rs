@@ -17,6 +17,7 @@ mod precondition;
 mod read;
 mod relocate;
 mod search;
+mod source;
 mod stamp;
 mod store;
 mod sweep;
@@ -42,6 +43,7 @@ pub use search::{
     At, CONTEXT_LINES_MAX, FoundFile, FoundLine, LineKind, PATTERN_BYTES_MAX, Pattern, PatternSpec,
     Position, Search, Searched, Shows, Taken, Taker, Totals, search,
 };
+pub use source::{Drift, FoundSources, SourceFile, find_sources};
 pub(crate) use stamp::times_are_of_this_machine;
 pub use store::{CacheFigures, Store};
 pub use sweep::sweep_left;

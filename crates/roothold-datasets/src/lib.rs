@@ -1,14 +1,47 @@
 //! Datasets: files of many formats, in roots and object stores, asked with SQL and processed chunk
 //! by chunk in bounded memory. The only crate that names DataFusion, Arrow and object stores.
+//!
+//! Bytes come from files that the core's gate opened, never from a path; results are values of
+//! ours, never Arrow's.
 
+mod describe;
+mod engine;
+mod export;
+mod infer;
+mod limits;
+mod meter;
+mod options;
+mod parquet;
+mod prepared;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "what opens sources for it comes with the engine")
 )]
 mod process;
+mod query;
+mod records;
+mod refusal;
+mod scan;
+mod shown;
+mod sniff;
+mod source;
+mod store;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
 
+pub use describe::{Description, FileDescription};
+pub use engine::{Engine, EngineError, EngineFigures, EngineSpec, SpillError, memory_default};
+pub use export::{ExportFormat, Exported, MakeWriter};
+pub use limits::Limits;
+pub use meter::Meter;
+pub use options::{ColumnType, Compression, Format, SourceOptions, TextEncoding};
 pub use process::{
     Aggregate, AggregateFunction, AggregateOptions, Chunk, ConvertFormat, ConvertOptions,
     ExpectedColumn, ExpectedType, Operation, Output, Process, ProcessLimits, ProfileOptions,
     Progress, Report, SampleOptions, SearchOptions, Step, ValidateOptions,
 };
+pub use query::{Answer, Query};
+pub use source::Source;
+pub use table::{Column, Table};

@@ -4,13 +4,12 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::scan::{Scanned, Scanner, Source};
 use super::{At, FoundFile};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
+use crate::files::source::reason;
 use crate::files::walk::{Problem, WalkEntry};
-use crate::gate::{self, Unserved};
+use crate::gate;
 use crate::path::shown;
 use crate::roots::Hardlinks;
 
@@ -145,21 +144,6 @@ impl FoundFile {
         /// The names around a path and the lines.
         const FRAME: usize = 20;
         FRAME + self.lines.iter().map(|line| line.text.len() + FRAME).sum::<usize>()
-    }
-}
-
-/// Why a file that policy shows was not looked at.
-fn reason(unserved: Unserved) -> Result<&'static str, Fault> {
-    match unserved {
-        Unserved::Linked => Ok("has several names, one of which may be excluded"),
-        Unserved::Errno(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
-            Err(Fault::new(FaultKind::Busy, "too many files are open just now; try again"))
-        }
-        Unserved::Errno(Errno::XDEV) => Ok("is a mount point, which is not entered"),
-        Unserved::Errno(Errno::ACCESS | Errno::PERM) => {
-            Ok("cannot be read by the user that runs the server")
-        }
-        Unserved::Errno(_) => Ok("changed while it was looked at"),
     }
 }
 

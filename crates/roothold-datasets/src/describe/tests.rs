@@ -1,0 +1,59 @@
+use serde_json::json;
+
+use crate::testing::{Workspace, budget, engine, wait};
+use crate::{Description, Source};
+
+fn describe(source: &Source, rows: usize) -> Description {
+    wait(engine().describe(source, rows, &budget())).unwrap()
+}
+
+#[test]
+fn a_source_is_described_without_reading_all_of_it() {
+    let space = Workspace::new();
+    let text = format!("id;note\n{}", "7;\"some text\"\n".repeat(400_000));
+    let source = space.file("a.csv", &text).source("a.csv");
+    let described = describe(&source, 2);
+    assert_eq!(
+        json!(described.columns),
+        json!([
+            {"name": "id", "type": "integer"}, {"name": "note", "type": "text"}
+        ])
+    );
+    assert_eq!(json!(described.sample.rows), json!([[7, "some text"], [7, "some text"]]));
+    assert_eq!((described.delimiter, described.header), (Some(';'), Some(true)));
+    assert_eq!(described.bytes, text.len() as u64);
+    let estimate = described.rows.unwrap();
+    assert!((300_000..500_000).contains(&estimate), "{estimate}");
+    assert!(!described.rows_exact);
+    assert_eq!(json!(described.format), "csv");
+    assert_eq!(described.files[0].path, "/data/a.csv");
+    assert_eq!(described.files[0].encoding, Some("utf-8"));
+}
+
+#[test]
+fn what_is_compressed_has_no_estimate_and_long_cells_are_cut() {
+    let space = Workspace::new();
+    let text = format!("{{\"a\":\"{}\",\"odd\":1}}\n{{\"odd\":{{}}}}\n", "é".repeat(1000));
+    let packed = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
+    let source = space.file("a.jsonl.zst", packed).source("a.jsonl.zst");
+    let described = describe(&source, 1);
+    assert_eq!(described.rows, None);
+    assert_eq!(described.files[0].compression, "zstd");
+    assert_eq!(described.sample.rows[0][0], json!("é".repeat(200) + "…"));
+    assert_eq!(described.notes.len(), 1, "{:?}", described.notes);
+    assert_eq!(describe(&source, 0).sample.rows.len(), 0);
+}
+
+#[test]
+fn hidden_columns_are_not_described() {
+    let space = Workspace::new();
+    space.file("a.csv", "id,ssn\n1,111\n");
+    let source = Source::new(
+        vec![space.open("a.csv")],
+        crate::SourceOptions::default(),
+        vec!["SSN".to_owned()],
+    );
+    let described = describe(&source.unwrap(), 5);
+    let all = serde_json::to_string(&described).unwrap();
+    assert!(!all.contains("ssn") && !all.contains("111"), "{all}");
+}

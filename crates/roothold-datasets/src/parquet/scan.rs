@@ -1,0 +1,78 @@
+//! A table over Parquet files, scanned by DataFusion.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::FileFormat as _;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::prepared::Prepared;
+use crate::store::FileStore;
+
+/// The visible columns of Parquet files. Their store must know the files by their numbers.
+#[derive(Debug)]
+pub(crate) struct ParquetTable {
+    prepared: Arc<Prepared>,
+    /// The number of the first file in the store of the query.
+    first: usize,
+}
+
+impl ParquetTable {
+    pub(crate) fn new(prepared: Arc<Prepared>, first: usize) -> Self {
+        Self { prepared, first }
+    }
+}
+
+#[async_trait]
+impl TableProvider for ParquetTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.prepared.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let prepared = &self.prepared;
+        let columns: Vec<usize> = match projection {
+            Some(columns) => columns.iter().map(|at| prepared.visible[*at]).collect(),
+            None => prepared.visible.clone(),
+        };
+        let files: Vec<PartitionedFile> = prepared
+            .files
+            .iter()
+            .enumerate()
+            .map(|(at, file)| FileStore::meta(&file.file, self.first + at))
+            .map(PartitionedFile::new_from_meta)
+            .collect();
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let source = Arc::new(ParquetSource::new(Arc::clone(&prepared.file_schema)));
+        let config = FileScanConfigBuilder::new(FileStore::url()?, source)
+            .with_file_groups(groups)
+            .with_projection_indices(Some(columns))?
+            .with_limit(limit)
+            .build();
+        let options = state.config_options().execution.parquet.clone();
+        let format =
+            ParquetFormat::default().with_options(datafusion::config::TableParquetOptions {
+                global: options,
+                ..Default::default()
+            });
+        format.create_physical_plan(state, config).await
+    }
+}

@@ -1,0 +1,186 @@
+//! The columns of CSV and TSV.
+
+use csv::ByteRecord;
+use datafusion::arrow::datatypes::Field;
+use roothold_core::Fault;
+
+use super::columns::{Names, check_types};
+use super::lines::too_many_columns;
+use super::sample::Sample;
+use super::{Found, average, unhidden};
+use crate::infer::{self, Kind};
+use crate::limits::Limits;
+use crate::options::{ColumnType, Format, SourceOptions};
+use crate::source::Source;
+
+/// What may separate fields, most usual first.
+const DELIMITERS: [u8; 4] = *b",;\t|";
+/// By so many records the delimiter is judged.
+const JUDGED_RECORDS: usize = 20;
+
+/// How fields are separated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) delimiter: u8,
+    pub(crate) quote: u8,
+    pub(crate) header: bool,
+    pub(crate) short_records: bool,
+}
+
+/// The columns of the samples.
+pub(super) fn columns(
+    samples: &[Sample],
+    format: Format,
+    source: &Source,
+    limits: &Limits,
+) -> Result<Found, Fault> {
+    let options = source.options();
+    let quote = ascii(options.quote).unwrap_or(b'"');
+    let delimiter = ascii(options.delimiter).unwrap_or_else(|| match format {
+        Format::Tsv => b'\t',
+        _ => judge(&samples[0], quote),
+    });
+    let (first, first_bytes) = records(&samples[0], delimiter, quote, limits)?;
+    let header = options.header.unwrap_or_else(|| looks_like_header(&first));
+    if !header && source.hides_any() {
+        return Err(unhidden(&samples[0].path));
+    }
+    let style = Style { delimiter, quote, header, short_records: options.short_records };
+    let names = names_of(&first, header, &samples[0].path)?;
+    let mut kinds = vec![Kind::Empty; names.len()];
+    let record_bytes = average(first_bytes, first.len());
+    add_kinds(&mut kinds, &first[usize::from(header)..]);
+    for sample in &samples[1..] {
+        let (records, _) = records(sample, delimiter, quote, limits)?;
+        if header && names_of(&records, true, &sample.path)? != names {
+            return Err(Fault::invalid(format!(
+                "{} has another header than {}; one source has one header",
+                sample.path, samples[0].path
+            )));
+        }
+        add_kinds(&mut kinds, &records[usize::from(header)..]);
+    }
+    let fields = fields(&names, &kinds, options)?;
+    Ok(Found { fields, original_names: names, style: Some(style), notes: Vec::new(), record_bytes })
+}
+
+fn ascii(character: Option<char>) -> Option<u8> {
+    character.and_then(|character| u8::try_from(character).ok())
+}
+
+/// The whole records of a sample, the header among them, and how many bytes they are.
+fn records(
+    sample: &Sample,
+    delimiter: u8,
+    quote: u8,
+    limits: &Limits,
+) -> Result<(Vec<ByteRecord>, u64), Fault> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .quote(quote)
+        .from_reader(&sample.text[..]);
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    let mut record = ByteRecord::new();
+    loop {
+        let more = reader.read_byte_record(&mut record).map_err(Fault::internal)?;
+        // What may be cut off is not judged.
+        let is_last = reader.position().byte() >= sample.text.len() as u64;
+        if !more || (is_last && !sample.is_whole && !records.is_empty()) {
+            break;
+        }
+        if record.len() > limits.columns_max {
+            return Err(too_many_columns(&sample.path, limits));
+        }
+        check_utf8(&record, sample)?;
+        records.push(record.clone());
+        bytes = reader.position().byte();
+        if records.len() > limits.sample_rows_max {
+            break;
+        }
+    }
+    if records.is_empty() {
+        return Err(Fault::invalid(format!("{} holds empty lines only", sample.path)));
+    }
+    Ok((records, bytes))
+}
+
+fn check_utf8(record: &ByteRecord, sample: &Sample) -> Result<(), Fault> {
+    if std::str::from_utf8(record.as_slice()).is_ok() {
+        return Ok(());
+    }
+    let line = record.position().map_or(1, csv::Position::line);
+    Err(Fault::invalid(format!(
+        "{} line {line} is not valid UTF-8; give the option encoding, such as \"windows-1252\"",
+        sample.path
+    )))
+}
+
+/// The delimiter that gives the same number of fields, and the most, in the first records.
+fn judge(sample: &Sample, quote: u8) -> u8 {
+    let fields = |delimiter: u8| {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .quote(quote)
+            .from_reader(&sample.text[..]);
+        let counts: Vec<usize> = reader
+            .byte_records()
+            .take(JUDGED_RECORDS)
+            .map_while(Result::ok)
+            .map(|record| record.len())
+            .collect();
+        let first = counts.first().copied().unwrap_or(0);
+        let agreeing = counts.iter().filter(|count| **count == first).count();
+        // Fields that are everywhere count, one or two records that differ do not.
+        if first > 1 && agreeing * 10 >= counts.len() * 8 { first } else { 0 }
+    };
+    let best = DELIMITERS.into_iter().rev().max_by_key(|delimiter| fields(*delimiter));
+    best.filter(|best| fields(*best) > 0).unwrap_or(b',')
+}
+
+/// Names are text; one may be empty, not all.
+fn looks_like_header(records: &[ByteRecord]) -> bool {
+    let is_name = |field: &[u8]| {
+        let kind = infer::cell(std::str::from_utf8(field).unwrap_or_default());
+        matches!(kind, Kind::Empty | Kind::Plain(ColumnType::Text))
+    };
+    records[0].iter().all(is_name) && records[0].iter().any(|field| !field.is_empty())
+}
+
+fn names_of(records: &[ByteRecord], header: bool, path: &str) -> Result<Vec<String>, Fault> {
+    if !header {
+        return Ok((1..=records[0].len()).map(|number| format!("column_{number}")).collect());
+    }
+    let name = |field: &[u8]| {
+        std::str::from_utf8(field).map(str::to_owned).map_err(|_| {
+            Fault::invalid(format!("{path} line 1 is not valid UTF-8; give the option encoding"))
+        })
+    };
+    records[0].iter().map(name).collect()
+}
+
+fn add_kinds(kinds: &mut [Kind], records: &[ByteRecord]) {
+    for record in records {
+        for (kind, field) in kinds.iter_mut().zip(record) {
+            let text = std::str::from_utf8(field).unwrap_or("x");
+            *kind = std::mem::take(kind).merge(infer::cell(text));
+        }
+    }
+}
+
+fn fields(names: &[String], kinds: &[Kind], options: &SourceOptions) -> Result<Vec<Field>, Fault> {
+    let mut unique = Names::default();
+    let shown: Vec<String> =
+        names.iter().enumerate().map(|(at, name)| unique.next(name, at)).collect();
+    check_types(options, &shown)?;
+    let everything = options.types.get("*");
+    let field = |(name, kind): (&String, &Kind)| {
+        let said = options.types.get(name).or(everything).copied();
+        let kind = said.map(ColumnType::arrow).or_else(|| kind.arrow());
+        Field::new(name, kind.unwrap_or(ColumnType::Text.arrow()), true)
+    };
+    Ok(shown.iter().zip(kinds).map(field).collect())
+}

@@ -1,0 +1,122 @@
+//! What may be planned: one SELECT, made of parts that read tables and nothing else.
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use roothold_core::{Fault, FaultKind};
+
+use crate::refusal::invalid;
+
+/// How deep expressions and queries nest, by parentheses.
+const DEPTH_MAX: usize = 64;
+/// The most words and signs of a query: `1+1+1+…` nests as deep as it is long, and the stack of
+/// the engine's threads is made for so many.
+const TOKENS_MAX: usize = 8192;
+
+/// The one SELECT of a text.
+///
+/// # Errors
+/// `Invalid` for anything else: several statements, INSERT, CREATE, SET, COPY, EXPLAIN, PREPARE, …
+pub(super) fn one_select(sql: &str) -> Result<Statement, Fault> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    let mut tokens = tokens.map_err(|error| invalid(&error.to_string()))?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    if tokens.len() > TOKENS_MAX {
+        let what = format!("the query has more than {TOKENS_MAX} words and signs; shorten it");
+        return Err(Fault::new(FaultKind::Limit, what));
+    }
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(DEPTH_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|error| crate::refusal::fault_of(&error))?;
+    let (first, others) = (statements.pop_front(), !statements.is_empty());
+    match first {
+        Some(Statement::Statement(statement)) if !others => match *statement {
+            ast::Statement::Query(ref query) if is_plain(query) => {
+                Ok(Statement::Statement(statement))
+            }
+            _ => Err(not_one_select()),
+        },
+        _ => Err(not_one_select()),
+    }
+}
+
+/// A query that only reads: no INSERT as its body, no INTO, no locks.
+fn is_plain(query: &ast::Query) -> bool {
+    let reads = match &*query.body {
+        ast::SetExpr::Select(select) => select.into.is_none(),
+        ast::SetExpr::Query(inner) => is_plain(inner),
+        ast::SetExpr::SetOperation { .. } | ast::SetExpr::Values(_) => true,
+        _ => false,
+    };
+    reads && query.locks.is_empty()
+}
+
+fn not_one_select() -> Fault {
+    Fault::invalid(
+        "a query is one SELECT (or WITH … SELECT) and nothing else; datasets cannot be changed with it",
+    )
+}
+
+/// Refuses what a plan must not hold, wherever in it.
+///
+/// # Errors
+/// `Invalid`.
+pub(super) fn check(plan: &LogicalPlan) -> Result<(), Fault> {
+    let mut is_allowed = true;
+    let walked = plan.apply_with_subqueries(|node| {
+        is_allowed &= is_reading(node);
+        Ok(if is_allowed { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    walked.map_err(|error| crate::refusal::fault_of(&error))?;
+    if is_allowed { Ok(()) } else { Err(not_one_select()) }
+}
+
+fn is_reading(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::TableScan(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::RecursiveQuery(_) => true,
+        LogicalPlan::Repartition(_)
+        | LogicalPlan::Statement(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Dml(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Copy(_)
+        | LogicalPlan::DescribeTable(_) => false,
+        #[allow(unreachable_patterns, reason = "the list may grow with a version of DataFusion")]
+        _ => false,
+    }
+}
+
+/// Whether a plan says in which order its rows come, or has one row at most.
+pub(super) fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().first().is_some_and(|input| is_ordered(input))
+        }
+        _ => false,
+    }
+}

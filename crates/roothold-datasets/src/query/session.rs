@@ -1,0 +1,163 @@
+//! The session of one query: its tables, and as little else as can be.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use roothold_core::{Fault, FaultKind};
+use serde_json::Value;
+
+use super::{functions, gate, growth};
+use crate::engine::Engine;
+use crate::meter::Meter;
+use crate::options::Format;
+use crate::parquet::ParquetTable;
+use crate::prepared::prepare;
+use crate::refusal;
+use crate::scan::{Seams, TextTable};
+use crate::source::Source;
+use crate::store::{FileStore, OneStore};
+
+/// The most tables of a query.
+const TABLES_MAX: usize = 32;
+
+/// A session with its tables.
+pub(crate) struct Session {
+    context: SessionContext,
+    meter: Arc<Meter>,
+    growth_max: u64,
+    sql_bytes_max: usize,
+}
+
+impl Session {
+    /// Looks at the sources and makes tables of them.
+    ///
+    /// # Errors
+    /// As [`prepare`]; `Invalid` for two tables of one name.
+    pub(crate) fn open(
+        engine: &Engine,
+        tables: &[(String, Source)],
+        meter: &Arc<Meter>,
+        seams: &Arc<Seams>,
+        is_cut: bool,
+    ) -> Result<Self, Fault> {
+        if tables.len() > TABLES_MAX {
+            let what = format!("a query has at most {TABLES_MAX} tables");
+            return Err(Fault::new(FaultKind::Limit, what));
+        }
+        let files = tables.iter().flat_map(|(_, source)| source.files().iter().cloned()).collect();
+        let store = Arc::new(FileStore::new(files, Arc::clone(meter)));
+        let environment = RuntimeEnv {
+            object_store_registry: Arc::new(OneStore(store)),
+            ..RuntimeEnv::clone(engine.environment())
+        };
+        let context = context(engine, environment, is_cut);
+        let mut first = 0;
+        for (name, source) in tables {
+            let prepared = Arc::new(prepare(source, engine.limits(), meter)?);
+            let reference = TableReference::bare(name.as_str());
+            let added = if prepared.format == Format::Parquet {
+                context.register_table(reference, Arc::new(ParquetTable::new(prepared, first)))
+            } else {
+                let table = TextTable::new(prepared, Arc::clone(meter), Arc::clone(seams), is_cut);
+                context.register_table(reference, Arc::new(table))
+            };
+            added.map_err(|_| {
+                let name = crate::shown::name(name);
+                Fault::invalid(format!("two tables are called `{name}`; give each its own name"))
+            })?;
+            first += source.files().len();
+        }
+        let limits = engine.limits();
+        Ok(Self {
+            context,
+            meter: Arc::clone(meter),
+            growth_max: limits.growth_max,
+            sql_bytes_max: limits.sql_bytes_max,
+        })
+    }
+
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Plans one SELECT with its parameters.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no SELECT or asks for what is not allowed.
+    pub(crate) fn plan(&self, sql: &str, parameters: &[Value]) -> Result<LogicalPlan, Fault> {
+        if sql.len() > self.sql_bytes_max {
+            return Err(Fault::new(
+                FaultKind::Limit,
+                format!("the query is longer than {} bytes", self.sql_bytes_max),
+            ));
+        }
+        let statement = gate::one_select(sql)?;
+        let state = self.context.state();
+        let plan = futures::executor::block_on(state.statement_to_plan(statement))
+            .map_err(|error| refusal::fault_of(&error))?;
+        gate::check(&plan)?;
+        let values = parameters.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
+        let plan = if values.is_empty() {
+            plan
+        } else {
+            let values = values.into_iter().map(Into::into).collect();
+            plan.with_param_values(ParamValues::List(values))
+                .map_err(|error| refusal::fault_of(&error))?
+        };
+        growth::check(&plan, self.growth_max)?;
+        Ok(plan)
+    }
+}
+
+fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionContext {
+    let partitions = if is_cut { engine.threads() } else { 1 };
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions.max(1))
+        .with_information_schema(false);
+    let options = config.options_mut();
+    // Each partition of a sort keeps so much back to merge what it spilled.
+    options.execution.sort_spill_reservation_bytes = engine.sort_reservation();
+    // Views of strings make the top of a sort by one column hold whole pages of all the others.
+    options.execution.parquet.schema_force_view_types = false;
+    // Without it a corrupt page index fails a file that reads well.
+    options.execution.parquet.skip_metadata = true;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(environment))
+        .with_default_features()
+        .with_table_factories(HashMap::new())
+        .with_table_functions(HashMap::new())
+        .with_higher_order_functions(Vec::new())
+        .with_file_formats(Vec::new())
+        .with_scalar_functions(functions::scalar())
+        .with_aggregate_functions(functions::aggregate())
+        .with_window_functions(functions::window())
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+fn scalar(value: &Value) -> Result<ScalarValue, Fault> {
+    Ok(match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => ScalarValue::Int64(Some(whole)),
+            (None, value) => ScalarValue::Float64(value),
+        },
+        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
+        Value::Array(_) | Value::Object(_) => {
+            return Err(Fault::invalid(
+                "a parameter is null, true, false, a number or a text; not a list or an object",
+            ));
+        }
+    })
+}
