@@ -24,7 +24,7 @@ pub struct ChainHead {
 
 impl ChainHead {
     pub(crate) fn check(&self) -> Result<(), StateError> {
-        let named = |name: &str| !name.is_empty() && name.len() <= 256;
+        let named = |name: &str| !name.is_empty() && name.len() <= 256 && !name.contains('\0');
         if !named(&self.replica) || !named(&self.chain) {
             return Err(StateError::Invalid("replica and chain are names of 1 to 256 bytes"));
         }

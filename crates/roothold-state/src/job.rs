@@ -23,7 +23,7 @@ pub struct NewJob {
     pub deadline: Duration,
     /// How long it is kept after it has ended.
     pub retention: Duration,
-    /// How often it may be claimed without a chunk being committed in between. Then it fails: what
+    /// How often it may be claimed for one chunk. Then it fails: what
     /// ends every process that runs it must not go through all replicas for ever.
     pub attempts_max: u32,
 }
@@ -118,7 +118,7 @@ pub struct Job {
     pub cancel_asked: bool,
     /// How often it was claimed.
     pub epoch: u64,
-    /// How often it was claimed since the last chunk.
+    /// How often it was claimed for the chunk that is next, the claim that came to it included.
     pub attempts: u32,
     /// How often it may be.
     pub attempts_max: u32,
@@ -181,7 +181,7 @@ pub struct Claimed {
     pub input: Vec<u8>,
     /// Where to go on, if a chunk was committed before.
     pub checkpoint: Option<Checkpoint>,
-    /// How often it was claimed since the last chunk, this time included.
+    /// How often it was claimed for the chunk that is next, this time included.
     pub attempts: u32,
     /// How long it may still run.
     pub remaining: Duration,

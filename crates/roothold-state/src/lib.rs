@@ -10,17 +10,22 @@
 //! log line, nor is any part of a connection string.
 
 mod change;
+mod either;
 mod error;
 mod head;
 mod id;
 mod job;
 mod limits;
 mod migrations;
+mod pg;
+mod rows;
 mod sqlite;
 mod store;
 mod time;
+pub mod worker;
 
 pub use change::{Change, Changes, What};
+pub use either::Store;
 pub use error::{OpenError, StateError};
 pub use head::ChainHead;
 pub use id::{JobId, JobIdError};
@@ -29,6 +34,7 @@ pub use job::{
     JobState, Lease, NewJob, Outcome, Part, Progress, Release, Whose,
 };
 pub use limits::{LEASE_MAX, Limits};
+pub use pg::{PgOptions, PgStore};
 pub use sqlite::SqliteStore;
 pub use store::{Claim, StateStore};
 pub use time::{Clock, SystemClock, UnixMillis};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{OpenError, StateError};
 use crate::job::{Commit, Failure, Job, JobPage, NewJob, Outcome};
+use crate::time::millis;
 
 /// The longest lease. A lease that ends later than this from now is from before the store's clock
 /// was set back, and counts as over.
@@ -20,6 +21,8 @@ const ATTEMPTS_MAX: u32 = 1000;
 /// The most rows of one answer, and the bytes after which it ends.
 pub(crate) const PAGE_MAX: u32 = 1000;
 pub(crate) const PAGE_BYTES_MAX: usize = 4 << 20;
+/// How many of an owner's oldest jobs one submission deletes at most.
+pub(crate) const FORGET_MAX: i64 = 10;
 /// How many rows one transaction deletes at most.
 pub(crate) const DELETE_MAX: i64 = 200;
 
@@ -119,8 +122,11 @@ impl Limits {
         if commit.next <= commit.from || i64::try_from(commit.next).is_err() {
             return Err(StateError::Invalid("a chunk ends after it begins, below 2^63"));
         }
-        if commit.message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
-            return Err(StateError::Invalid("a chunk's message is at most 1024 bytes"));
+        let wrong = |message: &String| message.len() > MESSAGE_BYTES_MAX || message.contains('\0');
+        if commit.message.as_ref().is_some_and(wrong) {
+            return Err(StateError::Invalid(
+                "a chunk's message is at most 1024 bytes without a NUL",
+            ));
         }
         fits("the checkpoint", commit.state.len(), self.checkpoint_bytes_max)?;
         let partial = commit.partial.as_ref().map_or(0, Vec::len);
@@ -151,12 +157,18 @@ pub(crate) fn page(mut jobs: Vec<Job>, limit: u32) -> JobPage {
     JobPage { jobs, before }
 }
 
-/// A failure's text as it is stored: a long one is cut.
-pub(crate) fn failure_text(failure: &Failure) -> &str {
+/// How long a job waits for its next attempt: no longer than a lease, so that a clock that was set
+/// back is noticed.
+pub(crate) fn retry_millis(after: Duration) -> i64 {
+    millis(after.min(LEASE_MAX))
+}
+
+/// A failure's text as it is stored: a long one is cut, and no NUL is in it, which PostgreSQL refuses.
+pub(crate) fn failure_text(failure: &Failure) -> String {
     let text = &failure.public;
     let end =
         (0..=text.len().min(4 * MESSAGE_BYTES_MAX)).rev().find(|at| text.is_char_boundary(*at));
-    &text[..end.unwrap_or(0)]
+    text[..end.unwrap_or(0)].replace('\0', " ")
 }
 
 pub(crate) fn check_lease(worker: &str, lease: Duration) -> Result<(), StateError> {

@@ -24,6 +24,9 @@ impl Migration {
 pub(crate) const SQLITE: &[Migration] =
     &[Migration { version: 1, sql: include_str!("migrations/sqlite_1.sql") }];
 
+pub(crate) const PG: &[Migration] =
+    &[Migration { version: 1, sql: include_str!("migrations/pg_1.sql") }];
+
 /// Which of `known` are still to be done, given what was `applied` (number, hash).
 pub(crate) fn pending<'a>(
     known: &'a [Migration],
@@ -83,6 +86,8 @@ mod tests {
 
     #[test]
     fn the_steps_count_from_one() {
-        assert!(SQLITE.iter().map(|step| step.version).eq((1..).take(SQLITE.len())));
+        for steps in [SQLITE, PG] {
+            assert!(steps.iter().map(|step| step.version).eq((1..).take(steps.len())));
+        }
     }
 }

@@ -3,10 +3,10 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::db::Db;
-use super::row::{count, stored};
 use crate::error::StateError;
 use crate::head::{ChainHead, HEADS_MAX};
 use crate::limits::PAGE_MAX;
+use crate::rows::{count, stored};
 use crate::time::UnixMillis;
 
 impl Db {

@@ -5,19 +5,21 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, Transaction, params, params_from_iter, types::Value};
 
 use super::db::Db;
-use super::row::{Held, count, held, horizon, id, stored};
+use super::row::{held, id};
 use super::sweep::{end, end_stranded};
 use crate::change::{Change, What};
 use crate::error::StateError;
 use crate::job::{
     Checkpoint, Claimed, Commit, Directive, JobState, Lease, Outcome, Progress, Release,
 };
-use crate::limits::{check_extension, check_kinds, check_lease};
+use crate::limits::{check_extension, check_kinds, check_lease, retry_millis};
+use crate::rows::{Held, count, horizon, small, stored};
 use crate::time::millis;
 
 /// A job that this worker may have: it waits, or its lease is over. `?1` is the time, `?2` the
 /// horizon of leases.
-const CLAIMABLE: &str = "ended_at IS NULL AND ((state = 'queued' AND not_before <= ?1) \
+const CLAIMABLE: &str = "ended_at IS NULL \
+     AND ((state = 'queued' AND (not_before <= ?1 OR not_before > ?2)) \
      OR (state = 'running' AND (lease_until <= ?1 OR lease_until > ?2)))";
 
 impl Db {
@@ -65,7 +67,7 @@ impl Db {
             let mut update =
                 tx.prepare_cached("UPDATE jobs SET lease_until = ?2 WHERE seq = ?1")?;
             update.execute(params![held.seq, now.saturating_add(millis(extend))])?;
-            Ok(directive(&held, now))
+            Ok(held.directive(now))
         })
     }
 
@@ -80,18 +82,14 @@ impl Db {
         let (now, limits) = (self.now(), self.limits.clone());
         let directive = self.write(|tx| {
             let held = holder(tx, lease)?;
-            if held.next == commit.next {
-                // Said before: this holder alone can have brought it there.
-                return Ok(directive(&held, now));
-            }
-            if held.next != commit.from {
-                return Err(StateError::Gap { from: commit.from, stands: held.next });
+            if !held.is_ahead(commit.from, commit.next)? {
+                return Ok(held.directive(now));
             }
             limits.check_parts(held.parts_bytes, commit.part.as_ref().map_or(0, Vec::len))?;
             advance(tx, &held, commit, now)?;
             let mut renew = tx.prepare_cached("UPDATE jobs SET lease_until = ?2 WHERE seq = ?1")?;
             renew.execute(params![held.seq, now.saturating_add(millis(extend))])?;
-            Ok(directive(&held, now))
+            Ok(held.directive(now))
         })?;
         self.bell.ring(Change::of(lease.job, What::Progress));
         Ok(directive)
@@ -117,7 +115,7 @@ impl Db {
         let now = self.now();
         let (back, not_before) = match release {
             Release::Drained => (1, 0),
-            Release::RetryAfter(after) => (0, now.saturating_add(millis(after))),
+            Release::RetryAfter(after) => (0, now.saturating_add(retry_millis(after))),
         };
         self.write(|tx| {
             let held = held(tx, lease.job)?.filter(|held| held.epoch == lease.epoch);
@@ -140,17 +138,7 @@ impl Db {
 
 /// The job that `lease` still holds.
 fn holder(tx: &Transaction<'_>, lease: Lease) -> Result<Held, StateError> {
-    held(tx, lease.job)?
-        .filter(|held| held.epoch == lease.epoch && held.state == JobState::Running)
-        .ok_or(StateError::Fenced)
-}
-
-fn directive(held: &Held, now: i64) -> Directive {
-    match (held.cancel_asked, held.deadline_at <= now) {
-        (true, _) => Directive::Cancel,
-        (false, true) => Directive::Expire,
-        (false, false) => Directive::Go,
-    }
+    held(tx, lease.job)?.and_then(|held| held.by(lease)).ok_or(StateError::Fenced)
 }
 
 /// The oldest claimable job of the owner whose turn it is.
@@ -198,7 +186,7 @@ fn claimed(tx: &Transaction<'_>, seq: i64, now: i64) -> Result<Claimed, StateErr
             kind: row.get(3)?,
             input: Vec::new(),
             checkpoint: None,
-            attempts: row.get(4)?,
+            attempts: small(row.get(4)?),
             remaining: Duration::from_millis(count(left)),
         };
         let progress = Progress {
@@ -218,7 +206,7 @@ fn claimed(tx: &Transaction<'_>, seq: i64, now: i64) -> Result<Claimed, StateErr
 fn advance(tx: &Transaction<'_>, held: &Held, commit: &Commit, now: i64) -> Result<(), StateError> {
     let part = commit.part.as_ref();
     let mut update = tx.prepare_cached(
-        "UPDATE jobs SET next = ?2, chunks = chunks + 1, attempts = 0, parts = parts + ?3, \
+        "UPDATE jobs SET next = ?2, chunks = chunks + 1, attempts = 1, parts = parts + ?3, \
          parts_bytes = parts_bytes + ?4, bytes_done = ?5, bytes_total = ?6, rows_done = ?7, \
          message = coalesce(?8, message), updated_at = ?9 WHERE seq = ?1",
     )?;

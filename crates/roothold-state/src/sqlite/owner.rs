@@ -3,17 +3,15 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::db::Db;
-use super::row::{self, count, horizon, stored};
+use super::row;
 use super::sweep::end;
 use crate::change::{Change, What};
 use crate::error::StateError;
 use crate::id::JobId;
 use crate::job::{Content, Counts, Job, JobPage, NewJob, Outcome, Part};
-use crate::limits::{self, Limits, PAGE_BYTES_MAX, PAGE_MAX};
+use crate::limits::{self, FORGET_MAX, Limits, PAGE_BYTES_MAX, PAGE_MAX};
+use crate::rows::{JOB, count, horizon, stored};
 use crate::time::millis;
-
-/// How many of an owner's oldest jobs one submission deletes at most.
-const FORGET_MAX: i64 = 10;
 
 impl Db {
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<(), StateError> {
@@ -36,8 +34,7 @@ impl Db {
     }
 
     pub(super) fn get(&self, job: JobId, owner: Option<&str>) -> Result<Job, StateError> {
-        let sql =
-            format!("SELECT {} FROM jobs WHERE id = ?1 AND owner = coalesce(?2, owner)", row::JOB);
+        let sql = format!("SELECT {JOB} FROM jobs WHERE id = ?1 AND owner = coalesce(?2, owner)");
         let mut select = self.read().prepare_cached(&sql)?;
         let found = select.query_row(params![job.as_bytes().as_slice(), owner], row::job);
         found.optional()?.ok_or(StateError::NotFound(job))
@@ -118,10 +115,8 @@ impl Db {
     ) -> Result<JobPage, StateError> {
         let limit = limit.clamp(1, PAGE_MAX);
         let whose = if owner.is_some() { "owner = ?1" } else { "?1 IS NULL" };
-        let sql = format!(
-            "SELECT {} FROM jobs WHERE {whose} AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
-            row::JOB
-        );
+        let sql =
+            format!("SELECT {JOB} FROM jobs WHERE {whose} AND seq < ?2 ORDER BY seq DESC LIMIT ?3");
         let mut select = self.read().prepare_cached(&sql)?;
         let before = before.map_or(i64::MAX, stored);
         let rows = select.query_map(params![owner, before, i64::from(limit) + 1], row::job)?;

@@ -1,34 +1,13 @@
 //! Between rows and the types of this crate.
 
-use roothold_core::FaultKind;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use crate::error::StateError;
 use crate::id::JobId;
 use crate::job::{Failure, Job, JobState, Progress};
-use crate::limits::LEASE_MAX;
-use crate::time::{UnixMillis, millis};
-
-/// The columns of [`job`], in its order.
-pub(super) const JOB: &str = "id, seq, owner, kind, state, cancel_asked, epoch, attempts, \
-     attempts_max, worker, next, chunks, parts, bytes_done, bytes_total, rows_done, message, \
-     fault_kind, fault_public, submitted_at, started_at, updated_at, deadline_at, ended_at, expires_at";
-
-/// A number that is never negative here.
-pub(super) fn count(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-/// A number as it is stored; what does not fit stays at the largest.
-pub(super) fn stored(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// When a lease that ends later than this counts as over, since no lease is that long: the clock was set back.
-pub(super) fn horizon(now: i64) -> i64 {
-    now.saturating_add(millis(LEASE_MAX))
-}
+use crate::rows::{Held, count, fault_kind, small};
+use crate::time::UnixMillis;
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
     let bytes: Vec<u8> = row.get(column)?;
@@ -39,6 +18,7 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
     ))
 }
 
+/// The columns of [`crate::rows::JOB`].
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let word: String = row.get(4)?;
     let state = JobState::from_word(&word).ok_or(rusqlite::Error::InvalidColumnType(
@@ -58,8 +38,8 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         state,
         cancel_asked: row.get(5)?,
         epoch: count(row.get(6)?),
-        attempts: row.get(7)?,
-        attempts_max: row.get(8)?,
+        attempts: small(row.get(7)?),
+        attempts_max: small(row.get(8)?),
         worker: row.get(9)?,
         next: count(row.get(10)?),
         chunks: count(row.get(11)?),
@@ -79,23 +59,6 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         ended_at: maybe(23)?.map(UnixMillis),
         expires_at: maybe(24)?.map(UnixMillis),
     })
-}
-
-/// The kind of a code. One that this program does not know was written by another version.
-pub(crate) fn fault_kind(code: &str) -> FaultKind {
-    FaultKind::ALL.into_iter().find(|kind| kind.code() == code).unwrap_or(FaultKind::Internal)
-}
-
-/// What the holder of a lease is checked against.
-pub(super) struct Held {
-    pub(super) seq: i64,
-    pub(super) epoch: u64,
-    pub(super) state: JobState,
-    pub(super) next: u64,
-    pub(super) parts: i64,
-    pub(super) parts_bytes: i64,
-    pub(super) cancel_asked: bool,
-    pub(super) deadline_at: i64,
 }
 
 pub(super) fn held(tx: &Transaction<'_>, job: JobId) -> Result<Option<Held>, StateError> {

@@ -4,12 +4,13 @@ use roothold_core::FaultKind;
 use rusqlite::{Transaction, params};
 
 use super::db::Db;
-use super::row::{horizon, id};
+use super::row::id;
 use crate::change::{Change, What};
 use crate::error::StateError;
 use crate::id::JobId;
 use crate::job::{Expired, Failure, Outcome};
 use crate::limits::{DEADLINE_TEXT, DELETE_MAX, EPOCH_MAX, POISON_TEXT, failure_text};
+use crate::rows::horizon;
 
 impl Db {
     pub(super) fn expire(&mut self) -> Result<Expired, StateError> {
@@ -83,7 +84,7 @@ pub(super) fn end(
         "UPDATE jobs SET state = ?2, lease_until = NULL, fault_kind = ?3, fault_public = ?4, \
          ended_at = ?5, updated_at = ?5, expires_at = ?5 + retention WHERE seq = ?1",
     )?;
-    let (kind, public) = (failure.map(|f| f.0), failure.map(|f| f.1));
+    let (kind, public) = failure.unzip();
     update.execute(params![seq, outcome.state().as_str(), kind, public, now])?;
     tx.execute("DELETE FROM contents WHERE job = ?1 AND slot = 'checkpoint'", [seq])?;
     if let Outcome::Completed(result) = outcome {

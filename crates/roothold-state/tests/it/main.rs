@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests set files up and look at what became of them"
+    clippy::print_stderr,
+    reason = "tests set files up and look at what became of them, and say which seed it was"
 )]
 
 mod contract;
+mod pg;
+mod sim;
 mod sqlite;
+mod worker;

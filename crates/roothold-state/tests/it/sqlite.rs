@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use roothold_state::{
-    Clock, Limits, OpenError, SqliteStore, StateStore, SystemClock, UnixMillis, What, Whose,
+    Clock, Limits, OpenError, SqliteStore, StateStore, Store, SystemClock, UnixMillis, What, Whose,
 };
 
 use crate::contract::{Fixture, chunk, new_job, state_contract};
@@ -30,20 +30,20 @@ impl Clock for Hands {
 }
 
 struct InMemory {
-    store: SqliteStore,
+    store: Store,
     hands: Arc<Hands>,
 }
 
 impl Fixture for InMemory {
-    type Store = SqliteStore;
+    type Store = Store;
 
     async fn start_with(limits: Limits) -> Self {
         let hands = Hands::new();
         let store = SqliteStore::in_memory(limits, Arc::<Hands>::clone(&hands)).unwrap();
-        Self { store, hands }
+        Self { store: Store::Sqlite(store), hands }
     }
 
-    fn store(&self) -> &SqliteStore {
+    fn store(&self) -> &Store {
         &self.store
     }
 

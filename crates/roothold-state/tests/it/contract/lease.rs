@@ -170,6 +170,15 @@ pub(crate) async fn a_retry_waits_and_is_an_attempt(f: &impl Fixture) {
     assert_eq!(f.job(id).await.attempts, 2);
 }
 
+pub(crate) async fn a_retry_waits_no_longer_when_the_clock_was_set_back(f: &impl Fixture) {
+    f.submit("ann").await;
+    let lease = f.take("one").await;
+    f.store().release(lease, Release::RetryAfter(Duration::MAX)).await.unwrap();
+    assert!(f.claim("one").await.is_none());
+    f.jump(-3600).await;
+    f.take("one").await;
+}
+
 pub(crate) async fn what_a_chunk_adds_is_limited_and_refused_as_a_whole<F: Fixture>() {
     let limits = Limits {
         checkpoint_bytes_max: 20,

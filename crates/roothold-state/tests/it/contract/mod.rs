@@ -131,6 +131,7 @@ macro_rules! state_contract {
             lease::work_of_unknown_kind_waits,
             lease::a_given_back_job_is_claimable_and_no_attempt,
             lease::a_retry_waits_and_is_an_attempt,
+            lease::a_retry_waits_no_longer_when_the_clock_was_set_back,
             outcome::a_result_is_kept_and_an_ending_is_final,
             outcome::a_repeated_ending_is_one,
             outcome::a_failure_says_why,

@@ -53,7 +53,7 @@ pub(crate) async fn a_failure_says_why(f: &impl Fixture) {
     }
     let id = f.submit("ann").await;
     let lease = f.take("one").await;
-    let failure = Failure { kind: FaultKind::Internal, public: "é".repeat(100_000) };
+    let failure = Failure { kind: FaultKind::Internal, public: "é\0".repeat(100_000) };
     f.store().finish(lease, Outcome::Failed(failure)).await.unwrap();
     assert!(f.job(id).await.failure.unwrap().public.len() <= 4096, "a long text is cut");
 }
@@ -88,7 +88,7 @@ pub(crate) async fn a_chunk_makes_the_attempts_begin_anew(f: &impl Fixture) {
         f.jump(11).await;
     }
     let job = f.job(id).await;
-    assert_eq!((job.state, job.epoch, job.attempts, job.chunks), (JobState::Running, 10, 0, 10));
+    assert_eq!((job.state, job.epoch, job.attempts, job.chunks), (JobState::Running, 10, 1, 10));
 }
 
 pub(crate) async fn a_deadline_ends_what_waits_and_tells_who_holds(f: &impl Fixture) {

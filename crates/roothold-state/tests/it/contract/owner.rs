@@ -118,6 +118,10 @@ pub(crate) async fn hostile_names_are_names(f: &impl Fixture) {
         assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [id], "{name:?}");
     }
     assert_eq!(f.store().list(Whose::Anyone, None, 100).await.unwrap().jobs.len(), names.len());
+    let nul = Whose::Of("a\0b");
+    assert!(f.store().list(nul, None, 10).await.unwrap().jobs.is_empty());
+    let missing = f.store().get(JobId::from_bytes([1; 16]), nul).await;
+    assert!(matches!(missing, Err(StateError::NotFound(_))), "{missing:?}");
 }
 
 pub(crate) async fn arguments_out_of_bounds_are_refused(f: &impl Fixture) {

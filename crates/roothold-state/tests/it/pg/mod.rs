@@ -1,0 +1,70 @@
+//! The PostgreSQL store: the contract against a real server, and what only a server has: outages,
+//! several replicas, roles, TLS.
+
+mod outage;
+mod refusals;
+pub(crate) mod server;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use roothold_state::{Limits, PgOptions, PgStore};
+use tokio_postgres::NoTls;
+
+use self::server::Server;
+use crate::contract::{Fixture, state_contract};
+
+/// A schema of its own in the server that all share.
+pub(crate) struct Pg {
+    pub(crate) store: PgStore,
+    pub(crate) options: PgOptions,
+    server: Arc<Server>,
+    skew: AtomicI64,
+}
+
+/// Options for a new schema.
+pub(crate) fn options(server: &Server) -> PgOptions {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let schema = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    PgOptions { url: server.url(), schema, connections_max: 3, ..PgOptions::default() }
+}
+
+/// Says something to the server as its administrator.
+pub(crate) async fn say(server: &Server, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+    let talk = async move { client.batch_execute(sql).await };
+    let (said, ended) = tokio::join!(talk, connection);
+    said.unwrap();
+    ended.unwrap();
+}
+
+impl Fixture for Pg {
+    type Store = PgStore;
+
+    async fn start_with(limits: Limits) -> Self {
+        let server = Arc::clone(Server::shared());
+        let options = options(&server);
+        let store = PgStore::connect(&options, limits).await.unwrap();
+        Self { store, options, server, skew: AtomicI64::new(0) }
+    }
+
+    fn store(&self) -> &PgStore {
+        &self.store
+    }
+
+    /// The store asks the server for the time in one place: there it is set off.
+    async fn jump(&self, seconds: i64) {
+        let skew = self.skew.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
+        let sql = format!(
+            "CREATE OR REPLACE FUNCTION {}.state_now() RETURNS bigint LANGUAGE sql VOLATILE AS \
+             $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {skew} $$",
+            self.options.schema
+        );
+        say(&self.server, &sql).await;
+    }
+}
+
+mod contract {
+    super::state_contract!(super::Pg);
+}
