@@ -28,9 +28,9 @@ pub use self::timer::{Timer, TokioTimer};
 pub use self::work::{Chunk, Running, Step, Work};
 use self::work::{catching, opened};
 use crate::change::{Changes, What};
-use crate::error::StateError;
+use crate::error::{OpenError, StateError};
 use crate::job::{Claimed, Commit, Directive, Failure, JobState, Lease, Outcome, Release};
-use crate::limits::DEADLINE_TEXT;
+use crate::limits::{DEADLINE_TEXT, LEASE_MAX, check_kinds, check_lease};
 use crate::store::{Claim, StateStore};
 
 /// How a worker behaves.
@@ -51,6 +51,35 @@ pub struct WorkerOptions {
     pub cancel_grace: Duration,
     /// How long after a fault that may pass a job is tried again; longer with each attempt.
     pub retry_after: Duration,
+}
+
+impl WorkerOptions {
+    /// Refuses what no store would take a claim with.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the option.
+    pub fn check(&self) -> Result<(), OpenError> {
+        if let Err(error) =
+            check_lease(&self.name, self.lease).and_then(|()| check_kinds(self.kinds.len()))
+        {
+            return Err(OpenError::Options(format!("the worker of jobs: {error}")));
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        // A lease that is shorter than a slow answer of the store is lost all the time.
+        let bounds = [
+            ("lease_ms", millis(self.lease), 1_000, millis(LEASE_MAX)),
+            ("poll_ms", millis(self.poll), 10, 60_000),
+            ("drain_grace_ms", millis(self.drain_grace), 0, 600_000),
+            ("cancel_grace_ms", millis(self.cancel_grace), 0, millis(self.lease) / 3),
+            ("retry_after_ms", millis(self.retry_after), 0, millis(LEASE_MAX)),
+        ];
+        for (name, is, min, max) in bounds {
+            if is < min || is > max {
+                return Err(OpenError::Limit { name, min, max, is });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for WorkerOptions {

@@ -320,6 +320,25 @@ fn a_stopped_worker_loses_its_job_and_stops_working_on_it() {
 }
 
 #[test]
+fn options_out_of_bounds_are_named() {
+    let good = WorkerOptions { kinds: vec!["count"], ..WorkerOptions::default() };
+    good.check().unwrap();
+    let wrong = [
+        (WorkerOptions { kinds: Vec::new(), ..good.clone() }, "1 to 32 kinds"),
+        (WorkerOptions { name: String::new(), ..good.clone() }, "a worker's name"),
+        (WorkerOptions { lease: Duration::from_mins(6), ..good.clone() }, "300 seconds"),
+        (WorkerOptions { lease: Duration::from_millis(999), ..good.clone() }, "lease_ms"),
+        (WorkerOptions { poll: Duration::ZERO, ..good.clone() }, "poll_ms"),
+        (WorkerOptions { cancel_grace: Duration::from_secs(6), ..good.clone() }, "cancel_grace_ms"),
+        (WorkerOptions { drain_grace: Duration::MAX, ..good }, "drain_grace_ms"),
+    ];
+    for (options, says) in wrong {
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn a_closed_store_ends_the_worker() {
     let stage = Stage::new([Act::Chunk(10), Act::Chunk(2_000)]);
     let (_, _, ended) = stage.start();

@@ -4,6 +4,7 @@
 mod outage;
 mod refusals;
 pub(crate) mod server;
+mod storm;
 mod tls;
 
 use std::sync::Arc;
@@ -20,7 +21,17 @@ pub(crate) struct Pg {
     pub(crate) store: PgStore,
     pub(crate) options: PgOptions,
     server: Arc<Server>,
-    skew: AtomicI64,
+    pub(crate) skew: AtomicI64,
+}
+
+/// Lets the time of a store jump, which it asks of the server in one place: there it is set off.
+pub(crate) async fn jump(server: &Server, schema: &str, skew: &AtomicI64, seconds: i64) {
+    let skew = skew.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
+    let sql = format!(
+        "CREATE OR REPLACE FUNCTION {schema}.state_now() RETURNS bigint LANGUAGE sql VOLATILE AS \
+         $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {skew} $$"
+    );
+    say(server, &sql).await;
 }
 
 /// Options for a new schema.
@@ -53,15 +64,8 @@ impl Fixture for Pg {
         &self.store
     }
 
-    /// The store asks the server for the time in one place: there it is set off.
     async fn jump(&self, seconds: i64) {
-        let skew = self.skew.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
-        let sql = format!(
-            "CREATE OR REPLACE FUNCTION {}.state_now() RETURNS bigint LANGUAGE sql VOLATILE AS \
-             $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {skew} $$",
-            self.options.schema
-        );
-        say(&self.server, &sql).await;
+        jump(&self.server, &self.options.schema, &self.skew, seconds).await;
     }
 }
 
