@@ -183,6 +183,8 @@ pub struct Claimed {
     pub checkpoint: Option<Checkpoint>,
     /// How often it was claimed for the chunk that is next, this time included.
     pub attempts: u32,
+    /// How often it may be.
+    pub attempts_max: u32,
     /// How long it may still run.
     pub remaining: Duration,
 }

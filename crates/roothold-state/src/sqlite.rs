@@ -32,6 +32,9 @@ use crate::time::{Clock, SystemClock};
 
 /// How many operations may wait for the thread; more wait before it.
 const QUEUE_MAX: usize = 256;
+/// How long one operation may take, the wait for the thread included: a disk that hangs must not
+/// hold up whoever asks.
+const OPERATION_MAX: Duration = Duration::from_secs(30);
 /// How often the file is looked at for changes of other processes, while anybody listens.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
@@ -119,15 +122,19 @@ impl SqliteStore {
                 return work(db.as_mut().ok_or(StateError::Closed)?);
             }
         };
-        let permit = Arc::clone(room).acquire_owned().await.map_err(|_| StateError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        let message = Message::Do(Box::new(move |db: &mut Db| {
-            // Whoever asked may be gone; what was begun is done all the same.
-            let _ = answer.send(work(db));
-            drop(permit);
-        }));
-        queue.send(message).map_err(|_| StateError::Closed)?;
-        answered.await.map_err(|_| StateError::Closed)?
+        let asked = async {
+            let permit = Arc::clone(room).acquire_owned().await.map_err(|_| StateError::Closed)?;
+            let (answer, answered) = oneshot::channel();
+            let message = Message::Do(Box::new(move |db: &mut Db| {
+                // Whoever asked may be gone; what was begun is done all the same.
+                let _ = answer.send(work(db));
+                drop(permit);
+            }));
+            queue.send(message).map_err(|_| StateError::Closed)?;
+            answered.await.map_err(|_| StateError::Closed)?
+        };
+        let overdue = |_| Err(StateError::Timeout(OPERATION_MAX));
+        tokio::time::timeout(OPERATION_MAX, asked).await.unwrap_or_else(overdue)
     }
 }
 

@@ -201,8 +201,14 @@ impl<S: StateStore, W: Work, T: Timer> Worker<S, W, T> {
         drain: &CancellationToken,
     ) {
         let guard = Guard::new(&*self.store, &self.timer, claimed.lease, self.options.lease, asked);
-        let mut held =
-            Held { worker: self, guard, changes, drain, cancel: CancellationToken::new() };
+        let mut held = Held {
+            worker: self,
+            guard,
+            changes,
+            drain,
+            cancel: CancellationToken::new(),
+            attempts: claimed.attempts,
+        };
         match held.work_on(claimed).await {
             Ok(()) | Err(StateError::Closed) => {}
             Err(StateError::Fenced) => self.tell(WorkerEvent::Lost(claimed.lease)),
@@ -228,6 +234,8 @@ struct Held<'a, S, W, T> {
     drain: &'a CancellationToken,
     /// Tells the work to stop.
     cancel: CancellationToken,
+    /// How often the job was claimed for the chunk that it is at.
+    attempts: u32,
 }
 
 impl<S: StateStore, W: Work, T: Timer> Held<'_, S, W, T> {
@@ -296,6 +304,7 @@ impl<S: StateStore, W: Work, T: Timer> Held<'_, S, W, T> {
         match self.guard.commit(commit, |error| self.worker.tell(WorkerEvent::Outage(error))).await
         {
             Ok(directive) => {
+                self.attempts = 1;
                 self.worker.tell(WorkerEvent::Committed(self.guard.lease()));
                 Ok(match directive {
                     Directive::Go => None,
@@ -330,8 +339,10 @@ impl<S: StateStore, W: Work, T: Timer> Held<'_, S, W, T> {
         if let Some(cause) = std::error::Error::source(fault) {
             tracing::warn!(job = %claimed.lease.job, kind = fault.kind().code(), cause, "a job met a fault");
         }
-        if matches!(fault.kind(), FaultKind::Busy | FaultKind::Unavailable) {
-            let after = self.worker.options.retry_after * claimed.attempts.clamp(1, 60);
+        let may_pass = matches!(fault.kind(), FaultKind::Busy | FaultKind::Unavailable);
+        // The last attempt's fault says more than that there were so many.
+        if may_pass && self.attempts < claimed.attempts_max {
+            let after = self.worker.options.retry_after * self.attempts.clamp(1, 60);
             return self.release(Release::RetryAfter(after)).await;
         }
         let failure = Failure { kind: fault.kind(), public: fault.public().to_owned() };

@@ -222,7 +222,7 @@ async fn take(
              worker = $2, lease_until = t.now + $3, updated_at = t.now, \
              started_at = coalesce(started_at, t.now) FROM t WHERE seq = $1 \
              RETURNING id, epoch, owner, kind, attempts, deadline_at - t.now, next, \
-             bytes_done, bytes_total, rows_done",
+             bytes_done, bytes_total, rows_done, attempts_max",
         )
         .await?;
     let row = tx.query_one(&take, &[&seq, &claim.worker, &millis(claim.lease)]).await?;
@@ -234,6 +234,7 @@ async fn take(
         input: Vec::new(),
         checkpoint: None,
         attempts: small(row.try_get(4)?),
+        attempts_max: small(row.try_get(10)?),
         remaining: Duration::from_millis(count(row.try_get(5)?)),
     };
     let contents = tx

@@ -175,7 +175,7 @@ fn next_in_turn(
 /// The claimed job, with what is needed to go on.
 fn claimed(tx: &Transaction<'_>, seq: i64, now: i64) -> Result<Claimed, StateError> {
     let mut select = tx.prepare_cached(
-        "SELECT id, epoch, owner, kind, attempts, deadline_at, next, bytes_done, bytes_total, rows_done \
+        "SELECT id, epoch, owner, kind, attempts, deadline_at, next, bytes_done, bytes_total, rows_done, attempts_max \
          FROM jobs WHERE seq = ?1",
     )?;
     let (mut claimed, next, progress) = select.query_row([seq], |row| {
@@ -187,6 +187,7 @@ fn claimed(tx: &Transaction<'_>, seq: i64, now: i64) -> Result<Claimed, StateErr
             input: Vec::new(),
             checkpoint: None,
             attempts: small(row.get(4)?),
+            attempts_max: small(row.get(10)?),
             remaining: Duration::from_millis(count(left)),
         };
         let progress = Progress {

@@ -256,7 +256,9 @@ fn what_may_pass_is_tried_again_from_the_last_chunk_and_not_for_ever() {
     let stage = Stage::new((0..10).map(|_| busy()));
     stage.start();
     let job = stage.after(300_000);
-    assert_eq!((job.state, job.failure.unwrap().kind), (JobState::Failed, FaultKind::Limit));
+    let failure = job.failure.unwrap();
+    assert_eq!((job.state, failure.kind), (JobState::Failed, FaultKind::Busy));
+    assert_eq!(failure.public, "it went wrong", "the fault of the last attempt");
     assert_eq!(stage.script.opened.lock().unwrap().len(), 3);
 }
 

@@ -21,6 +21,7 @@ pub(crate) async fn a_claim_brings_what_is_needed_to_begin(f: &impl Fixture) {
     assert_eq!(claimed.lease, Lease { job: id, epoch: 1 });
     assert_eq!((claimed.owner.as_str(), claimed.kind.as_str()), ("ann", "count"));
     assert_eq!((claimed.input.as_slice(), claimed.attempts), (&b"{\"of\":\"lines\"}"[..], 1));
+    assert_eq!(claimed.attempts_max, 3);
     assert!(claimed.checkpoint.is_none());
     assert!(claimed.remaining <= Duration::from_hours(1));
     assert!(claimed.remaining > Duration::from_secs(3500));

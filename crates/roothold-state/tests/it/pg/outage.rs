@@ -96,6 +96,28 @@ async fn connections_that_the_server_ends_are_replaced() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_set_to_lose_commits_is_overruled() {
+    let server = Server::shared();
+    let mut options = options(server);
+    let role = format!("hasty_{}", options.schema);
+    let make = format!(
+        "CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET synchronous_commit TO off"
+    );
+    say(server, &make).await;
+    options.url = options.url.replace("user=roothold", &format!("user={role}"));
+    let store = PgStore::connect(&options, Limits::default()).await.unwrap();
+    // The store's own sessions look at their setting whenever they ask for the time.
+    let look = format!(
+        "CREATE OR REPLACE FUNCTION {}.state_now() RETURNS bigint LANGUAGE plpgsql VOLATILE AS \
+         $$ BEGIN ASSERT current_setting('synchronous_commit') = 'on'; RETURN 1700000000000; END $$",
+        options.schema
+    );
+    say(server, &look).await;
+    store.submit(new_job("ann")).await.unwrap();
+    assert!(store.claim(claim("one")).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn replicas_that_start_at_once_share_one_store() {
     let server = Server::shared();
     let options = options(server);

@@ -93,6 +93,7 @@ async fn each_chunk_counts_once_whenever_workers_die() {
         assert!(life < 2000, "it does not get on");
     }
     let job = store.get(id, Whose::Anyone).await.unwrap();
+    println!("{CHUNKS} chunks by {} claims", job.epoch);
     assert_eq!(
         (job.state, job.chunks, job.parts),
         (JobState::Completed, CHUNKS, CHUNKS),
