@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use roothold_core::Fault;
 use roothold_state::worker::{Chunk, Running, Step, Work, Worker, WorkerOptions};
-use roothold_state::{Claimed, Content, JobState, Limits, NewJob, StateStore as _, Whose};
+use roothold_state::{
+    Claimed, Content, JobId, JobState, Limits, NewJob, PgStore, StateStore as _, Whose,
+};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::server::Server;
@@ -15,10 +18,16 @@ use crate::sim::clockwork::Chance;
 
 const CHUNKS: u64 = 200;
 
-/// Adds up the numbers below [`CHUNKS`], one a chunk.
-struct Sum;
+/// How many chunks one life begins at most.
+const LIFE: u64 = 8;
+
+/// Adds up the numbers below [`CHUNKS`], one a chunk, as many as it is let.
+struct Sum {
+    left: Arc<Semaphore>,
+}
 
 struct Summing {
+    left: Arc<Semaphore>,
     next: u64,
     total: u64,
 }
@@ -27,9 +36,12 @@ impl Work for Sum {
     type Running = Summing;
 
     async fn open(&self, claimed: &Claimed, _: &CancellationToken) -> Result<Summing, Fault> {
-        let Some(at) = &claimed.checkpoint else { return Ok(Summing { next: 0, total: 0 }) };
-        let total = u64::from_le_bytes(at.state.as_slice().try_into().unwrap());
-        Ok(Summing { next: at.next, total })
+        let mut summing = Summing { left: Arc::clone(&self.left), next: 0, total: 0 };
+        if let Some(at) = &claimed.checkpoint {
+            summing.next = at.next;
+            summing.total = u64::from_le_bytes(at.state.as_slice().try_into().unwrap());
+        }
+        Ok(summing)
     }
 }
 
@@ -38,12 +50,21 @@ impl Running for Summing {
         if self.next == CHUNKS {
             return Ok(Step::Done(self.total.to_string().into_bytes()));
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.left.acquire().await.unwrap().forget();
         let part = self.next.to_string().into_bytes();
         self.total += self.next;
         self.next += 1;
         let state = self.total.to_le_bytes().to_vec();
         Ok(Step::Chunk(Chunk { next: self.next, state, part: Some(part), ..Chunk::default() }))
+    }
+}
+
+async fn is_live(store: &PgStore, id: JobId) -> bool {
+    loop {
+        match store.get(id, Whose::Anyone).await {
+            Ok(job) => return job.state.is_live(),
+            Err(error) => assert!(error.is_outage(), "{error:?}"),
+        }
     }
 }
 
@@ -64,9 +85,19 @@ async fn each_chunk_counts_once_whenever_workers_die() {
             poll: Duration::from_millis(5),
             ..WorkerOptions::default()
         };
-        let worker = Worker::new(Arc::clone(&store), Arc::new(Sum), manner);
+        let chunks = chance.below(LIFE);
+        let left = Arc::new(Semaphore::new(usize::try_from(chunks).unwrap()));
+        let work = Arc::new(Sum { left: Arc::clone(&left) });
+        let worker = Worker::new(Arc::clone(&store), work, manner);
         let process = tokio::spawn(async move { worker.run(CancellationToken::new()).await });
-        tokio::time::sleep(chance.upto(Duration::from_millis(150))).await;
+        // Until the last chunk is begun, or the job has ended; then it dies in whatever it does.
+        let begun = async {
+            while left.available_permits() > 0 && is_live(&store, id).await {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(2), begun).await.expect("it gets on");
+        tokio::time::sleep(chance.upto(Duration::from_millis(6))).await;
         if chance.percent(20) {
             // The server loses all connections of the store, in the middle of whatever they do.
             let cut = format!(
@@ -80,14 +111,7 @@ async fn each_chunk_counts_once_whenever_workers_die() {
         process.abort();
         let _ = process.await;
         super::jump(Server::shared(), &options.schema, &skew, 11).await;
-        let state = loop {
-            match store.get(id, Whose::Anyone).await {
-                Ok(job) => break job.state,
-                Err(error) => assert!(error.is_outage(), "{error:?}"),
-            }
-        };
-        if !state.is_live() {
-            assert!(life >= 5, "it was to be killed more often: {life}");
+        if !is_live(&store, id).await {
             break;
         }
         assert!(life < 2000, "it does not get on");
