@@ -297,10 +297,28 @@ fn open_exact(root: &Root, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> 
 fn resolve(root: &Root, rel: &[u8]) -> Result<Vec<u8>, Errno> {
     let (base, prefix, rest) = root.base(rel);
     let handle = openat2(base, or_dot(rest), LOOK, Mode::empty(), BENEATH)?;
-    let (found, above) = (link_of(&handle)?, link_of(base)?);
+    let above = link_of(base)?;
+    whereabouts(root, (&above, prefix), &handle)
+}
+
+/// What the kernel writes behind the path of something whose name was removed since it was opened.
+const REMOVED: &[u8] = b" (deleted)";
+
+/// Where an open handle is below the root; `above` is the path of the handle that it was opened
+/// below, as the kernel says it and from the root.
+fn whereabouts(root: &Root, above: (&[u8], &[u8]), handle: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let found = link_of(handle)?;
     // Not below: a directory that was moved out of the root while it was resolved.
-    let found = below(&above, &found).ok_or(Errno::XDEV)?;
-    Ok(join(prefix, found))
+    let found = join(above.1, below(above.0, &found).ok_or(Errno::XDEV)?);
+    // Something may also be called so.
+    if found.ends_with(REMOVED) {
+        let (one, other) =
+            (fstat(open_exact(root, &found, LOOK).or(Err(Errno::AGAIN))?)?, fstat(handle)?);
+        if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+            return Err(Errno::AGAIN);
+        }
+    }
+    Ok(found)
 }
 
 fn or_dot(rel: &[u8]) -> &[u8] {
@@ -418,3 +436,6 @@ fn special_file() -> Fault {
 pub(crate) fn unsupported(public: &str) -> Fault {
     Fault::new(FaultKind::Unsupported, public)
 }
+
+#[cfg(test)]
+mod tests;
