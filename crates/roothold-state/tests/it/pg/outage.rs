@@ -84,11 +84,13 @@ async fn an_outage_passes() {
 #[tokio::test]
 async fn connections_that_the_server_ends_are_replaced() {
     let server = Server::shared();
-    let options = options(server);
+    // Under a name of its own: others use the same server.
+    let mut options = options(server);
+    options.url.push_str(" application_name=cut_off");
     let store = PgStore::connect(&options, Limits::default()).await.unwrap();
     for _ in 0..3 {
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                    WHERE application_name = 'roothold' AND query LIKE '%migrations%'";
+                    WHERE application_name = 'cut_off'";
         store.check().await.unwrap();
         say(server, kill).await;
         insist(|| store.check()).await;
