@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::meter::Meter;
-use crate::query::{Query, Session, drifted};
+use crate::query::{Query, Session};
 use crate::refusal;
 use crate::scan::Seams;
 use crate::table;
@@ -105,7 +105,7 @@ impl Engine {
                 continue;
             }
             let rows = written?;
-            let has_grown = drifted(&query.tables)?;
+            let has_grown = session.has_grown()?;
             return Ok(Exported { rows, bytes_read: meter.bytes(), has_grown });
         }
         Err(Fault::internal("a file that is read in one piece has seams"))

@@ -19,6 +19,7 @@ mod delimited;
 mod lines;
 mod sample;
 
+use delimited::Delimited;
 pub(crate) use delimited::Style;
 use sample::Sample;
 
@@ -74,34 +75,29 @@ pub(crate) fn prepare(
     if sniff::look(first, meter)? == Raw::Parquet {
         return crate::parquet::prepare(source, limits, meter);
     }
-    let (mut samples, mut files) = (Vec::new(), Vec::new());
-    for file in source.files() {
+    let sample = sample_of(first, source, limits, meter)?;
+    let format = sniff::format_of(&sample.text, source.options(), &sample.path)?;
+    let delimited = matches!(format, Format::Csv | Format::Tsv)
+        .then(|| Delimited::of(&sample, format, source, limits))
+        .transpose()?;
+    let mut files = vec![PreparedFile { file: Arc::clone(first), coding: sample.coding }];
+    let mut samples = vec![sample];
+    for file in &source.files()[1..] {
         let sample = sample_of(file, source, limits, meter)?;
+        refuse_other_format(&sample, &samples[0], format, source)?;
+        if let Some(delimited) = &delimited {
+            delimited.records(&sample, limits)?;
+        }
         files.push(PreparedFile { file: Arc::clone(file), coding: sample.coding });
         if samples.len() < INFERRED_FILES_MAX {
             samples.push(sample);
         }
     }
-    let format = sniff::format_of(&samples[0].text, source.options(), &samples[0].path)?;
-    for sample in &samples[1..] {
-        let other = sniff::format_of(&sample.text, source.options(), &sample.path)?;
-        if other != format {
-            return Err(Fault::invalid(format!(
-                "{} is {} and {} is {}; one source has one format",
-                samples[0].path,
-                format.name(),
-                sample.path,
-                other.name()
-            )));
-        }
-    }
-    let found = match format {
-        Format::Text if source.hides_any() => return Err(unhidden(&samples[0].path)),
-        Format::Text => lines::columns(&samples),
-        Format::Jsonl => lines::objects(&samples, source.options(), limits)?,
-        Format::Csv | Format::Tsv | Format::Parquet => {
-            delimited::columns(&samples, format, source, limits)?
-        }
+    let found = match (format, delimited) {
+        (_, Some(delimited)) => delimited.columns(&samples, source.options(), limits)?,
+        (Format::Text, None) if source.hides_any() => return Err(unhidden(&samples[0].path)),
+        (Format::Text, None) => lines::columns(&samples),
+        _ => lines::objects(&samples, source.options(), limits)?,
     };
     let mut prepared = Prepared {
         source: source.clone(),
@@ -117,6 +113,25 @@ pub(crate) fn prepare(
     };
     prepared.hide(&found.original_names, format == Format::Jsonl)?;
     Ok(prepared)
+}
+
+fn refuse_other_format(
+    sample: &Sample,
+    first: &Sample,
+    format: Format,
+    source: &Source,
+) -> Result<(), Fault> {
+    let other = sniff::format_of(&sample.text, source.options(), &sample.path)?;
+    if other == format {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!(
+        "{} is {} and {} is {}; one source has one format",
+        first.path,
+        format.name(),
+        sample.path,
+        other.name()
+    )))
 }
 
 impl Prepared {

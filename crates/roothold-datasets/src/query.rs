@@ -11,16 +11,14 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
-use roothold_core::files::Drift;
 use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::meter::Meter;
-use crate::options::Format;
 use crate::refusal;
 use crate::scan::Seams;
-use crate::source::{Source, changed};
+use crate::source::Source;
 use crate::table::{self, Table};
 
 mod functions;
@@ -93,7 +91,7 @@ impl Engine {
                 continue;
             }
             let (table, is_more) = taken?;
-            let has_grown = drifted(&query.tables)?;
+            let has_grown = session.has_grown()?;
             let next = query.offset.saturating_add(table.rows.len() as u64);
             return Ok(Answer {
                 table,
@@ -185,23 +183,6 @@ fn row_too_large(bytes: usize) -> Fault {
             "one row of the result has {bytes} bytes, more than an answer may have; select fewer columns, or cut them with left(x, 1000)"
         ),
     )
-}
-
-/// Whether a file grew; one that changed in another way makes the result worthless, and so does
-/// any change of a Parquet file, of which the end says what stands before it.
-pub(crate) fn drifted(tables: &[(String, Source)]) -> Result<bool, Fault> {
-    let mut has_grown = false;
-    for (_, source) in tables {
-        for file in source.files() {
-            let is_parquet = source.options().format == Some(Format::Parquet);
-            match file.drift()? {
-                Drift::Same => {}
-                Drift::Grown if !is_parquet => has_grown = true,
-                Drift::Grown | Drift::Changed => return Err(changed(&file.path())),
-            }
-        }
-    }
-    Ok(has_grown)
 }
 
 impl Session {

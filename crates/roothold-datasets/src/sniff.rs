@@ -61,9 +61,8 @@ fn compression_of(head: &[u8]) -> Compression {
     let is_bzip2 = head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY");
     match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        // A skippable frame, which may come first.
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        // A frame, or one that is skipped, which may come first.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
         _ if is_bzip2 => Compression::Bzip2,
         _ => Compression::None,
@@ -114,7 +113,7 @@ pub(crate) fn encoding_of(
         return Ok(encoding);
     }
     // A log that was cut off by a crash holds some.
-    let nuls = head.iter().filter(|byte| **byte == 0).count();
+    let nuls = memchr::memchr_iter(0, head).count();
     let is_text = options.format.or_else(|| format_by_name(path)) == Some(Format::Text);
     if !is_text || nuls * 4 > head.len() {
         refuse_nul(head, path)?;

@@ -14,8 +14,9 @@ use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use roothold_core::files::SourceFile;
 
@@ -42,6 +43,10 @@ impl FileStore {
     }
 
     /// How a file is known here: what is kept of it elsewhere is kept under its revision.
+    #[expect(
+        clippy::default_trait_access,
+        reason = "the type is of a crate that is not named here"
+    )]
     pub(crate) fn meta(file: &SourceFile, number: usize) -> ObjectMeta {
         ObjectMeta {
             location: Path::from(format!("{}/{number}", file.revision())),
@@ -107,7 +112,7 @@ impl ObjectStore for FileStore {
             payload: GetResultPayload::Stream(stream::once(async { Ok(bytes) }).boxed()),
             meta,
             range,
-            attributes: Default::default(),
+            attributes: Attributes::default(),
         })
     }
 

@@ -30,8 +30,7 @@ fn export(source: &Source, sql: &str, format: ExportFormat, guards: bool) -> Vec
     });
     let asked = query(sql, &[("t", source)]);
     wait(engine().export(&asked, format, guards, make, &budget())).unwrap();
-    let bytes = shared.0.lock().unwrap().clone();
-    bytes
+    shared.0.lock().unwrap().clone()
 }
 
 fn text(source: &Source, sql: &str, format: ExportFormat, guards: bool) -> String {

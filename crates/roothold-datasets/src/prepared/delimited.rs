@@ -27,41 +27,84 @@ pub(crate) struct Style {
     pub(crate) short_records: bool,
 }
 
-/// The columns of the samples.
-pub(super) fn columns(
-    samples: &[Sample],
-    format: Format,
-    source: &Source,
-    limits: &Limits,
-) -> Result<Found, Fault> {
-    let options = source.options();
-    let quote = ascii(options.quote).unwrap_or(b'"');
-    let delimiter = ascii(options.delimiter).unwrap_or_else(|| match format {
-        Format::Tsv => b'\t',
-        _ => judge(&samples[0], quote),
-    });
-    let (first, first_bytes) = records(&samples[0], delimiter, quote, limits)?;
-    let header = options.header.unwrap_or_else(|| looks_like_header(&first));
-    if !header && source.hides_any() {
-        return Err(unhidden(&samples[0].path));
-    }
-    let style = Style { delimiter, quote, header, short_records: options.short_records };
-    let names = names_of(&first, header, &samples[0].path)?;
-    let mut kinds = vec![Kind::Empty; names.len()];
-    let record_bytes = average(first_bytes, first.len());
-    add_kinds(&mut kinds, &first[usize::from(header)..]);
-    for sample in &samples[1..] {
+/// How the fields of a source are separated and what its columns are called, by its first file.
+pub(super) struct Delimited {
+    style: Style,
+    names: Vec<String>,
+    path: String,
+}
+
+impl Delimited {
+    /// Judges the first file.
+    ///
+    /// # Errors
+    /// `Invalid`, `Limit`; `Unavailable` where columns are hidden and nothing names them.
+    pub(super) fn of(
+        sample: &Sample,
+        format: Format,
+        source: &Source,
+        limits: &Limits,
+    ) -> Result<Self, Fault> {
+        let options = source.options();
+        let quote = ascii(options.quote).unwrap_or(b'"');
+        let delimiter = ascii(options.delimiter).unwrap_or_else(|| match format {
+            Format::Tsv => b'\t',
+            _ => judge(sample, quote),
+        });
         let (records, _) = records(sample, delimiter, quote, limits)?;
-        if header && names_of(&records, true, &sample.path)? != names {
+        let header = options.header.unwrap_or_else(|| looks_like_header(&records));
+        if !header && source.hides_any() {
+            return Err(unhidden(&sample.path));
+        }
+        let style = Style { delimiter, quote, header, short_records: options.short_records };
+        let names = names_of(&records, header, &sample.path)?;
+        Ok(Self { style, names, path: sample.path.clone() })
+    }
+
+    /// The records of a file, without its header, and how many bytes they are with it.
+    ///
+    /// # Errors
+    /// `Invalid` where the header is not that of the first file: its columns would be others, and
+    /// one that is hidden would show.
+    pub(super) fn records(
+        &self,
+        sample: &Sample,
+        limits: &Limits,
+    ) -> Result<(Vec<ByteRecord>, u64), Fault> {
+        let Style { delimiter, quote, header, .. } = self.style;
+        let (mut records, bytes) = records(sample, delimiter, quote, limits)?;
+        if header && names_of(&records, true, &sample.path)? != self.names {
             return Err(Fault::invalid(format!(
                 "{} has another header than {}; one source has one header",
-                sample.path, samples[0].path
+                sample.path, self.path
             )));
         }
-        add_kinds(&mut kinds, &records[usize::from(header)..]);
+        records.drain(..usize::from(header));
+        Ok((records, bytes))
     }
-    let fields = fields(&names, &kinds, options)?;
-    Ok(Found { fields, original_names: names, style: Some(style), notes: Vec::new(), record_bytes })
+
+    /// The columns, judged by the samples.
+    ///
+    /// # Errors
+    /// As [`Self::records`]; `Invalid` where types are said of what is no column.
+    pub(super) fn columns(
+        self,
+        samples: &[Sample],
+        options: &SourceOptions,
+        limits: &Limits,
+    ) -> Result<Found, Fault> {
+        let mut kinds = vec![Kind::Empty; self.names.len()];
+        let mut record_bytes = None;
+        for sample in samples {
+            let (records, bytes) = self.records(sample, limits)?;
+            let header = usize::from(self.style.header);
+            record_bytes = record_bytes.or_else(|| average(bytes, records.len() + header));
+            add_kinds(&mut kinds, &records);
+        }
+        let fields = fields(&self.names, &kinds, options)?;
+        let style = Some(self.style);
+        Ok(Found { fields, original_names: self.names, style, notes: Vec::new(), record_bytes })
+    }
 }
 
 fn ascii(character: Option<char>) -> Option<u8> {

@@ -163,8 +163,9 @@ impl Scale {
         Ok(match name {
             "repeat" => first.saturating_mul(needs(number(1))?),
             "lpad" | "rpad" => first.max(needs(number(1))?.saturating_mul(4)),
-            "replace" => first.saturating_mul(needs(length(2))?.saturating_add(1)),
-            "regexp_replace" => first.saturating_mul(needs(length(2))?.saturating_add(1)),
+            "replace" | "regexp_replace" => {
+                first.saturating_mul(needs(length(2))?.saturating_add(1))
+            }
             "array_to_string" => first.saturating_mul(needs(length(1))?.saturating_add(1)),
             // What is no text and no list cannot get long.
             "length" | "character_length" | "octet_length" | "bit_length" | "strpos" | "ascii"

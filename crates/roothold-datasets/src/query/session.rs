@@ -8,6 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use roothold_core::files::Drift;
 use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
@@ -16,10 +17,10 @@ use crate::engine::Engine;
 use crate::meter::Meter;
 use crate::options::Format;
 use crate::parquet::ParquetTable;
-use crate::prepared::prepare;
+use crate::prepared::{Prepared, prepare};
 use crate::refusal;
 use crate::scan::{Seams, TextTable};
-use crate::source::Source;
+use crate::source::{Source, changed};
 use crate::store::{FileStore, OneStore};
 
 /// The most tables of a query.
@@ -28,6 +29,7 @@ const TABLES_MAX: usize = 32;
 /// A session with its tables.
 pub(crate) struct Session {
     context: SessionContext,
+    tables: Vec<Arc<Prepared>>,
     meter: Arc<Meter>,
     growth_max: u64,
     sql_bytes_max: usize,
@@ -56,9 +58,10 @@ impl Session {
             ..RuntimeEnv::clone(engine.environment())
         };
         let context = context(engine, environment, is_cut);
-        let mut first = 0;
+        let (mut first, mut known) = (0, Vec::new());
         for (name, source) in tables {
             let prepared = Arc::new(prepare(source, engine.limits(), meter)?);
+            known.push(Arc::clone(&prepared));
             let reference = TableReference::bare(name.as_str());
             let added = if prepared.format == Format::Parquet {
                 context.register_table(reference, Arc::new(ParquetTable::new(prepared, first)))
@@ -75,6 +78,7 @@ impl Session {
         let limits = engine.limits();
         Ok(Self {
             context,
+            tables: known,
             meter: Arc::clone(meter),
             growth_max: limits.growth_max,
             sql_bytes_max: limits.sql_bytes_max,
@@ -83,6 +87,25 @@ impl Session {
 
     pub(crate) fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// Whether a file grew; one that changed in another way makes the result worthless, and so
+    /// does any change of a Parquet file, of which the end says what stands before it.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub(crate) fn has_grown(&self) -> Result<bool, Fault> {
+        let mut has_grown = false;
+        for prepared in &self.tables {
+            for file in prepared.source.files() {
+                match file.drift()? {
+                    Drift::Same => {}
+                    Drift::Grown if prepared.format != Format::Parquet => has_grown = true,
+                    Drift::Grown | Drift::Changed => return Err(changed(&file.path())),
+                }
+            }
+        }
+        Ok(has_grown)
     }
 
     pub(super) fn meter(&self) -> &Arc<Meter> {

@@ -215,6 +215,21 @@ fn hidden_columns_are_nowhere() {
         let options: SourceOptions = serde_json::from_str(options).unwrap();
         assert!(source.with_options(options).is_err());
     }
+    // Among many files one with its columns in another order is noticed, not only by a sample.
+    let mut files = Vec::new();
+    for number in 0..12 {
+        let name = format!("part{number}.csv");
+        let text = if number == 11 {
+            "id,name,SSN \n1,Ann,999-99-9999\n"
+        } else {
+            "id,SSN ,name\n1,111,Ann\n"
+        };
+        space.file(&name, text);
+        files.push(space.open(&name));
+    }
+    let many = Source::new(files, SourceOptions::default(), hidden.clone()).unwrap();
+    let fault = ask(&many, "SELECT name FROM t").unwrap_err();
+    assert!(fault.public().contains("part11.csv has another header"), "{fault}");
     // A file that lacks the column shows nothing.
     space.file("b.csv", "id,social,name\n1,111-22-3333,Ann\n");
     let lacking = Source::new(vec![space.open("b.csv")], SourceOptions::default(), hidden).unwrap();

@@ -116,7 +116,7 @@ fn try_text(decoder: &mut Decoder, text: &[u8], is_end: bool) -> Result<(), Arro
 /// Whether the text that was fed since ends with a record, as far as quotes tell.
 fn decoder_is_between(decoder: &Decoder, record: &[u8]) -> bool {
     match decoder.quote() {
-        Some(quote) => memchr::memchr_iter(quote, record).count() % 2 == 0,
+        Some(quote) => memchr::memchr_iter(quote, record).count().is_multiple_of(2),
         None => true,
     }
 }

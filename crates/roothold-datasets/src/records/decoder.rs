@@ -28,7 +28,7 @@ pub(super) struct Decoder {
 }
 
 enum Kind {
-    Csv(Csv),
+    Csv(Box<Csv>),
     Json(json::reader::Decoder),
     Lines(Lines),
 }
@@ -71,7 +71,8 @@ impl Decoder {
                     .with_projection(Vec::new());
                 let is_due = style.header && is_beginning;
                 let header = is_due.then(|| header.build_decoder());
-                Kind::Csv(Csv { header, headers: 0, decoder: builder.build_decoder() })
+                let decoder = builder.build_decoder();
+                Kind::Csv(Box::new(Csv { header, headers: 0, decoder }))
             }
             _ => Kind::Lines(Lines::new(projection, &schema)),
         };

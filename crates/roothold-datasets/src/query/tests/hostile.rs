@@ -56,7 +56,7 @@ fn bombs_are_noticed_while_little_of_them_is_read() {
     }
     // One line of zeros is no table, however little it takes.
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    (0..40).for_each(|_| gzip.write_all(&[b'0'; 1024 * 1024]).unwrap());
+    (0..40).for_each(|_| gzip.write_all(&vec![b'0'; 1024 * 1024]).unwrap());
     let source = space.file("b.csv.gz", gzip.finish().unwrap()).source("b.csv.gz");
     let fault = ask(&source, "SELECT count(*) FROM t").unwrap_err();
     assert!(fault.public().contains("line 1 is longer than"), "{fault}");

@@ -170,6 +170,11 @@ fn a_file_that_changes_meanwhile_is_a_conflict() {
     space.file("a.parquet", file(100));
     let fault = ask(&source, "SELECT sum(id) FROM t").unwrap_err();
     assert!(matches!(fault.kind(), FaultKind::Conflict | FaultKind::Invalid), "{fault}");
+    // A longer one, too: the end says what stands before it.
+    let source = space.file("a.parquet", file(100)).source("a.parquet");
+    space.file("a.parquet", file(3000));
+    let fault = ask(&source, "SELECT sum(id) FROM t").unwrap_err();
+    assert!(matches!(fault.kind(), FaultKind::Conflict | FaultKind::Invalid), "{fault}");
     let source = space.file("a.csv", "a\n1\n2\n").source("a.csv");
     space.file("a.csv", "a\n1\n");
     let fault = ask(&source, "SELECT sum(a) FROM t").unwrap_err();
