@@ -169,7 +169,11 @@ impl Engine {
         &self.inner.environment
     }
 
-    fn handle(&self) -> Result<Handle, Fault> {
+    /// The runtime that everything here runs on.
+    ///
+    /// # Errors
+    /// `Unavailable`, while the server is shutting down.
+    pub(crate) fn handle(&self) -> Result<Handle, Fault> {
         let runtime = self.inner.runtime.as_ref();
         runtime.map(|runtime| runtime.handle().clone()).ok_or_else(ended)
     }
@@ -240,7 +244,7 @@ impl<T> Drop for Waiting<T> {
 
 /// A decoder met what it was not made for. The message of the panic is in the process's own
 /// output, where the panic hook wrote it.
-fn panicked() -> Fault {
+pub(crate) fn panicked() -> Fault {
     Fault::new(
         FaultKind::Unsupported,
         "the decoder cannot handle what the file holds; check the file, or write it again",

@@ -256,7 +256,7 @@ fn refuse_twice(schema: &Schema) -> Result<(), Fault> {
 }
 
 /// What the writer of CSV does not know becomes text.
-fn csv_field(field: &Field, guards: bool) -> Field {
+pub(crate) fn csv_field(field: &Field, guards: bool) -> Field {
     let kind = if is_plain(field.data_type()) { field.data_type().clone() } else { DataType::Utf8 };
     let name = if guards { guarded(field.name()) } else { field.name().clone() };
     Field::new(name, kind, true)
@@ -269,7 +269,7 @@ fn is_plain(kind: &DataType) -> bool {
     ) && !kind.is_nested()
 }
 
-fn csv_column(column: &ArrayRef, guards: bool) -> Result<ArrayRef, Fault> {
+pub(crate) fn csv_column(column: &ArrayRef, guards: bool) -> Result<ArrayRef, Fault> {
     if is_plain(column.data_type()) {
         return Ok(Arc::clone(column));
     }

@@ -13,10 +13,6 @@ mod meter;
 mod options;
 mod parquet;
 mod prepared;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what opens sources for it comes with the engine")
-)]
 mod process;
 mod query;
 mod records;
@@ -38,9 +34,9 @@ pub use limits::Limits;
 pub use meter::Meter;
 pub use options::{ColumnType, Compression, Format, SourceOptions, TextEncoding};
 pub use process::{
-    Aggregate, AggregateFunction, AggregateOptions, Chunk, ConvertFormat, ConvertOptions,
-    ExpectedColumn, ExpectedType, Operation, Output, Process, ProcessLimits, ProfileOptions,
-    Progress, Report, SampleOptions, SearchOptions, Step, ValidateOptions,
+    Aggregate, AggregateFunction, AggregateOptions, Chunk, ConvertOptions, ExpectedColumn,
+    ExpectedType, Operation, Output, Process, ProcessLimits, ProfileOptions, Progress, Report,
+    SampleOptions, SearchOptions, SqlOptions, Step, ValidateOptions,
 };
 pub use query::{Answer, Query};
 pub use source::Source;

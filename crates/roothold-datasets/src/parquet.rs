@@ -160,7 +160,7 @@ fn schema_of(metadata: &ParquetMetaData) -> Result<Schema, ParquetError> {
 }
 
 /// The fault for a Parquet file that does not hold what it says.
-fn damaged(file: &SourceFile, error: &(dyn std::error::Error + 'static)) -> Fault {
+pub(crate) fn damaged(file: &SourceFile, error: &(dyn std::error::Error + 'static)) -> Fault {
     if let Some(fault) = crate::refusal::fault_in(error) {
         return fault;
     }

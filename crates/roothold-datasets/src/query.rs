@@ -77,7 +77,12 @@ impl Engine {
         self.run(budget, &meter, async move { engine.query_inside(query, inner).await }).await
     }
 
-    async fn query_inside(&self, query: Query, meter: Arc<Meter>) -> Result<Answer, Fault> {
+    /// The same within a run of somebody else's, on the engine's runtime.
+    pub(crate) async fn query_inside(
+        &self,
+        query: Query,
+        meter: Arc<Meter>,
+    ) -> Result<Answer, Fault> {
         for is_cut in [true, false] {
             let seams = Arc::new(Seams::default());
             let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;

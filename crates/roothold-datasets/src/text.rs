@@ -42,6 +42,7 @@ impl Coding {
 pub(crate) struct Bytes {
     inner: Box<dyn Read + Send>,
     start: u64,
+    consumed: Arc<AtomicU64>,
 }
 
 impl Bytes {
@@ -64,12 +65,17 @@ impl Bytes {
             .map_err(|error| fault_of(&error, file, coding))?;
         let mut inner: Box<dyn Read + Send> = match coding.compression {
             Compression::None => opened,
-            _ => Box::new(Capped { inner: opened, consumed, given: 0, limits: *limits }),
+            _ => Box::new(Capped {
+                inner: opened,
+                consumed: Arc::clone(&consumed),
+                given: 0,
+                limits: *limits,
+            }),
         };
         if coding.encoding != TextEncoding::Utf8 {
             inner = Box::new(Transcoder::new(inner, coding.encoding));
         }
-        let mut bytes = Self { inner, start: from };
+        let mut bytes = Self { inner, start: from, consumed };
         if !is_seekable && from > 0 {
             bytes.skip(from).map_err(|error| fault_of(&error, file, coding))?;
         } else if from == 0 {
@@ -92,15 +98,18 @@ impl Bytes {
         let consumed = Arc::clone(&raw.consumed);
         let inner = decompress(raw, coding.compression, limits)
             .map_err(|error| fault_of(&error, file, coding))?;
-        Ok(Self {
-            inner: Box::new(Capped { inner, consumed, given: 0, limits: *limits }),
-            start: 0,
-        })
+        let capped = Capped { inner, consumed: Arc::clone(&consumed), given: 0, limits: *limits };
+        Ok(Self { inner: Box::new(capped), start: 0, consumed })
     }
 
     /// The offset of the first byte that is given: after the mark, if there is one.
     pub(crate) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Bytes of the file that were read since it was opened.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed.load(Ordering::Relaxed)
     }
 
     fn skip(&mut self, count: u64) -> io::Result<()> {

@@ -22,6 +22,7 @@ use super::spans::Span;
 use super::start::column;
 use super::step::ProcessLimits;
 use super::values;
+use crate::table::kind_of;
 
 /// How many groups are told unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;
@@ -148,7 +149,7 @@ fn key_fields(decode: &Decode, keys: &[usize]) -> Result<Vec<FieldRef>, Fault> {
         if can_group(field.data_type()) {
             return Ok(Arc::new(Field::new(field.name(), field.data_type().clone(), true)));
         }
-        let kind = values::kind(field.data_type());
+        let kind = kind_of(field.data_type());
         Err(Fault::invalid(format!(
             "rows cannot be grouped by column `{}`, which is of type {kind}",
             field.name()
@@ -172,7 +173,7 @@ fn argument(
         return Ok((Argument { column: None, kind: DataType::Boolean, by_bits: false }, function));
     };
     let taken = taken(call.function, kind).ok_or_else(|| {
-        let (function, kind) = (call.function.name(), values::kind(kind));
+        let (function, kind) = (call.function.name(), kind_of(kind));
         let column = call.column.as_deref().unwrap_or_default();
         Fault::invalid(format!(
             "`{function}` does not take column `{column}`, which is of type {kind}"

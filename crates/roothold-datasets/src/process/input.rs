@@ -22,6 +22,10 @@ pub(super) trait Input: Send + Sync + 'static {
     fn text(&self, file: usize, offset: u64) -> Result<Box<dyn TextRead>, Fault>;
     /// A Parquet file's row groups; for other formats none.
     fn row_groups(&self, file: usize) -> Result<Vec<GroupSize>, Fault>;
+    /// Whether what was read of a file still stands in it.
+    fn unchanged(&self, _file: usize) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Ends every read that is under way.
     fn stop(&self) {}
     /// One row group, in batches with the columns of `columns`, which count in the file's schema.
@@ -53,8 +57,9 @@ pub(super) struct GroupSize {
 pub(super) trait TextRead: Read + Send {
     /// The offset of the first byte that it gives: behind a mark, if it began before one.
     fn start(&self) -> u64;
-    /// Bytes of the file that were read, counted from the file's beginning.
-    fn consumed(&self) -> u64;
+    /// Bytes of the file that were read, counted from its beginning; none where the text is stored
+    /// as it is, so that its offsets tell.
+    fn consumed(&self) -> Option<u64>;
 }
 
 /// How bytes are rows.

@@ -27,7 +27,9 @@ mod runner;
 mod sample;
 mod saved;
 mod search;
+mod source;
 mod spans;
+mod sql;
 mod start;
 mod step;
 #[cfg(test)]
@@ -38,14 +40,22 @@ mod validate;
 mod values;
 mod whole;
 
+use std::sync::Arc;
+
 use roothold_core::{Budget, Fault};
 
+use self::input::Input;
 use self::runner::Running;
+use self::source::Opened;
+use self::start::Start;
+use crate::engine::Engine;
+use crate::meter::Meter;
+use crate::source::Source;
 
 pub use convert::Output;
 pub use operation::{
-    Aggregate, AggregateFunction, AggregateOptions, ConvertFormat, ConvertOptions, ExpectedColumn,
-    ExpectedType, Operation, ProfileOptions, SampleOptions, SearchOptions, ValidateOptions,
+    Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
+    Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions, ValidateOptions,
 };
 pub use step::{Chunk, ProcessLimits, Progress, Report, Step};
 
@@ -54,16 +64,85 @@ pub use step::{Chunk, ProcessLimits, Progress, Report, Step};
 /// # Cancellation
 /// A step ends within a fraction of a second once its budget is cancelled or overdue; the process
 /// is of no more use then, its last checkpoint is. Dropping it ends its work.
-pub struct Process(Box<dyn Running>);
+pub struct Process {
+    running: Box<dyn Running>,
+    /// Its runtime lasts as long as the work.
+    _engine: Option<Engine>,
+}
 
 impl Process {
+    /// Begins `operation` over `source`. Only a conversion has an `output`, and needs one.
+    ///
+    /// # Errors
+    /// `Invalid` for what the source does not have or the operation does not take; and what
+    /// looking at the source fails with.
+    ///
+    /// # Cancellation
+    /// As a step.
+    pub async fn open(
+        engine: &Engine,
+        source: &Source,
+        operation: &Operation,
+        limits: ProcessLimits,
+        output: Option<Box<dyn Output>>,
+        budget: &Budget,
+    ) -> Result<Self, Fault> {
+        let asked = operation.clone();
+        let begin = move |input| Ok(Start::new(input, &asked, limits)?.into_output(output));
+        Self::start(engine, source, operation, budget, begin).await
+    }
+
+    /// Goes on behind the chunks that `state` holds, of which there are `next`. A conversion needs
+    /// the output that it wrote into before.
+    ///
+    /// # Errors
+    /// `Conflict` if the source is not what it was; `Internal` if the state is damaged, or of
+    /// another operation; and as [`Process::open`].
+    ///
+    /// # Cancellation
+    /// As a step.
+    pub async fn resume(
+        engine: &Engine,
+        source: &Source,
+        operation: &Operation,
+        (state, next): (Vec<u8>, u64),
+        output: Option<Box<dyn Output>>,
+        budget: &Budget,
+    ) -> Result<Self, Fault> {
+        let asked = operation.clone();
+        let begin = move |input| Ok(Start::after(input, &asked, &state, next)?.into_output(output));
+        Self::start(engine, source, operation, budget, begin).await
+    }
+
+    /// Looks at the source, and begins the work where `begin` says.
+    async fn start(
+        engine: &Engine,
+        source: &Source,
+        operation: &Operation,
+        budget: &Budget,
+        begin: impl FnOnce(Arc<dyn Input>) -> Result<Start, Fault> + Send + 'static,
+    ) -> Result<Self, Fault> {
+        let meter = Arc::new(Meter::new(budget));
+        let (inner, source, operation) = (engine.clone(), source.clone(), operation.clone());
+        let look = Arc::clone(&meter);
+        let work = move || {
+            let start = begin(Arc::new(Opened::new(&source, inner.limits(), &look)?))?;
+            match &operation {
+                Operation::Sql(options) => start.run_sql(&inner, &source, options),
+                _ => start.run(inner.handle()?),
+            }
+        };
+        let running = engine.blocking(budget, &meter, work).await?;
+        Ok(Self { running, _engine: Some(engine.clone()) })
+    }
+
     /// Goes on to the next chunk, or to the end.
     ///
     /// # Errors
     /// `Cancelled` and `Timeout` from `budget`; `Conflict` if a file changed; `Limit` if a record,
     /// the groups or the state grew too large; and whatever reading a file can fail with.
     pub async fn step(&mut self, budget: &Budget) -> Result<Step, Fault> {
-        self.0.step(budget).await
+        self.running.step(budget).await
     }
 
     /// The checkpoint that goes with the last chunk: with it and that chunk's `next`, a process of
@@ -72,11 +151,11 @@ impl Process {
     /// # Errors
     /// `Limit` if it is larger than a checkpoint may be.
     pub fn state(&mut self) -> Result<Vec<u8>, Fault> {
-        self.0.state()
+        self.running.state()
     }
 
     /// The result over the chunks so far, in the form of the report.
     pub fn partial(&mut self) -> Result<serde_json::Value, Fault> {
-        self.0.partial()
+        self.running.partial()
     }
 }

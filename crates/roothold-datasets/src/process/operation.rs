@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::export::ExportFormat;
+
 /// An operation over every row of a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub enum Operation {
     Sample(SampleOptions),
     /// All rows, in another format.
     Convert(ConvertOptions),
+    /// One SELECT over the source, which it calls `data`.
+    Sql(SqlOptions),
 }
 
 impl Operation {
@@ -30,6 +34,7 @@ impl Operation {
             Self::Validate(_) => "validate",
             Self::Sample(_) => "sample",
             Self::Convert(_) => "convert",
+            Self::Sql(_) => "sql",
         }
     }
 }
@@ -233,7 +238,7 @@ impl ExpectedType {
 #[serde(deny_unknown_fields)]
 pub struct ConvertOptions {
     /// The format.
-    pub format: ConvertFormat,
+    pub format: ExportFormat,
     /// The columns that are written; all if none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -242,14 +247,16 @@ pub struct ConvertOptions {
     pub guard_formulas: bool,
 }
 
-/// The formats that rows can be written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConvertFormat {
-    /// Parquet, compressed with Zstandard, a row group or more a chunk.
-    Parquet,
-    /// CSV with a header.
-    Csv,
-    /// One JSON object a line.
-    Jsonl,
+/// A query over the source. It begins again when it is broken off.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlOptions {
+    /// One SELECT; the source is the table `data`.
+    pub sql: String,
+    /// What `$1`, `$2`, … stand for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<serde_json::Value>,
+    /// The most rows that are told, 1,000 by default and 10,000 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
 }

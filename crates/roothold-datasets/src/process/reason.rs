@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::decode::Decode;
 use super::input::{Shape, ShapeFormat};
-use super::values::{brief, kind};
+use super::values::brief;
+use crate::table::kind_of;
 
 /// The most of a value that a reason quotes, in bytes.
 const QUOTED_BYTES_MAX: usize = 60;
@@ -92,7 +93,7 @@ fn decodes_alone(shape: &Shape, column: usize, record: &[u8]) -> bool {
 fn wrong(name: &str, expected: &DataType, value: &str) -> String {
     format!(
         "column `{name}` is not of type {}: {:?}",
-        kind(expected),
+        kind_of(expected),
         brief(value, QUOTED_BYTES_MAX)
     )
 }

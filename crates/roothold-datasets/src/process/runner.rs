@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::bad::BadRows;
 use super::decode::Counts;
@@ -22,9 +22,10 @@ use super::input::{Input, Stop};
 use super::saved::{Saved, damaged};
 use super::spans::{Position, Span, Spans};
 use super::step::{Chunk, ProcessLimits, Progress, Report, Step};
+use crate::engine::panicked;
 
 /// How often a step looks whether its caller still wants it.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A process of any operation.
 pub(super) trait Running: Send {
@@ -118,6 +119,7 @@ impl<F: Fold> Runner<F> {
         let (work, input, stop) = (self.fold.work().clone(), self.input.clone(), self.stop.clone());
         self.working.push_back(self.runtime.spawn_blocking(move || {
             let (mut counts, part) = work.work(input.as_ref(), &span, &stop)?;
+            input.unchanged(span.at.file)?;
             let files = input.files();
             if files.len() > 1 {
                 counts.bad.name_file(&files[span.at.file].name);
@@ -149,7 +151,7 @@ impl<F: Fold> Runner<F> {
                 done = front => done,
             };
             self.working.pop_front();
-            return Some(done.map_err(Fault::internal).flatten());
+            return Some(done.map_err(broken_off).flatten());
         }
     }
 
@@ -211,6 +213,11 @@ impl<F: Fold> Runner<F> {
             }
         }
     }
+}
+
+/// Work that ended without a result.
+fn broken_off(error: JoinError) -> Fault {
+    if error.is_panic() { panicked() } else { Fault::internal(error) }
 }
 
 /// Reads chunks until there are no more, or nobody takes them.

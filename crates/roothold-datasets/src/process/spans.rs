@@ -145,8 +145,7 @@ impl Spans {
             lines: self.at.lines + lines,
             ..self.at.clone()
         };
-        // What lies read in `carry` is not done yet; where text is stored as it is, exactly that.
-        let done = text.read.consumed().saturating_sub(text.carry.len() as u64);
+        let done = text.read.consumed().unwrap_or(next.offset);
         self.text = Some(text);
         Ok(Some(Span { is_first, ..self.span(next, done, Body::Text(data)) }))
     }

@@ -10,15 +10,18 @@ use super::bad::BadRows;
 use super::convert::{Conversion, Output};
 use super::fold::Fold;
 use super::input::Input;
-use super::operation::Operation;
+use super::operation::{Operation, SqlOptions};
 use super::profile::Profile;
 use super::runner::{Runner, Running, Trace, unpack};
 use super::sample::Sample;
 use super::saved::{Saved, damaged};
 use super::search::{AsLines, Search, is_by_lines};
 use super::spans::Position;
+use super::sql::Sql;
 use super::step::{ProcessLimits, Progress};
 use super::validate::Validation;
+use crate::engine::Engine;
+use crate::source::Source;
 
 /// An operation over an input, that begins or goes on.
 pub(super) struct Start {
@@ -76,6 +79,16 @@ impl Start {
         self
     }
 
+    /// A query needs the source itself.
+    pub(super) fn run_sql(
+        self,
+        engine: &Engine,
+        source: &Source,
+        options: &SqlOptions,
+    ) -> Result<Box<dyn Running>, Fault> {
+        Ok(Box::new(Sql::new(engine, source, options, self.trace)?))
+    }
+
     /// Begins the work.
     pub(super) fn run(mut self, runtime: Handle) -> Result<Box<dyn Running>, Fault> {
         let (from, operation) = (self.input.clone(), self.operation.clone());
@@ -88,6 +101,7 @@ impl Start {
             (Operation::Convert(_), None) => {
                 Err(Fault::invalid("a conversion needs an output; say where to write"))
             }
+            (Operation::Sql(_), _) => Err(Fault::internal("a query is run by the engine")),
             (other, Some(_)) => Err(Fault::invalid(format!(
                 "{} writes nothing; leave the output out",
                 other.name()

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::input::{Batches, FileSize, GroupSize, Input, Shape, ShapeFormat, TextRead};
+use super::runner::Running;
 use super::start::Start;
 use super::{Operation, Process, ProcessLimits, Step};
 
@@ -62,8 +63,8 @@ impl TextRead for Slow {
         self.1
     }
 
-    fn consumed(&self) -> u64 {
-        self.0.position()
+    fn consumed(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -128,7 +129,7 @@ pub(super) fn begin(
 ) -> Result<(Process, Operation), Fault> {
     let operation: Operation = serde_json::from_value(operation.clone()).unwrap();
     let start = Start::new(Arc::new(input.clone()), &operation, limits.clone())?;
-    Ok((Process(start.run(Handle::current())?), operation))
+    Ok((Process::bare(start.run(Handle::current())?), operation))
 }
 
 /// A process behind its first chunks.
@@ -139,7 +140,7 @@ pub(super) fn go_on(
     next: u64,
 ) -> Result<Process, Fault> {
     let start = Start::after(Arc::new(input.clone()), operation, state, next)?;
-    Ok(Process(start.run(Handle::current())?))
+    Ok(Process::bare(start.run(Handle::current())?))
 }
 
 /// Runs to the end; with `resume`, on a new process after every chunk.
@@ -178,4 +179,11 @@ pub(super) async fn run(input: &Memory, operation: &Value, bytes: usize) -> Resu
 pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().build().unwrap().block_on(future)
+}
+
+impl Process {
+    /// A process that has no engine.
+    pub(super) fn bare(running: Box<dyn Running>) -> Self {
+        Self { running, _engine: None }
+    }
 }

@@ -71,21 +71,6 @@ fn is_unseen(char: char) -> bool {
         || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A column's type in the words of the dataset tools.
-pub(super) fn kind(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => "number".to_owned(),
-        DataType::Date32 | DataType::Date64 => "date".to_owned(),
-        DataType::Timestamp(..) => "timestamp".to_owned(),
-        DataType::Null => "null".to_owned(),
-        DataType::Dictionary(_, value) => self::kind(value),
-        integer if integer.is_integer() => "integer".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

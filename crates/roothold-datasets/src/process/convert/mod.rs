@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 use super::decode::{Counts, Decode};
 use super::fold::{Fold, Work};
 use super::input::{Input, Stop};
-use super::operation::{ConvertFormat, ConvertOptions};
+use super::operation::ConvertOptions;
 use super::saved::{Saved, damaged};
 use super::spans::Span;
 use super::step::ProcessLimits;
+use crate::export::ExportFormat;
 use parquet::{Encoded, Footer};
 
 /// What a conversion writes into: a file that only it writes, or what behaves like one.
@@ -75,12 +76,9 @@ impl Conversion {
             return Err(Fault::new(FaultKind::Limit, most));
         }
         let decode = Decode::new(input.shape(), columns)?;
-        if options.format == ConvertFormat::Csv {
-            rows::fits_csv(decode.schema())?;
-        }
         let footer = match options.format {
-            ConvertFormat::Parquet => Some(Footer::new(decode.schema())?),
-            ConvertFormat::Csv | ConvertFormat::Jsonl => None,
+            ExportFormat::Parquet => Some(Footer::new(decode.schema())?),
+            ExportFormat::Csv | ExportFormat::Jsonl => None,
         };
         let work = Arc::new(ConvertWork { decode, options: options.clone() });
         Ok(Self { work, output, written: 0, footer, ended: false })
@@ -94,9 +92,9 @@ impl Conversion {
         self.output.truncate(0).map_err(unwritten)?;
         let schema = self.work.decode.schema().clone();
         let head = match self.work.options.format {
-            ConvertFormat::Parquet => parquet::MAGIC.to_vec(),
-            ConvertFormat::Csv => rows::csv_header(&schema, &self.work.options)?,
-            ConvertFormat::Jsonl => Vec::new(),
+            ExportFormat::Parquet => parquet::MAGIC.to_vec(),
+            ExportFormat::Csv => rows::csv_header(&schema, &self.work.options)?,
+            ExportFormat::Jsonl => Vec::new(),
         };
         self.append(&head)
     }
@@ -136,7 +134,7 @@ impl Work for ConvertWork {
 
     fn work(&self, input: &dyn Input, span: &Span, stop: &Stop) -> Result<(Counts, Part), Fault> {
         let schema: &SchemaRef = self.decode.schema();
-        if self.options.format == ConvertFormat::Parquet {
+        if self.options.format == ExportFormat::Parquet {
             let mut encoder = parquet::Encoder::new(schema)?;
             let counts =
                 self.decode.run(input, span, stop, &mut |batch, _| encoder.write(batch))?;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::fold::broken;
 use super::super::values;
 use super::column::{Column, quantile};
+use crate::table::kind_of;
 
 /// How many of the most frequent values are listed.
 const TOP_MAX: usize = 10;
@@ -29,7 +30,7 @@ const QUANTILES: [(&str, f64); 7] = [
 pub(super) fn column(column: &mut Column) -> Result<Value, Fault> {
     let mut out = Map::new();
     out.insert("name".into(), column.plan().name.clone().into());
-    out.insert("type".into(), values::kind(&column.plan().kind).into());
+    out.insert("type".into(), kind_of(&column.plan().kind).into());
     out.insert("rows".into(), column.rows.into());
     out.insert("nulls".into(), column.nulls.into());
     match column.kept().map_err(broken)? {

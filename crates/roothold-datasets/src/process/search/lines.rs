@@ -45,6 +45,14 @@ impl Input for AsLines {
         self.inner.text(file, offset)
     }
 
+    fn unchanged(&self, file: usize) -> Result<(), Fault> {
+        self.inner.unchanged(file)
+    }
+
+    fn stop(&self) {
+        self.inner.stop();
+    }
+
     fn row_groups(&self, file: usize) -> Result<Vec<GroupSize>, Fault> {
         self.inner.row_groups(file)
     }

@@ -73,7 +73,7 @@ async fn convert(
     let (disk, input) = (Disk::default(), Arc::new(input.clone()));
     let output = || Some(Box::new(disk.clone()) as Box<dyn Output>);
     let start = Start::new(input.clone(), &operation, chunks_of(bytes))?.into_output(output());
-    let mut process = Process(start.run(Handle::current())?);
+    let mut process = Process::bare(start.run(Handle::current())?);
     loop {
         match process.step(&budget()).await? {
             Step::Done(report) => return Ok((disk.content(), report.value)),
@@ -84,7 +84,7 @@ async fn convert(
                 disk.crash();
                 let start = Start::after(input.clone(), &operation, &state, chunk.next)?
                     .into_output(output());
-                process = Process(start.run(Handle::current())?);
+                process = Process::bare(start.run(Handle::current())?);
             }
             Step::Chunk(_) => {}
         }
@@ -182,7 +182,7 @@ fn an_output_that_lost_bytes_is_not_gone_on_with() {
             serde_json::from_str(r#"{"operation":"convert","format":"csv"}"#).unwrap();
         let disk = Disk::default();
         let start = Start::new(Arc::new(input()), &operation, chunks_of(700)).unwrap();
-        let mut process = Process(
+        let mut process = Process::bare(
             start.into_output(Some(Box::new(disk.clone()))).run(Handle::current()).unwrap(),
         );
         let Step::Chunk(chunk) = process.step(&budget()).await.unwrap() else { panic!("a chunk") };

@@ -2,6 +2,7 @@
 
 mod answers;
 mod converting;
+mod sources;
 mod stopping;
 
 use datafusion::arrow::datatypes::DataType;

@@ -96,8 +96,8 @@ impl TextRead for StuckText {
         0
     }
 
-    fn consumed(&self) -> u64 {
-        0
+    fn consumed(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -140,7 +140,7 @@ fn a_step_ends_although_its_reading_does_not() {
         let operation: Operation = serde_json::from_str(PROFILE).unwrap();
         let shared = Arc::new(Shared(stuck.clone()));
         let limits = ProcessLimits::default();
-        let mut process = Process(
+        let mut process = Process::bare(
             Start::new(shared, &operation, limits).unwrap().run(Handle::current()).unwrap(),
         );
         let budget = Budget::new(1, 1, Duration::from_mins(1));

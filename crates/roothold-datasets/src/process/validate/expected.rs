@@ -7,7 +7,7 @@ use roothold_core::Fault;
 
 use super::super::input::{Shape, ShapeFormat};
 use super::super::operation::{ExpectedColumn, ExpectedType};
-use super::super::values::kind;
+use crate::table::kind_of;
 
 /// What rows are checked for.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Expected {
             field.set_data_type(engine_type(expected));
             return;
         }
-        let (is, should) = (kind(field.data_type()), expected.name());
+        let (is, should) = (kind_of(field.data_type()), expected.name());
         let widened = is == "integer" && expected == ExpectedType::Number;
         if self.shape.format != ShapeFormat::Jsonl && is != should && !widened {
             self.problems
