@@ -34,7 +34,7 @@ pub use job::{
     JobState, Lease, NewJob, Outcome, Part, Progress, Release, Whose,
 };
 pub use limits::{LEASE_MAX, Limits};
-pub use pg::{PgOptions, PgStore};
+pub use pg::{PgOptions, PgReach, PgStore};
 pub use sqlite::SqliteStore;
 pub use store::{Claim, StateStore};
 pub use time::{Clock, SystemClock, UnixMillis};

@@ -12,6 +12,7 @@ mod lease;
 mod listen;
 mod migrate;
 mod owner;
+mod reach;
 mod row;
 mod sweep;
 
@@ -23,6 +24,7 @@ use deadpool_postgres::Pool;
 
 use self::connect::{Conn, Way};
 use self::listen::Listener;
+pub use self::reach::PgReach;
 use crate::change::{Bell, Changes};
 use crate::error::{OpenError, StateError};
 use crate::head::ChainHead;

@@ -14,6 +14,7 @@ use crate::call::{Admission, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
 use crate::handler::Handler;
+use crate::jobs::{Jobs, Place};
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
 use crate::walls::{self, Walls};
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The audit log.
     #[error("audit.dir: {0}")]
     Audit(#[from] AuditError),
+    /// The store of jobs.
+    #[error("{0}")]
+    State(String),
     /// A principal is granted something that does not exist.
     #[error("{0}")]
     Grant(String),
@@ -75,6 +79,28 @@ impl Roothold {
         Handler { engine: Arc::clone(&self.engine) }
     }
 
+    /// Opens the store of jobs and begins to work on them, where a tool makes any. [`Self::serve`] and
+    /// [`Self::stdio`] do it by themselves; with a transport of your own, do it before you serve the
+    /// [`Self::handler`], and call [`Self::end_jobs`] at the end. Wants a runtime.
+    ///
+    /// # Errors
+    /// [`StartError::State`], when the store cannot be opened.
+    pub async fn begin_jobs(&self) -> Result<(), StartError> {
+        match &self.engine.jobs {
+            Some(jobs) => jobs.begin(&self.engine).await.map_err(StartError::State),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives back the jobs that are worked on here, so that another server goes on with them, and
+    /// closes the store; whether that worked in time.
+    pub async fn end_jobs(&self) -> bool {
+        match &self.engine.jobs {
+            Some(jobs) => jobs.close().await,
+            None => true,
+        }
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.engine.policy
@@ -93,6 +119,7 @@ impl Builder {
     #[must_use]
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.catalog.add(tool);
+        tools::add_for_jobs(&mut self.catalog);
         self
     }
 
@@ -144,24 +171,35 @@ impl Builder {
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;
+        let jobs = Jobs::new(&self.config, &self.catalog)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
+        if let Some(jobs) = &jobs {
+            jobs.place().make_directory()?;
+        }
         let walls = if self.confine {
             AuditLog::make_directory(&audit_dir)?;
+            let state = jobs.as_ref().map(Jobs::place);
             let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
+            let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
             walls::raise_for_process(&self.config, policy.roots(), &reach)?
         } else {
             Walls::found()
         };
         let audit = AuditLog::open(&audit_dir, options)?;
-        refuse_served(&policy, &audit_dir)?;
+        refuse_served(&policy, "audit.dir", &audit_dir)?;
+        if let Some(dir) = jobs.as_ref().and_then(|jobs| jobs.place().directory()) {
+            refuse_served(&policy, "state.dir", dir)?;
+        }
         let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
+        let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
         let engine = Engine {
             catalog: self.catalog,
             policy,
             audit,
-            metrics: Metrics::new(&hub),
+            metrics,
             hub,
+            jobs,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),
@@ -172,16 +210,16 @@ impl Builder {
     }
 }
 
-/// Below a root the audit log is excluded by the configuration; where it is the root itself,
-/// nothing could be served, and everything that is recorded would be.
-fn refuse_served(policy: &Policy, audit_dir: &Path) -> Result<(), StartError> {
+/// Below a root what is the server's own is excluded by the configuration; where it is the root
+/// itself, nothing could be served, and everything that is kept there would be.
+fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartError> {
     let root_of = |dir: &Path| policy.roots().containing(dir).map(Root::uri);
-    let Some(uri) = root_of(audit_dir) else { return Ok(()) };
-    if audit_dir.parent().and_then(root_of) == Some(uri) {
+    let Some(uri) = root_of(own) else { return Ok(()) };
+    if own.parent().and_then(root_of) == Some(uri) {
         return Ok(());
     }
     Err(StartError::Front(format!(
-        "audit.dir: is the directory of the root {uri}; name one outside every root"
+        "{key}: is the directory of the root {uri}; name one outside every root"
     )))
 }
 

@@ -12,8 +12,8 @@ mod arguments;
 mod progress;
 mod record;
 mod resumed;
+mod running;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 use roothold_core::audit::AuditLog;
 use roothold_core::handle::Sealer;
 use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
+use crate::jobs::Jobs;
+use crate::long::{AsJob, JobLink};
 use crate::telemetry::{CallFinished, Metrics, NamedCache};
 use crate::tool::{Answer, Permits};
 use crate::walls::Walls;
@@ -40,6 +40,7 @@ pub(crate) use progress::ProgressSink;
 pub use progress::{Progress, Teller};
 use record::Record;
 pub use resumed::Resumed;
+pub use running::Call;
 
 /// How long a call that may change something has to come to a safe state once it was told to
 /// stop: it waits for a disk at most. After that its outcome no longer waits for it.
@@ -60,6 +61,8 @@ pub(crate) struct Engine {
     pub(crate) stop: CancellationToken,
     pub(crate) walls: Walls,
     pub(crate) hub: Hub,
+    /// The jobs, where a tool can make any.
+    pub(crate) jobs: Option<Jobs>,
 }
 
 /// One call as it comes from a transport.
@@ -72,8 +75,12 @@ pub(crate) struct CallRequest<'a> {
     /// Cancelled when the client gives up or hangs up.
     pub(crate) cancel: &'a CancellationToken,
     pub(crate) progress: Option<ProgressSink>,
+    /// Whether the client takes a task for an answer.
+    pub(crate) takes_tasks: bool,
     /// The call that this one is part of.
     pub(crate) within: Option<&'a Call>,
+    /// The job that this call is a run of.
+    pub(crate) job: Option<Arc<JobLink>>,
 }
 
 /// Why there is no answer.
@@ -81,24 +88,10 @@ pub(crate) struct CallRequest<'a> {
 pub(crate) enum CallError {
     /// There is no tool of that name: an error of the protocol.
     UnknownTool,
+    /// The tool answers with tasks only, and the client takes none: an error of the protocol.
+    NeedsTasks,
     /// An error of the call, which the agent reads.
     Fault(Fault),
-}
-
-/// What a running tool has of its call.
-#[derive(Clone)]
-pub struct Call {
-    engine: Arc<Engine>,
-    principal: Principal,
-    request_id: Arc<str>,
-    tool: &'static str,
-    budget: Budget,
-    cancel: CancellationToken,
-    progress: Option<ProgressSink>,
-    cursor: Option<Arc<str>>,
-    arguments_digest: [u8; 8],
-    nested: bool,
-    ticket: Arc<Ticket>,
 }
 
 impl Engine {
@@ -141,6 +134,13 @@ impl Engine {
             record.finish(Err(fault.as_ref().unwrap_or(&unknown)));
             return Err(fault.map_or(CallError::UnknownTool, CallError::Fault));
         };
+        if entry.tool.as_job() == AsJob::Only && !request.takes_tasks && request.job.is_none() {
+            let recorded = record.deny(&request, None, "client_capabilities");
+            let fault = recorded.err();
+            let unsupported = Fault::new(FaultKind::Unsupported, "the client takes no tasks");
+            record.finish(Err(fault.as_ref().unwrap_or(&unsupported)));
+            return Err(fault.map_or(CallError::NeedsTasks, CallError::Fault));
+        }
         let result = self.decide_and_run(&mut record, entry, request).await;
         match result {
             Ok(answer) => {
@@ -175,6 +175,7 @@ impl Engine {
             cursor: cursor.as_deref(),
             arguments_digest,
         };
+        let kept = (entry.tool.as_job() != AsJob::Never).then(|| request.arguments.clone());
         let arguments = Value::Object(std::mem::take(&mut request.arguments));
         let parsed = match entry.tool.parse(arguments, &resumed) {
             Ok(parsed) => parsed,
@@ -185,11 +186,13 @@ impl Engine {
             Err(fault) => return Err(record.refuse(&request, Some(&parsed.actions), fault)),
         };
         record.allow(&request, &parsed.actions, &permits).await?;
-        let ticket = match request.within {
-            Some(call) => Arc::clone(&call.ticket),
-            None => Arc::new(self.admit(&request).await?),
+        let ticket = match (request.within, &request.job) {
+            (Some(call), _) => Arc::clone(&call.ticket),
+            (None, None) => Arc::new(self.admit(&request).await?),
+            (None, Some(_)) => Arc::new(self.admission.for_job(request.principal)),
         };
-        let call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
+        let mut call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
+        call.arguments = kept.map(Arc::new);
         let budget = call.budget.clone();
         let changes = record::may_change(&parsed.actions);
         if changes {
@@ -221,7 +224,8 @@ impl Engine {
         entry: &Entry,
         actions: &Actions,
     ) -> Result<Vec<Decided>, Fault> {
-        let mut decided = self.policy.decide_each(request.principal, entry.tool.name(), actions)?;
+        let mut decided =
+            self.policy.decide_each(request.principal, entry.tool.granted_as(), actions)?;
         if !entry.tool.independent()
             && let Some(at) = decided.iter().position(Result::is_err)
             && let Err(fault) = decided.swap_remove(at)
@@ -248,11 +252,16 @@ impl Engine {
             .unwrap_or(limits.result_bytes_default)
             .clamp(RESULT_BYTES_MIN, ceiling.max(RESULT_BYTES_MIN));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let mut time = match (entry.tool.as_job(), &request.job) {
+            (_, Some(job)) => job.remaining(),
+            (AsJob::Never, None) => limits.call_timeout(),
+            (AsJob::Maybe | AsJob::Only, None) => limits.long_call_timeout(),
+        };
         // A part of a call ends before the whole, so that what the other parts found is not lost.
-        let time = request.within.map_or(limits.call_timeout(), |call| {
+        if let Some(call) = request.within {
             let left = call.budget.deadline().saturating_duration_since(Instant::now());
-            limits.call_timeout().min(left * 9 / 10)
-        });
+            time = time.min(left * 9 / 10);
+        }
         Call {
             engine: Arc::clone(self),
             principal: request.principal.clone(),
@@ -265,6 +274,9 @@ impl Engine {
             arguments_digest,
             nested: request.within.is_some(),
             ticket,
+            takes_tasks: request.takes_tasks,
+            arguments: None,
+            job: request.job.clone(),
         }
     }
 
@@ -319,156 +331,6 @@ struct OnDrop(Budget);
 impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.cancel();
-    }
-}
-
-impl Call {
-    /// The caller.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// The limits of this call.
-    pub fn budget(&self) -> &Budget {
-        &self.budget
-    }
-
-    /// The policy that the call was decided by.
-    pub fn policy(&self) -> &Policy {
-        &self.engine.policy
-    }
-
-    /// Cancelled when the client gives up or hangs up.
-    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + '_ {
-        self.cancel.cancelled()
-    }
-
-    /// Runs blocking work off the async threads.
-    ///
-    /// # Errors
-    /// The work's own, or `Internal` if it panicked.
-    ///
-    /// # Cancellation
-    /// The work gets a budget that it must ask once per entry or block; a dropped call fails
-    /// that check. Its place among the admitted calls is held until the work has ended.
-    pub async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Budget) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
-        let thread = ticket.thread().await?;
-        let work = tokio::task::spawn_blocking(move || {
-            let _held = (ticket, thread);
-            work(&budget)
-        });
-        work.await.map_err(Fault::internal)?
-    }
-
-    /// Does what takes neither waiting nor much time, from where the call is: a change of threads
-    /// would cost more. `None` where it is not of that kind; then [`Self::blocking`] does it.
-    pub fn at_once<T>(
-        &self,
-        work: impl FnOnce(&Budget) -> Option<Result<T, Fault>>,
-    ) -> Option<Result<T, Fault>> {
-        let work = AssertUnwindSafe(|| work(&self.budget));
-        catch_unwind(work).unwrap_or_else(|_| Some(Err(Fault::internal("work at once panicked"))))
-    }
-
-    /// Runs blocking work that says how far it is. Messages that come faster than the client takes
-    /// them give way to newer ones, so that the work never waits for it.
-    ///
-    /// # Errors
-    /// As [`Self::blocking`].
-    ///
-    /// # Cancellation
-    /// As [`Self::blocking`].
-    pub async fn blocking_with_progress<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Budget, &mut Teller) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let Some(sink) = &self.progress else {
-            return self.blocking(move |budget| work(budget, &mut Teller::to_nobody())).await;
-        };
-        let (mut teller, news) = Teller::new();
-        let work = self.blocking(move |budget| work(budget, &mut teller));
-        let (result, ()) = tokio::join!(work, sink.follow(news));
-        result
-    }
-
-    /// Tells the client how far the call is, if it asked to be told.
-    ///
-    /// # Cancellation
-    /// Safe to drop; the message may then be lost.
-    pub async fn progress(&self, progress: Progress) {
-        if let Some(sink) = &self.progress {
-            sink.send(progress).await;
-        }
-    }
-
-    /// Where the page before this one ended, if the call carries a cursor.
-    ///
-    /// # Errors
-    /// `Invalid`, if the cursor is not one of this principal for this tool with these arguments.
-    pub fn resume<T: DeserializeOwned>(&self) -> Result<Option<T>, Fault> {
-        self.resumed().position()
-    }
-
-    /// Seals where this page ends, for `next_cursor`.
-    ///
-    /// # Errors
-    /// `Internal`, if it cannot be sealed.
-    pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
-        self.resumed().seal(position)
-    }
-
-    fn resumed(&self) -> Resumed<'_> {
-        Resumed {
-            sealer: &self.engine.sealer,
-            tool: self.tool,
-            principal: self.principal.name(),
-            cursor: self.cursor.as_deref(),
-            arguments_digest: self.arguments_digest,
-        }
-    }
-
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.engine.hub
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.engine.limits
-    }
-
-    /// Whether a tool of this name changes files.
-    pub(crate) fn writes_files(&self, tool: &str) -> bool {
-        self.engine.catalog.get(tool).is_some_and(|entry| entry.tool.writes_files())
-    }
-
-    pub(crate) fn is_nested(&self) -> bool {
-        self.nested
-    }
-
-    /// Runs another tool as a part of this call: decided and recorded by itself.
-    pub(crate) async fn nested(
-        &self,
-        tool: &str,
-        arguments: Map<String, Value>,
-        bytes_max: usize,
-    ) -> Result<Answer, CallError> {
-        let mut within = self.clone();
-        within.budget = self.budget.with_result_bytes_max(bytes_max);
-        let request = CallRequest {
-            principal: &self.principal,
-            request_id: Arc::clone(&self.request_id),
-            method: "tools/call",
-            tool,
-            arguments,
-            cancel: &self.cancel,
-            progress: None,
-            within: Some(&within),
-        };
-        // A future that contains its own type must stand behind a pointer.
-        Box::pin(self.engine.call(request)).await
     }
 }
 

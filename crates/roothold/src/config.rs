@@ -4,10 +4,12 @@
 //! is refused, wherever it comes from. Paths are relative to the file that names them.
 
 mod bounds;
+mod jobs;
 mod load;
 mod reference;
 mod sections;
 
+pub use jobs::{Jobs, State};
 pub use load::{ConfigError, Source, load};
 pub use reference::reference;
 pub use sections::{

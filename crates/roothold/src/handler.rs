@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
-    CompleteResult, Implementation, InitializeRequestParams, InitializeResult, JsonObject,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, CreateTaskResult, GetTaskParams, GetTaskResult, Implementation,
+    InitializeRequestParams, InitializeResult, JsonObject, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    SubscribeRequestParams, SubscriptionFilter, TASKS_EXTENSION_ID, Tool, UnsubscribeRequestParams,
+    UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -20,8 +22,9 @@ use roothold_edge::{ToolCall, ToolCalls};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CallError, CallRequest, Engine, ProgressSink};
+use crate::tool::Answer;
 use crate::verbatim::Verbatim;
-use crate::{resources, watch, wire};
+use crate::{jobs, resources, watch, wire};
 
 /// How long a client may keep a list of tools or templates: they change with the configuration.
 const LIST_TTL_MS: u64 = 60_000;
@@ -73,17 +76,24 @@ impl Origin {
     }
 }
 
+/// What a `tools/call` asks for.
+struct Asked<'a> {
+    tool: &'a str,
+    arguments: JsonObject,
+    takes_tasks: bool,
+}
+
 impl Handler {
     /// Answers a `tools/call`, whichever way it came.
     async fn answer(
         &self,
         origin: &Origin,
-        tool: &str,
-        arguments: JsonObject,
+        asked: Asked<'_>,
         cancel: &CancellationToken,
         progress: Option<ProgressSink>,
         verbatim: Option<&Verbatim>,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Asked { tool, arguments, takes_tasks } = asked;
         let call = CallRequest {
             principal: origin.principal(),
             request_id: origin.request_id(),
@@ -92,17 +102,29 @@ impl Handler {
             arguments,
             cancel,
             progress,
+            takes_tasks,
             within: None,
+            job: None,
         };
         match self.engine.call(call).await {
-            Ok(answer) => Ok(wire::tool_result(answer, verbatim)),
+            Ok(answer) if takes_tasks && answer.job.is_some() => Ok(self.task_of(&answer)),
+            Ok(answer) => Ok(wire::tool_result(answer, verbatim).into()),
             Err(error) => {
                 if let CallError::Fault(fault) = &error {
                     origin.report_scopes(fault);
                 }
-                wire::tool_error(error, tool)
+                wire::tool_error(error, tool).map(CallToolResponse::from)
             }
         }
+    }
+}
+
+impl Handler {
+    /// The task that a call became.
+    fn task_of(&self, answer: &Answer) -> CallToolResponse {
+        let retention = self.engine.jobs.as_ref().map(|jobs| jobs.settings().retention());
+        let task = answer.job.as_ref().map(|job| jobs::task(job, retention.unwrap_or_default()));
+        CreateTaskResult::new(task.unwrap_or_default()).into()
     }
 }
 
@@ -111,21 +133,25 @@ impl ToolCalls for Handler {
         let handler = self.clone();
         Box::pin(async move {
             let origin = Origin::Edge(call.caller);
-            let answer =
-                handler.answer(&origin, &call.name, call.arguments, &call.cancel, None, None);
-            answer.await.map(CallToolResponse::from)
+            let (tool, takes_tasks) = (&*call.name, call.tasks);
+            let asked = Asked { tool, arguments: call.arguments, takes_tasks };
+            handler.answer(&origin, asked, &call.cancel, None, None).await
         })
     }
 }
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
             .enable_resources_subscribe()
             .enable_completions()
             .build();
+        if self.engine.jobs.is_some() {
+            let extensions = capabilities.extensions.get_or_insert_default();
+            extensions.insert(TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
+        }
         let mut info = ServerConfig::new(capabilities).with_instructions(INSTRUCTIONS);
         info.server_info =
             Implementation::new("roothold", env!("CARGO_PKG_VERSION")).with_title("Roothold");
@@ -146,11 +172,37 @@ impl ServerHandler for Handler {
             .meta
             .get_progress_token()
             .map(|token| ProgressSink::new(context.peer.clone(), token));
+        // With the request itself: what an earlier one declared does not count.
+        let declared = context.meta.client_capabilities();
+        let takes_tasks = declared.is_some_and(|declared| declared.supports_tasks());
         let arguments = request.arguments.unwrap_or_default();
+        let asked = Asked { tool: &request.name, arguments, takes_tasks };
         let verbatim = context.extensions.get::<Verbatim>();
-        self.answer(&origin, &request.name, arguments, &context.ct, progress, verbatim)
-            .await
-            .map(CallToolResponse::from)
+        self.answer(&origin, asked, &context.ct, progress, verbatim).await
+    }
+
+    fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<GetTaskResult, ErrorData>> + Send + '_ {
+        jobs::get_task(self, request, context)
+    }
+
+    fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        jobs::update_task(self, request, context)
+    }
+
+    fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        jobs::cancel_task(self, request, context)
     }
 
     async fn list_tools(

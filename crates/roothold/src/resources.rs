@@ -17,6 +17,7 @@ use roothold_core::Fault;
 use roothold_core::files::Encoding;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::call::{CallError, CallRequest};
 use crate::catalog::Catalog;
@@ -114,24 +115,39 @@ pub(crate) async fn call<T: DeserializeOwned>(
     tool: &'static str,
     arguments: Map<String, Value>,
 ) -> Result<T, ErrorData> {
-    let origin = Origin::of(context);
+    let called = call_as(handler, &Origin::of(context), tool, arguments, &context.ct).await;
+    called.map_err(|fault| wire::request_error(&fault))
+}
+
+/// The same for whoever it is, with the fault as it is.
+pub(crate) async fn call_as<T: DeserializeOwned>(
+    handler: &Handler,
+    origin: &Origin,
+    tool: &'static str,
+    arguments: Map<String, Value>,
+    cancel: &CancellationToken,
+) -> Result<T, Fault> {
     let request = CallRequest {
         principal: origin.principal(),
         request_id: origin.request_id(),
         method: tool,
         tool,
         arguments,
-        cancel: &context.ct,
+        cancel,
         progress: None,
+        takes_tasks: false,
         within: None,
+        job: None,
     };
     let answer = handler.engine.call(request).await.map_err(|error| match error {
         CallError::Fault(fault) => {
             origin.report_scopes(&fault);
-            wire::request_error(&fault)
+            fault
         }
-        CallError::UnknownTool => ErrorData::internal_error("an internal tool is missing", None),
+        CallError::UnknownTool | CallError::NeedsTasks => {
+            Fault::internal("an internal tool is missing")
+        }
     })?;
     let structured = answer.structured.map(|form| form.value()).unwrap_or_default();
-    serde_json::from_value(structured).map_err(|error| wire::request_error(&Fault::internal(error)))
+    serde_json::from_value(structured).map_err(Fault::internal)
 }

@@ -3,6 +3,7 @@
 mod front;
 mod idle;
 mod lines;
+mod listening;
 mod observer;
 mod pipes;
 mod places;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
-use roothold_edge::Shutdown;
+use roothold_edge::{Shutdown, TaskListeners};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -53,6 +54,8 @@ impl Roothold {
         }
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
+        self.begin_jobs().await?;
+        let _draining = drain_jobs(&shutdown, &self.engine);
         // Both end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
         sweep::begin(&self);
@@ -82,6 +85,8 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
+        self.begin_jobs().await?;
+        let _draining = drain_jobs(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
@@ -94,8 +99,11 @@ impl Roothold {
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));
         let bytes_max = self.config.limits.body_bytes_max;
-        let lines = lines::Lines::new(Box::new(input), output, bytes_max);
-        let service = self.handler().serve(lines).await;
+        let listeners = self.engine.jobs.is_some().then(|| self.handler());
+        let listeners = listeners.map(|handler| Arc::new(handler) as Arc<dyn TaskListeners>);
+        let listening = listening::Listening::new(listeners);
+        let lines = lines::Lines::new(Box::new(input), output, bytes_max, listening);
+        let service = Box::pin(self.handler().serve(lines)).await;
         let service = match service {
             Ok(service) => service,
             // The client went away before it said anything.
@@ -121,6 +129,17 @@ impl Roothold {
         let answered = in_time && self.engine.metrics.calls_in_flight() == 0;
         Ok(Ended { clean: flush(Arc::clone(&self.engine)).await && answered })
     }
+}
+
+/// Gives jobs back as soon as the end begins: others may go on with them while requests are answered.
+fn drain_jobs(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
+    let (begun, engine) = (shutdown.clone(), Arc::clone(engine));
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        begun.begun().await;
+        if let Some(jobs) = &engine.jobs {
+            jobs.drain();
+        }
+    }))
 }
 
 /// Ends when the shutdown has begun and no call is running any more.
@@ -150,6 +169,10 @@ const CALLS_POLL: Duration = Duration::from_millis(5);
 /// tells whether that worked.
 async fn flush(engine: Arc<Engine>) -> bool {
     engine.hub.end.cancel();
+    let released = match &engine.jobs {
+        Some(jobs) => jobs.close().await,
+        None => true,
+    };
     engine.stop.cancel();
     let deadline = Instant::now() + OUTCOMES_TIMEOUT;
     while engine.metrics.calls_in_flight() > 0 && Instant::now() < deadline {
@@ -161,7 +184,7 @@ async fn flush(engine: Arc<Engine>) -> bool {
     }
     let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
     let error = match closed {
-        Ok(Ok(())) => return recorded,
+        Ok(Ok(())) => return recorded && released,
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };

@@ -9,12 +9,14 @@ use std::pin::Pin;
 
 use rmcp::model::{ContentBlock, JsonObject, ResourceContents, ToolAnnotations};
 use roothold_core::{Actions, Fault, Permit};
+use roothold_state::Job;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::call::{Call, Resumed};
+use crate::long::AsJob;
 
 /// A tool. One file, one `impl Tool`, and one line in the list of tools.
 pub trait Tool: Send + Sync + 'static {
@@ -29,6 +31,11 @@ pub trait Tool: Send + Sync + 'static {
     /// Whether the actions of a call do not depend on each other: then one that is denied is an
     /// error in its place of [`Permits::each`], and the call goes on with the others.
     const INDEPENDENT: bool = false;
+    /// Whether a call may go on as a job, after its answer. Such a tool works in [`Call::long`].
+    const AS_JOB: AsJob = AsJob::Never;
+    /// The name by which policy grants it.
+    #[doc(hidden)]
+    const GRANTED_AS: &'static str = Self::NAME;
     /// The arguments. Its schema is the tool's `inputSchema`; unknown arguments are refused when
     /// it says `deny_unknown_fields`.
     type Input: DeserializeOwned + JsonSchema + Send + 'static;
@@ -141,6 +148,8 @@ impl Effect {
 pub struct Answer {
     pub(crate) content: Vec<ContentBlock>,
     pub(crate) structured: Option<Form>,
+    /// The job that the call became.
+    pub(crate) job: Option<Box<Job>>,
 }
 
 /// The structured form of an answer. It is written down where it is known what as: a value of
@@ -203,6 +212,10 @@ impl<T: Serialize + Send> AnyForm for T {
 }
 
 impl Answer {
+    pub(crate) fn new(content: Vec<ContentBlock>, structured: Option<Form>) -> Self {
+        Self { content, structured, job: None }
+    }
+
     /// The size of the answer in bytes: of its texts and data, or of its structured form where it
     /// has no text.
     pub(crate) fn len(&self) -> usize {
@@ -261,7 +274,7 @@ impl Reply for Text {
     }
 
     fn into_answer(self) -> Answer {
-        Answer { content: text_blocks(self.text, self.note), structured: None }
+        Answer::new(text_blocks(self.text, self.note), None)
     }
 }
 
@@ -283,7 +296,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Reply for Structured<T> {
 
     fn into_answer(self) -> Answer {
         let structured = Form::Typed(Box::new(self.value));
-        Answer { content: text_blocks(self.text, self.note), structured: Some(structured) }
+        Answer::new(text_blocks(self.text, self.note), Some(structured))
     }
 }
 
@@ -332,7 +345,7 @@ impl<T: JsonSchema + Send + 'static> Reply for Written<T> {
 
     fn into_answer(self) -> Answer {
         let structured = Some(Form::Written { json: self.json, text: self.text_json });
-        Answer { content: text_blocks(self.text, self.note), structured }
+        Answer::new(text_blocks(self.text, self.note), structured)
     }
 }
 
@@ -346,7 +359,7 @@ impl Reply for Blocks {
     }
 
     fn into_answer(self) -> Answer {
-        Answer { content: self.0, structured: None }
+        Answer::new(self.0, None)
     }
 }
 
@@ -373,6 +386,8 @@ pub(crate) trait AnyTool: Send + Sync {
     fn paged(&self) -> bool;
     fn independent(&self) -> bool;
     fn writes_files(&self) -> bool;
+    fn as_job(&self) -> AsJob;
+    fn granted_as(&self) -> &'static str;
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
     fn output_schema(&self) -> Option<JsonObject>;
@@ -394,6 +409,14 @@ impl<T: Tool> AnyTool for T {
 
     fn writes_files(&self) -> bool {
         T::WRITES_FILES
+    }
+
+    fn as_job(&self) -> AsJob {
+        T::AS_JOB
+    }
+
+    fn granted_as(&self) -> &'static str {
+        T::GRANTED_AS
     }
 
     fn about(&self) -> About {

@@ -1,7 +1,7 @@
 //! The one mapping from what calls end with to what the protocol carries.
 
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, MetaObject};
+use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, ErrorCode, MetaObject};
 use roothold_core::{Fault, FaultKind};
 use serde_json::json;
 
@@ -38,6 +38,10 @@ pub(crate) fn tool_error(error: CallError, tool: &str) -> Result<CallToolResult,
                 None,
             ))
         }
+        CallError::NeedsTasks => {
+            let tasks = ClientCapabilities::builder().enable_tasks().build();
+            Err(ErrorData::missing_required_client_capability(tasks))
+        }
         CallError::Fault(fault) => {
             let mut result = CallToolResult::error(vec![ContentBlock::text(text_of(&fault))]);
             result.meta = Some(meta_of(&fault));
@@ -53,13 +57,27 @@ pub(crate) fn text_of(fault: &Fault) -> String {
 
 /// The same for programs.
 fn meta_of(fault: &Fault) -> MetaObject {
-    let mut error = json!({"kind": fault.kind().code()});
-    if let Some(rule) = fault.rule() {
-        error["rule"] = json!(rule.name);
+    meta_of_kind(fault.kind(), fault.rule().map(|rule| rule.name))
+}
+
+/// What programs read of a failure: its kind, and the rule that denied, if one did.
+pub(crate) fn meta_of_kind(kind: FaultKind, rule: Option<&str>) -> MetaObject {
+    let mut error = json!({"kind": kind.code()});
+    if let Some(rule) = rule {
+        error["rule"] = json!(rule);
     }
     let mut meta = MetaObject::default();
     meta.insert("io.roothold/error".to_owned(), error);
     meta
+}
+
+/// A failed request about a task: whatever is wrong with its id or its answers is one code.
+pub(crate) fn task_error(fault: &Fault) -> ErrorData {
+    let mut error = request_error(fault);
+    if error.code == ErrorCode::RESOURCE_NOT_FOUND {
+        error.code = ErrorCode::INVALID_PARAMS;
+    }
+    error
 }
 
 /// A failed request that is no tool call, such as `resources/read`.

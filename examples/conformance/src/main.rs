@@ -1,12 +1,14 @@
 //! Serves the fixtures of the official MCP conformance suite through `roothold-edge`.
 //!
 //! It shows how any rmcp server is put behind the front, and it lets the suite test that front.
+//! Its long tools are tools of Roothold's library, and so are the tasks that they become.
 //! It does not touch files, data or credentials, and it is never part of the product.
 //! Invariant: every fixture behaves as the suite words it; nothing here knows which check is run.
 #![expect(deprecated, reason = "the 2025-11-25 suite asks for logging, sampling and subscribe")]
 
 mod client_requests;
 mod content;
+mod jobs;
 mod mrtr;
 mod prompts;
 mod resources;
@@ -15,9 +17,12 @@ mod tasks;
 mod tools;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Parser;
+use roothold::Roothold;
+use roothold::config::Config;
 use roothold_edge::{Edge, EdgeConfig, SessionLimits, Shutdown};
 use tokio::{
     net::TcpListener,
@@ -48,7 +53,17 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    let fixture = server::Fixture::new().context("making the fixture")?;
+    let scratch = tempfile::tempdir().context("a directory for jobs and their audit log")?;
+    let root = tempfile::tempdir().context("a root")?;
+    let jobs = Roothold::builder()
+        .config(own_config(scratch.path(), root.path()))
+        .tool(jobs::SlowCompute)
+        .tool(jobs::FailingJob)
+        .tool(jobs::ProtocolErrorJob)
+        .tool(jobs::ToolWithTask)
+        .build()?;
+    jobs.begin_jobs().await?;
+    let fixture = server::Fixture::new(jobs.handler()).context("making the fixture")?;
     let config = EdgeConfig {
         legacy_sessions: args.sessions.then(SessionLimits::default),
         ..EdgeConfig::default()
@@ -59,8 +74,20 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     stop_on_signal(shutdown.clone())?;
     let drained = edge.serve(listener, shutdown, async {}).await?;
+    anyhow::ensure!(jobs.end_jobs().await, "a job was not given back");
     anyhow::ensure!(drained.is_clean(), "requests were cut off: {drained:?}");
     Ok(())
+}
+
+/// The part of the fixture that is Roothold: a root without files, and as many jobs at once as the
+/// suite begins.
+fn own_config(scratch: &Path, root: &Path) -> Config {
+    let mut config = Config::default();
+    config.set_directories(&[root.to_path_buf()], false);
+    config.audit.dir = Some(scratch.join("audit"));
+    config.state.dir = Some(scratch.join("state"));
+    (config.jobs.running_max, config.jobs.running_per_principal_max) = (16, 16);
+    config
 }
 
 /// Begins the shutdown at the first SIGTERM or SIGINT.

@@ -25,6 +25,8 @@ use rmcp::{
     task_manager::TaskManager,
 };
 
+use roothold::Handler;
+
 use crate::{prompts, resources, tools};
 
 /// How long a list may be kept by a client, in milliseconds.
@@ -36,21 +38,32 @@ const STATE_KEY: &[u8] = b"a fixture's key is public: it guards nothing";
 /// The fixture server.
 pub(crate) struct Fixture {
     pub(crate) listeners: Listeners,
+    /// Tasks that ask something while they run.
     pub(crate) tasks: TaskManager,
+    /// All other tasks: jobs of the library.
+    pub(crate) jobs: Handler,
     pub(crate) states: RequestStateCodec,
 }
 
 impl Fixture {
-    /// Returns a server with no listeners and no tasks.
+    /// Returns a server with no listeners and no tasks of its own.
     ///
     /// # Errors
     /// Fails if the signing key is too short.
-    pub(crate) fn new() -> Result<Self, RequestStateError> {
+    pub(crate) fn new(jobs: Handler) -> Result<Self, RequestStateError> {
         Ok(Self {
             listeners: Listeners::default(),
             tasks: TaskManager::new(),
+            jobs,
             states: RequestStateCodec::try_new(STATE_KEY)?,
         })
+    }
+}
+
+impl Fixture {
+    /// Whether a task is one that asks; every other id is the library's to know.
+    fn tasks_are_here(&self, id: &str) -> bool {
+        self.tasks.get_task(id).is_ok()
     }
 }
 
@@ -221,24 +234,33 @@ impl ServerHandler for Fixture {
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
+        if !self.tasks_are_here(&request.task_id) {
+            return self.jobs.get_task(request, context).await;
+        }
         Ok(GetTaskResult::new(self.tasks.get_task(&request.task_id)?))
     }
 
     async fn update_task(
         &self,
         request: UpdateTaskParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        if !self.tasks_are_here(&request.task_id) {
+            return self.jobs.update_task(request, context).await;
+        }
         self.tasks.update_task(&request.task_id, request.input_responses)
     }
 
     async fn cancel_task(
         &self,
         request: CancelTaskParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        if !self.tasks_are_here(&request.task_id) {
+            return self.jobs.cancel_task(request, context).await;
+        }
         self.tasks.cancel_task(&request.task_id)
     }
 }

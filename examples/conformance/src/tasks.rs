@@ -1,12 +1,11 @@
 //! Tools that may go on as tasks of the extension `io.modelcontextprotocol/tasks`.
 //!
-//! Tasks live in this process's memory, which is enough for a fixture.
+//! Those that ask nothing while they run are jobs of Roothold's library (`jobs`). The two that ask live
+//! in this process's memory, in the SDK's own store.
 //! Invariant: a client that did not declare the extension is never given a task.
 
-use std::time::Duration;
-
 use rmcp::{
-    ErrorData, RoleServer,
+    ErrorData, RoleServer, ServerHandler as _,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities,
         CreateTaskResult, Tool,
@@ -17,13 +16,13 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use crate::{
-    content::{failure, object, text, unknown},
+    content::{object, text, unknown},
     mrtr::{answer, ask, field, form},
     server::Fixture,
 };
 
-/// The longest that `slow_compute` may be told to take, in seconds.
-const SECONDS_MAX: f64 = 60.0;
+/// The tools that ask something while they run.
+const ASKING: [&str; 2] = ["confirm_delete", "multi_input"];
 
 /// Says what becomes of a call: whether a task may, must or never carries it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,8 +109,11 @@ pub(crate) async fn call(
     {
         return Ok(ask([("user_name", form("What is your name?", "name", "string"))], None));
     }
-    if fact.support == Support::Never || !declared {
-        return Ok(run_plain(&request).await?.into());
+    if fact.support == Support::Never {
+        return Ok(greet(&request).into());
+    }
+    if !ASKING.contains(&fact.name) {
+        return fixture.jobs.call_tool(with_name(request), context.clone()).await;
     }
     let task = fixture.tasks.spawn(TaskOptions::default(), move |task| {
         Box::pin(async move {
@@ -124,27 +126,18 @@ pub(crate) async fn call(
     Ok(CreateTaskResult::new(task).into())
 }
 
-/// Runs the tools that never ask anything.
-async fn run_plain(request: &CallToolRequestParams) -> Result<CallToolResult, ErrorData> {
-    match request.name.as_ref() {
-        "greet" => Ok(text(format!("Hello, {}!", string(request, "name").unwrap_or("friend")))),
-        "slow_compute" => {
-            let seconds = argument(request, "seconds").and_then(Value::as_f64).unwrap_or(1.0);
-            let seconds = if seconds.is_nan() { 0.0 } else { seconds.clamp(0.0, SECONDS_MAX) };
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-            let label = string(request, "label").unwrap_or("compute");
-            Ok(text(format!("slow_compute({label}) is done after {seconds} s")))
-        }
-        "failing_job" => {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            Ok(failure("failing_job fails, as it is meant to"))
-        }
-        "protocol_error_job" => {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            Err(ErrorData::internal_error("protocol_error_job fails, as it is meant to", None))
-        }
-        name => Err(unknown("tool", name)),
+/// Puts the name that the client was asked for where a tool expects it.
+fn with_name(mut request: CallToolRequestParams) -> CallToolRequestParams {
+    let given = answer(request.input_responses.as_ref(), "user_name");
+    let name = given.and_then(|answer| field(answer, "name")).cloned();
+    if let Some(name) = name {
+        request.arguments.get_or_insert_default().insert("name".to_owned(), name);
     }
+    request
+}
+
+fn greet(request: &CallToolRequestParams) -> CallToolResult {
+    text(format!("Hello, {}!", string(request, "name").unwrap_or("friend")))
 }
 
 /// Runs a tool inside its task, where it may ask for inputs.
@@ -168,13 +161,7 @@ async fn run_task(
             )?;
             Ok(text(format!("multi_input: a = {}, b = {}", value(&a), value(&b))))
         }
-        "test_tool_with_task" => {
-            let given = answer(request.input_responses.as_ref(), "user_name");
-            let name = given.and_then(|answer| field(answer, "name")).and_then(Value::as_str);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            Ok(text(format!("Hello, {}! (from a task)", name.unwrap_or("friend"))))
-        }
-        _ => run_plain(request).await.map_err(TaskExit::Error),
+        name => Err(TaskExit::Error(unknown("tool", name))),
     }
 }
 

@@ -1,8 +1,8 @@
-//! A server with a tool of your own.
+//! A server with tools of your own.
 //!
 //! `count_words` counts the words of a file page by page, tells how far it is, and stops when
 //! the client gives up. It is used like the built-in tools: `roothold`'s whole command line is
-//! here, with one tool more.
+//! here, with two tools more. The other one, in `count_lines`, can go on as a job.
 //!
 //! ```text
 //! cargo run -p example-custom-tool -- serve --listen 127.0.0.1:8000 ~/projects
@@ -13,6 +13,8 @@
 //! call counts against the caller's limits, has a deadline, an audit record, a metric and a log
 //! line; and the file can only be opened with the permit, so there is no check to forget.
 
+mod count_lines;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,8 +24,12 @@ use roothold::schemars::{self, JsonSchema};
 use roothold::{About, Call, Effect, Permits, Progress, Roothold, Structured, Tool};
 use serde::{Deserialize, Serialize};
 
+use crate::count_lines::CountLines;
+
 fn main() -> ExitCode {
-    ExitCode::from(roothold::cli::run_with(|| Roothold::builder().tool(CountWords)))
+    ExitCode::from(roothold::cli::run_with(|| {
+        Roothold::builder().tool(CountWords).tool(CountLines)
+    }))
 }
 
 /// The longest pause between two pages that a caller can ask for, in milliseconds.

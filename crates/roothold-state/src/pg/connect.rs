@@ -44,7 +44,9 @@ impl Way {
             config.application_name("roothold");
         }
         let used = config.get_ssl_mode() != SslMode::Disable;
-        let tls = Tls { make: MakeRustlsConnect::new(tls(options.ca_pem.as_deref())?), used };
+        // Where none is spoken the system's authorities need not be within reach.
+        let trusted = if used { options.ca_pem.as_deref() } else { Some(&[][..]) };
+        let tls = Tls { make: MakeRustlsConnect::new(tls(trusted, used)?), used };
         Ok(Self { config, tls, greeting: greeting(options).into() })
     }
 
@@ -113,7 +115,7 @@ fn greeting(options: &PgOptions) -> String {
 }
 
 /// Certificates are verified with the given authorities, or with the system's.
-fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, OpenError> {
+fn tls(ca_pem: Option<&[u8]>, used: bool) -> Result<rustls::ClientConfig, OpenError> {
     let wrong = |what: &str| OpenError::Options(format!("state.tls_ca_file: {what}"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -125,7 +127,7 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, OpenError> {
             let certificate = certificate.map_err(|_| wrong("it is not a PEM file"))?;
             roots.add(certificate).map_err(|_| wrong("a certificate in it does not read"))?;
         }
-        if roots.is_empty() {
+        if roots.is_empty() && used {
             return Err(wrong("there is no certificate in it"));
         }
         builder.with_root_certificates(roots).with_no_client_auth()

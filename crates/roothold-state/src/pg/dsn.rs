@@ -21,7 +21,7 @@ pub(super) fn parse(url: &str, plaintext_allowed: bool) -> Result<Config, OpenEr
     let (rest, mode) = without_sslmode(url).ok_or_else(unreadable)?;
     let mut config: Config = rest.parse().map_err(|_| unreadable())?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return refused("state.url names no host");
+        return refused("state.postgres names no host");
     }
     let local = is_local(&config);
     let tls = match mode.as_deref() {
@@ -30,13 +30,13 @@ pub(super) fn parse(url: &str, plaintext_allowed: bool) -> Result<Config, OpenEr
         Some("disable" | "allow" | "prefer") if local || plaintext_allowed => false,
         Some("disable" | "allow" | "prefer") => {
             return refused(
-                "state.url would send jobs and password in the clear to another machine; leave \
+                "state.postgres would send jobs and password in the clear to another machine; leave \
                  sslmode out or say verify-full, or allow it with state.plaintext = true",
             );
         }
         Some(_) => {
             return refused(
-                "state.url: sslmode is verify-full (what require and verify-ca mean here too) or disable",
+                "state.postgres: sslmode is verify-full (what require and verify-ca mean here too) or disable",
             );
         }
     };
@@ -50,7 +50,7 @@ fn refused<T>(text: &str) -> Result<T, OpenError> {
 
 fn unreadable() -> OpenError {
     OpenError::Options(
-        "state.url does not read as a connection string: write postgresql://user:password@host/database, \
+        "state.postgres does not read as a connection string: write postgresql://user:password@host/database, \
          with special characters of the password percent-encoded; certificates of your own \
          authority are named by state.tls_ca_file"
             .to_owned(),

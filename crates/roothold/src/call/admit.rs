@@ -32,8 +32,9 @@ struct Own {
 
 /// A place among the running calls; free again when the last clone of its `Arc` is dropped.
 pub(crate) struct Ticket {
-    _all: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
+    /// The place among all calls and that among the principal's; none for a job, of which there
+    /// are limits of their own.
+    _places: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     threads: Arc<Semaphore>,
     ends: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
@@ -48,7 +49,7 @@ impl Drop for Ticket {
 
 impl Ticket {
     fn new(all: OwnedSemaphorePermit, own: OwnedSemaphorePermit, threads: Arc<Semaphore>) -> Self {
-        Self { _all: all, _own: own, threads, ends: Mutex::default() }
+        Self { _places: Some((all, own)), threads, ends: Mutex::default() }
     }
 
     /// Does something once nobody works for the call any more.
@@ -80,6 +81,12 @@ impl Admission {
         let own = own.try_acquire_owned().ok()?;
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Ticket::new(all, own, threads))
+    }
+
+    /// What a run of a job needs instead: the principal's share of the threads.
+    pub(super) fn for_job(&self, principal: &Principal) -> Ticket {
+        let Own { threads, .. } = self.of(principal);
+        Ticket { _places: None, threads, ends: Mutex::default() }
     }
 
     /// Waits for a place.

@@ -8,6 +8,7 @@ use roothold_core::{Access, Policy};
 use super::{ConfigArgs, disk, print, say};
 use crate::builder::{Builder, open_policy};
 use crate::config::Config;
+use crate::jobs::{Jobs, Place};
 use crate::walls::{self, Walls};
 use crate::{grants, serve, telemetry};
 
@@ -45,7 +46,7 @@ impl Check {
     }
 }
 
-/// The configuration with its sealing keys taken out; a variable's name is no secret.
+/// The configuration with its secrets taken out; a variable's name is none.
 fn without_secrets(mut config: Config) -> Config {
     for key in &mut config.handles.keys {
         if let Some((kid, secret)) = key.split_once(':')
@@ -54,15 +55,22 @@ fn without_secrets(mut config: Config) -> Config {
             *key = format!("{kid}:(hidden)");
         }
     }
+    if let Some(postgres) = &mut config.state.postgres
+        && !postgres.starts_with("${")
+    {
+        "(hidden)".clone_into(postgres);
+    }
     config
 }
 
 /// What would hold the server: tried out, without making anything.
-fn walls(config: &Config, policy: &Policy) -> anyhow::Result<Walls> {
+fn walls(config: &Config, policy: &Policy, jobs: Option<&Jobs>) -> anyhow::Result<Walls> {
     let audit = config.audit_dir()?;
     let audit = disk::is_there(&audit).then_some(audit);
     let private = serve::private_addresses(&config.telemetry.listen)?;
-    let reach = walls::reach(config, audit.as_deref(), &private);
+    let place = jobs.map(Jobs::place).filter(|place| place.directory().is_none_or(disk::is_there));
+    let reach = walls::reach(config, audit.as_deref(), &private)
+        .and(place.map(Place::reach).transpose()?.unwrap_or_default());
     Ok(walls::try_out(config, policy.roots(), &reach)?)
 }
 
@@ -73,6 +81,7 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
     serve::check(config)?;
     telemetry::check_filter(&config.telemetry.log)?;
     config.sealer()?;
+    let jobs = Jobs::new(config, builder.catalog())?;
     let mut text = String::from("The configuration is good.\n\nroots\n");
     for root in policy.roots().iter() {
         let access = if root.access() == Access::ReadWrite { "rw" } else { "ro" };
@@ -110,10 +119,11 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
     }
     let _ = write!(
         text,
-        "listen\n  {}\naudit\n  {}\nwalls\n  {}",
+        "listen\n  {}\naudit\n  {}\n{}walls\n  {}",
         config.server.listen,
         config.audit_dir()?.display(),
-        walls(config, &policy)?.lines().join("\n  "),
+        jobs.as_ref().map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
+        walls(config, &policy, jobs.as_ref())?.lines().join("\n  "),
     );
     Ok(text)
 }

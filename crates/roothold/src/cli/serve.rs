@@ -80,6 +80,7 @@ pub(super) fn serve(
         let address = listener.local_addr()?;
         let shutdown = Shutdown::new();
         let signals = tokio::spawn(on_signals(shutdown.clone())?);
+        server.begin_jobs().await?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
         started(address);
         let ended = server.serve(listener, shutdown).await?;

@@ -50,7 +50,7 @@ impl Stdio {
             let shutdown = Shutdown::new();
             let signals = tokio::spawn(on_signals(shutdown.clone())?);
             tracing::debug!("serving MCP on stdin and stdout");
-            let ended = server.stdio(shutdown).await?;
+            let ended = Box::pin(server.stdio(shutdown)).await?;
             signals.abort();
             anyhow::Ok(ended)
         })?;

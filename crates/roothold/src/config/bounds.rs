@@ -9,10 +9,10 @@ use std::ops::RangeInclusive;
 use super::load::ConfigError;
 use super::sections::{Cache, Config, Limits, Server, Telemetry};
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-const HOUR: u64 = 60 * 60;
-const DAY: u64 = 24 * HOUR;
+pub(super) const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
+pub(super) const HOUR: u64 = 60 * 60;
+pub(super) const DAY: u64 = 24 * HOUR;
 
 impl Config {
     /// Whether every number and address can be used.
@@ -23,6 +23,8 @@ impl Config {
         self.limits.check()?;
         self.server.check()?;
         self.cache.check()?;
+        self.jobs.check()?;
+        self.state.check()?;
         self.telemetry.check()
     }
 }
@@ -44,6 +46,7 @@ impl Limits {
         let room = self.result_bytes_ceiling.max(64 * KIB)..=64 * 1024 * MIB;
         within("limits.answers_bytes_max", self.answers_bytes_max as u64, room)?;
         within("limits.call_timeout_seconds", self.call_timeout_seconds, 1..=DAY)?;
+        within("limits.long_call_timeout_seconds", self.long_call_timeout_seconds, 1..=DAY)?;
         within("limits.admission_timeout_seconds", self.admission_timeout_seconds, 0..=HOUR)?;
         within("limits.header_timeout_seconds", self.header_timeout_seconds, 1..=HOUR)?;
         within("limits.body_timeout_seconds", self.body_timeout_seconds, 1..=HOUR)?;
@@ -118,7 +121,7 @@ impl Telemetry {
     }
 }
 
-fn within<T: PartialOrd + Display + Copy>(
+pub(super) fn within<T: PartialOrd + Display + Copy>(
     key: &'static str,
     value: T,
     bounds: RangeInclusive<T>,

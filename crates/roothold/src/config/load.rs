@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roothold_core::handle::{HandleKey, KEY_ID_LEN_MAX, Sealer};
 use roothold_core::{Access, Hardlinks, PolicySpec, RootPatterns, RootSpec};
+use roothold_state::PgOptions;
+use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::sections::{AccessWord, Config, HardlinksWord, RootSection};
@@ -165,6 +167,8 @@ fn anchor(config: &mut Config, base: &Path) {
     config.auth.keys_file.iter_mut().for_each(fix);
     config.auth.jwt.iter_mut().for_each(|jwt| fix(&mut jwt.jwks_file));
     config.audit.dir.iter_mut().for_each(fix);
+    config.state.dir.iter_mut().for_each(fix);
+    config.state.tls_ca_file.iter_mut().for_each(fix);
 }
 
 impl Config {
@@ -205,7 +209,8 @@ impl Config {
             .map(|root| root_spec(root, several_users))
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
-        for own in self.audit_dir().ok().iter().chain(keys).chain(&self.file) {
+        let places = [self.audit_dir().ok(), self.state_parent().ok()];
+        for own in places.iter().flatten().chain(keys).chain(&self.file) {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.
@@ -224,18 +229,59 @@ impl Config {
     /// # Errors
     /// When none is configured and the user has no home.
     pub fn audit_dir(&self) -> Result<PathBuf, ConfigError> {
-        if let Some(dir) = &self.audit.dir {
-            return Ok(dir.clone());
+        self.audit.dir.clone().map_or_else(|| in_users_state("roothold/audit", "audit.dir"), Ok)
+    }
+
+    /// The directory of the SQLite file that jobs are kept in. Where none is configured, servers of
+    /// other roots have another: a job is for whoever can do the same.
+    ///
+    /// # Errors
+    /// When none is configured and the user has no home.
+    pub(crate) fn state_dir(&self) -> Result<PathBuf, ConfigError> {
+        let parent = self.state_parent()?;
+        if self.state.dir.is_some() {
+            return Ok(parent);
         }
-        let state =
-            env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let state =
-            state.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".local/state")));
-        state.map(|state| state.join("roothold/audit")).ok_or_else(|| ConfigError::Value {
-            key: "audit.dir".to_owned(),
-            reason: "is not set and the user has no home; name a directory on persistent storage"
-                .to_owned(),
-        })
+        let mut digest = Sha256::new();
+        for root in &self.roots {
+            let path = std::path::absolute(&root.path).unwrap_or_else(|_| root.path.clone());
+            let access = if root.access == AccessWord::Rw { "rw" } else { "ro" };
+            for part in [path.as_os_str().as_encoded_bytes(), access.as_bytes()] {
+                digest.update((part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+        let digest = digest.finalize();
+        let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(parent.join(name))
+    }
+
+    /// The directory that is configured, or the one that holds those of all servers.
+    fn state_parent(&self) -> Result<PathBuf, ConfigError> {
+        self.state.dir.clone().map_or_else(|| in_users_state("roothold/state", "state.dir"), Ok)
+    }
+
+    /// How the PostgreSQL database is reached that jobs are kept in, if one is configured.
+    ///
+    /// # Errors
+    /// For a variable that is not set, certificates that cannot be read, and a shared database without
+    /// `handles.keys`.
+    pub(crate) fn state_postgres(&self) -> Result<Option<PgOptions>, ConfigError> {
+        let refuse = |key: &str, reason: String| ConfigError::Value { key: key.to_owned(), reason };
+        let state = &self.state;
+        let Some(text) = &state.postgres else { return Ok(None) };
+        if self.handles.keys.is_empty() {
+            let reason = "is not set, and state.postgres is shared by replicas: a cursor that one seals \
+                          the others could not open; give all of them the same keys";
+            return Err(refuse("handles.keys", reason.to_owned()));
+        }
+        let url = expand(text).map_err(|reason| refuse("state.postgres", reason))?;
+        let unreadable = |error: std::io::Error| {
+            refuse("state.tls_ca_file", format!("cannot be read: {error}; name a PEM file"))
+        };
+        let ca_pem = state.tls_ca_file.as_ref().map(fs::read).transpose().map_err(unreadable)?;
+        let (schema, plaintext) = (state.schema.clone(), state.plaintext);
+        Ok(Some(PgOptions { url, ca_pem, plaintext, schema, ..PgOptions::default() }))
     }
 
     /// The sealer of cursors.
@@ -255,6 +301,18 @@ impl Config {
             .collect::<Result<Vec<_>, _>>()?;
         Sealer::new(keys).map_err(|error| refuse(error.to_string()))
     }
+}
+
+/// A directory of ours among what the user's programs keep.
+fn in_users_state(name: &str, key: &str) -> Result<PathBuf, ConfigError> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state =
+        state.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".local/state")));
+    state.map(|state| state.join(name)).ok_or_else(|| ConfigError::Value {
+        key: key.to_owned(),
+        reason: "is not set and the user has no home; name a directory on persistent storage"
+            .to_owned(),
+    })
 }
 
 fn handle_key(text: &str) -> Result<HandleKey, String> {

@@ -41,6 +41,8 @@ const ORDER: &[&str] = &[
     "limits",
     "cache",
     "audit",
+    "state",
+    "jobs",
     "handles",
     "telemetry",
 ];

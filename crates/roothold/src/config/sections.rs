@@ -10,6 +10,7 @@ use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::jobs::{Jobs, State};
 use crate::telemetry::LogFormat;
 
 /// Everything that can be configured.
@@ -32,6 +33,10 @@ pub struct Config {
     pub cache: Cache,
     /// The audit log.
     pub audit: Audit,
+    /// Where jobs are kept.
+    pub state: State,
+    /// Work that goes on after the answer to the call which began it.
+    pub jobs: Jobs,
     /// The keys that seal cursors.
     pub handles: Handles,
     /// Logs and metrics.
@@ -302,6 +307,8 @@ pub struct Limits {
     pub batch_calls_max: usize,
     /// How long a call may run, in seconds.
     pub call_timeout_seconds: u64,
+    /// How long a call may run that works in steps and is no job, in seconds.
+    pub long_call_timeout_seconds: u64,
     /// The most calls that run at once.
     pub calls_max: usize,
     /// The most calls of one principal that run at once.
@@ -355,6 +362,7 @@ impl Default for Limits {
             write_bytes_max: 8 * 1024 * 1024,
             batch_calls_max: 100,
             call_timeout_seconds: 30,
+            long_call_timeout_seconds: 600,
             calls_max: 256,
             calls_per_principal_max: 128,
             admission_timeout_seconds: 10,
@@ -382,6 +390,10 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn call_timeout(&self) -> Duration {
         Duration::from_secs(self.call_timeout_seconds)
+    }
+
+    pub(crate) fn long_call_timeout(&self) -> Duration {
+        Duration::from_secs(self.long_call_timeout_seconds)
     }
 
     pub(crate) fn admission_timeout(&self) -> Duration {

@@ -18,7 +18,7 @@ use crate::config::{Config, Jwt};
 use crate::handler::Handler;
 
 /// The scopes of the built-in tools, for the OAuth metadata.
-const SCOPES: [&str; 1] = ["files:read"];
+const SCOPES: [&str; 3] = ["files:read", "files:write", "jobs:manage"];
 
 /// Requests per second of one principal, unless configured: far above an agent's pace, far below a flood.
 const RATE_AUTHENTICATED: f64 = 200.0;
@@ -32,10 +32,13 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
     let observer = Arc::new(FrontObserver::new(Arc::clone(&server.engine)));
     let engine = Arc::clone(&server.engine);
     // A call that cannot be recorded is refused, so a replica with a broken log is of no use.
-    let builder = guarded(server.handler(), config)?
+    let mut builder = guarded(server.handler(), config)?
         .observer(observer)
         .calls(server.handler())
         .ready_when(move || engine.audit.is_healthy());
+    if server.engine.jobs.is_some() {
+        builder = builder.task_listeners(server.handler());
+    }
     built(builder, config)
 }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use rmcp::RoleServer;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use roothold_edge::{RefusedLine, check_line};
+use roothold_edge::{CheckedLine, RefusedLine, check_line};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::Mutex;
 
+use super::listening::Listening;
 use super::pipes::{Input, Output};
 use super::places::{self, Places};
 
@@ -28,6 +29,7 @@ pub(super) struct Lines {
     /// A refusal has its place in the output and may not be written yet.
     owes: bool,
     places: Places,
+    listening: Listening,
 }
 
 /// The output, and what of it is not written yet. A writer who stops waiting leaves the rest to
@@ -66,7 +68,12 @@ enum Read {
 
 impl Lines {
     /// Over these two, with lines of at most `bytes_max` bytes.
-    pub(super) fn new(input: Input, output: Output, bytes_max: usize) -> Self {
+    pub(super) fn new(
+        input: Input,
+        output: Output,
+        bytes_max: usize,
+        listening: Listening,
+    ) -> Self {
         let writer = Writer { output: Some(output), pending: Vec::new(), written: 0 };
         Self {
             input: BufReader::new(input),
@@ -76,6 +83,7 @@ impl Lines {
             output: Arc::new(Mutex::new(writer)),
             owes: false,
             places: Places::default(),
+            listening,
         }
     }
 
@@ -120,31 +128,42 @@ impl Lines {
             self.owes = false;
         }
         loop {
-            let refused = match self.read().await? {
-                Read::End => return Ok(None),
-                Read::TooLong => RefusedLine::invalid("the message is too long"),
-                Read::Line => {
-                    let checked = self.message();
-                    self.line.clear();
-                    match checked {
+            let refused = match self.listening.asked().await {
+                Some(Ok(message)) => return Ok(Some(message)),
+                Some(Err(refused)) => refused,
+                None => match self.read().await? {
+                    Read::End => return Ok(None),
+                    Read::TooLong => RefusedLine::invalid("the message is too long"),
+                    Read::Line => match self.message_of_line() {
                         Ok(Some(message)) => return Ok(Some(message)),
                         Ok(None) => continue,
                         Err(refused) => refused,
-                    }
-                }
+                    },
+                },
             };
             self.refuse(&refused).await?;
         }
     }
 
+    /// The message of the line, if it has one that can be handed over at once.
+    fn message_of_line(&mut self) -> Result<Option<RxJsonRpcMessage<RoleServer>>, RefusedLine> {
+        let parsed = self.message();
+        self.line.clear();
+        match parsed? {
+            Some((message, checked)) => self.listening.take(message, checked),
+            None => Ok(None),
+        }
+    }
+
     /// The message of the line, if it has one.
-    fn message(&self) -> Result<Option<RxJsonRpcMessage<RoleServer>>, RefusedLine> {
+    fn message(&self) -> Result<Option<(RxJsonRpcMessage<RoleServer>, CheckedLine)>, RefusedLine> {
         let line = self.line.trim_ascii();
         if line.is_empty() {
             return Ok(None);
         }
-        check_line(line)?;
-        serde_json::from_slice(line).map(Some).map_err(|error| {
+        let checked = check_line(line)?;
+        let parsed = serde_json::from_slice(line);
+        parsed.map(|message| Some((message, checked))).map_err(|error| {
             tracing::debug!(%error, "a message has no shape that the protocol knows");
             RefusedLine::invalid("the message has no shape that the protocol knows")
         })
@@ -160,8 +179,13 @@ impl Transport<RoleServer> for Lines {
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let output = Arc::clone(&self.output);
         let parts = self.places.left_for(&message);
+        let tasks = self.listening.acknowledged(&message);
         async move {
-            let line = places::line(&message, parts.as_ref())?;
+            let mut line = places::line(&message, parts.as_ref())?;
+            if let Some(completed) = tasks.and_then(|tasks| tasks.acknowledge(&line)) {
+                line = completed;
+                line.push(b'\n');
+            }
             drop((message, parts));
             let mut output = output.lock().await;
             if output.pending.is_empty() {
@@ -204,7 +228,8 @@ mod tests {
     fn lines(bytes_max: usize) -> (Lines, DuplexStream, DuplexStream) {
         let (client, input) = duplex(64);
         let (output, answers) = duplex(64);
-        (Lines::new(Box::new(input), Box::new(output), bytes_max), client, answers)
+        let lines = Lines::new(Box::new(input), Box::new(output), bytes_max, Listening::default());
+        (lines, client, answers)
     }
 
     async fn answer(answers: &mut BufReader<DuplexStream>) -> Value {

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use roothold_core::FaultKind;
 use roothold_core::files::CacheFigures;
 
+use crate::jobs::JobMetrics;
 use crate::watch::Hub;
 
 /// Bounds in seconds that OpenTelemetry's MCP conventions recommend for operation durations.
@@ -136,7 +137,7 @@ impl EdgeMetrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(hub: &Hub) -> Self {
+    pub(crate) fn new(hub: &Hub, jobs: Option<&JobMetrics>) -> Self {
         let mut registry = Registry::default();
         let operations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
         let (bytes_out, denials, edge) =
@@ -181,6 +182,9 @@ impl Metrics {
         let taken = "Memory that is taken by what is kept";
         registry.register_with_unit("roothold_cache", taken, Unit::Bytes, cache_bytes.clone());
         hub.register(&mut registry);
+        if let Some(jobs) = jobs {
+            jobs.register(&mut registry);
+        }
         registry.register_with_unit(
             "process_resident_memory",
             "Resident memory",

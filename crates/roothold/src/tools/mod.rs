@@ -1,6 +1,7 @@
 //! The built-in tools: one file each, one line each below.
 
 mod find;
+mod jobs;
 mod many;
 mod media;
 pub(crate) mod page;
@@ -9,6 +10,7 @@ mod scope;
 mod write;
 
 use crate::catalog::Catalog;
+use crate::long::AsJob;
 
 pub(crate) use media::media_type;
 
@@ -32,4 +34,21 @@ pub(crate) fn add(catalog: &mut Catalog) {
     catalog.add(write::MoveFile);
     catalog.add(write::DeleteFile);
     catalog.add(many::Batch);
+    add_for_jobs(catalog);
+}
+
+/// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.
+pub(crate) const GET_JOB: &str = "get_job";
+pub(crate) const LIST_JOBS: &str = "list_jobs";
+pub(crate) const CANCEL_JOB: &str = "cancel_job";
+
+/// Adds the tools for jobs, once there is a tool that makes any.
+pub(crate) fn add_for_jobs(catalog: &mut Catalog) {
+    let makes_jobs = catalog.iter().any(|entry| entry.tool.as_job() != AsJob::Never);
+    if makes_jobs && catalog.get(GET_JOB).is_none() {
+        catalog.add(jobs::GetJob);
+        catalog.add(jobs::ListJobs);
+        catalog.add(jobs::CancelJob);
+        crate::jobs::add(catalog);
+    }
 }

@@ -81,6 +81,11 @@ impl Room {
         Ok(false)
     }
 
+    /// Whether there is room for so many bytes more, and for a cursor after them.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        bytes + self.cursor_bytes_max(&[0; 8]) <= self.bytes
+    }
+
     /// Keeps room for what the cursor or the frame hold besides the usual.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);

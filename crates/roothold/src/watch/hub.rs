@@ -116,6 +116,11 @@ impl Hub {
         }
     }
 
+    /// A client was told of something.
+    pub(crate) fn told(&self) {
+        self.told.inc();
+    }
+
     /// Adds the metrics of subscriptions to a registry.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let open = "Subscriptions to changes that are open";

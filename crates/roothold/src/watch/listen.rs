@@ -12,7 +12,7 @@ use super::subscription::Subscription;
 use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
 use crate::call::{CallError, CallRequest, Engine};
 use crate::handler::{Handler, Origin};
-use crate::{resources, wire};
+use crate::{jobs, resources, wire};
 
 /// What of a filter is honoured for whoever sends the request: the URIs that policy lets them
 /// watch. The SDK says so to the client before it calls [`listen`].
@@ -43,15 +43,24 @@ pub(crate) async fn listen(
     let request = context.request_context();
     let uris = context.requested().resource_subscriptions.clone().unwrap_or_default();
     let hub = &handler.engine.hub;
+    let tasks = roothold_edge::accepted_tasks(&request.extensions);
+    let tasks = tasks.as_ref().map_or(&[][..], |accepted| &accepted.0);
+    let telling_of_tasks = async {
+        jobs::tell(handler, &context, tasks).await;
+        // The subscription lasts: a client that wants no more ends it.
+        std::future::pending::<()>().await;
+    };
     if uris.is_empty() {
-        // Nothing that was asked for is ever told here, and the request lasts all the same: it
-        // takes a place.
+        // Perhaps nothing that was asked for is ever told here, and the request lasts all the same:
+        // it takes a place.
         let origin = Origin::of(request);
-        let _place =
-            hub.place(origin.principal(), 0).map_err(|fault| wire::request_error(&fault))?;
+        let place = hub.place(origin.principal(), tasks.len());
+        let _place = place.map_err(|fault| wire::request_error(&fault))?;
         tokio::select! {
+            biased;
             () = context.cancelled() => {}
             () = hub.end.cancelled() => {}
+            () = telling_of_tasks => {}
         }
         return Ok(());
     }
@@ -78,6 +87,7 @@ pub(crate) async fn listen(
         () = context.cancelled() => {}
         () = hub.end.cancelled() => {}
         () = telling => {}
+        () = telling_of_tasks => {}
     }
     Ok(())
 }
@@ -112,7 +122,9 @@ pub(super) async fn still_allowed(
         arguments: Map::from_iter([("uris".to_owned(), json!(uris))]),
         cancel,
         progress: None,
+        takes_tasks: false,
         within: None,
+        job: None,
     };
     match engine.call(request).await {
         Ok(answer) => {
@@ -123,6 +135,6 @@ pub(super) async fn still_allowed(
             tracing::debug!(%fault, "a change was not told yet");
             None
         }
-        Err(CallError::UnknownTool) => None,
+        Err(CallError::UnknownTool | CallError::NeedsTasks) => None,
     }
 }

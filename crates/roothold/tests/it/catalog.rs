@@ -155,7 +155,7 @@ enum Over {
     Refused(Value, &'static str),
 }
 
-fn cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
+fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
     let at = |path: &str| json!({"path": dirs.fill_in(path)});
     let small = |path: &str| json!({"path": dirs.fill_in(path), "max_bytes": 1024});
     let long = json!({"path": format!("/{}", "x".repeat(5000))});
@@ -184,7 +184,19 @@ fn cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
                 Over::Cut(search(small("$ROOT/large.txt"))),
             )
         }
-        "get_file_info" | "count_words" => {
+        // A job that is not there and one that may not be seen are one answer.
+        "list_jobs" => {
+            let others = json!({"owner": "*"});
+            let small = json!({"max_bytes": 2048});
+            (json!({}), Some(others), Over::Cut(small))
+        }
+        "get_job" | "cancel_job" => {
+            let of = |id: &str| json!({"job_id": id});
+            let others = json!({"job_id": job, "owner": "nobody"});
+            let long = "x".repeat(2_000_000);
+            (of(job), Some(others), Over::Refused(of(&long), "not_found"))
+        }
+        "get_file_info" | "count_words" | "count_lines" => {
             (at("$ROOT/hello.txt"), Some(at("$ROOT/.env")), Over::Refused(long, "invalid"))
         }
         "read_text_file" | "read_file" => {
@@ -275,6 +287,18 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     let send = |token: &str, tool: &str, arguments: &Value| {
         server.send(&Request::call(tool, arguments).bearer(token)).result()
     };
+    // So many that a page does not hold them; the last is looked at.
+    let mut job = String::new();
+    for _ in 0..10 {
+        let begun = json!({"path": dirs.fill_in("$ROOT/hello.txt"), "background": true});
+        let begun = send(&anna, "count_lines", &begun);
+        job = begun["structuredContent"]["job"]["job_id"].as_str().unwrap().to_owned();
+    }
+    wait_for(|| {
+        let jobs = send(&anna, "list_jobs", &json!({}));
+        let jobs = jobs["structuredContent"]["jobs"].as_array().unwrap();
+        jobs.len() == 10 && jobs.iter().all(|job| job["status"] == "completed")
+    });
     let list = server.send(&Request::modern("tools/list", &json!({})).bearer(&anna)).result();
     let tools: Vec<String> = list["tools"]
         .as_array()
@@ -283,7 +307,7 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
         .map(|tool| tool["name"].as_str().unwrap().to_owned())
         .collect();
     for tool in &tools {
-        let cases = cases(&dirs, tool)
+        let cases = cases(&dirs, tool, &job)
             .unwrap_or_else(|| panic!("{tool} has no cases; add them to this table"));
         assert_eq!(kind(&send(&anna, tool, &cases.fine)), "ok", "{tool}");
         assert_eq!(kind(&send(&nobody, tool, &cases.fine)), "denied", "{tool} without a grant");
@@ -300,18 +324,24 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
             }
         }
     }
-    every_tool_waits_its_turn(&server, &dirs, &anna, &tools);
+    every_tool_waits_its_turn(&server, &dirs, &anna, &tools, &job);
 }
 
 /// With the only place taken, a call is told so, and one that is given up while it waits is cancelled.
-fn every_tool_waits_its_turn(server: &Server, dirs: &Dirs, token: &str, tools: &[String]) {
+fn every_tool_waits_its_turn(
+    server: &Server,
+    dirs: &Dirs,
+    token: &str,
+    tools: &[String],
+    job: &str,
+) {
     for tool in tools {
         let before = server.audit().counts().0;
         let slow = json!({"path": dirs.fill_in("$ROOT/hello.txt"), "pause_ms": 1600});
         let mut holder = Conn::open(server.address);
         holder.write(&Request::call("count_words", &slow).bearer(token).bytes());
         wait_for(|| server.audit().counts().0 > before);
-        let fine = cases(dirs, tool).unwrap().fine;
+        let fine = cases(dirs, tool, job).unwrap().fine;
         let mut waiting = Conn::open(server.address);
         let request = Request::call(tool, &fine).bearer(token);
         waiting.write(&request.bytes());

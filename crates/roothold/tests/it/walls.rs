@@ -2,13 +2,14 @@
 //! of `deploy/`, which whoever starts it puts around it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Conn, Dirs, Request, Server, Spec, Stdio, under_profile};
+use crate::support::{Conn, Dirs, Request, Server, Spec, Stdio, custom_tool_binary, under_profile};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -179,6 +180,56 @@ fn under_the_profile_everything_that_the_server_does_works() {
     let answer = stdio.request("tools/call", &arguments).0;
     assert!(answer.to_string().contains("PUBLIC-HELLO"), "{answer}");
     assert!(stdio.end().success());
+}
+
+#[test]
+fn under_the_profile_jobs_are_kept_out_of_the_reach_of_callers() {
+    let dirs = Dirs::with_fixture();
+    let state = dirs.work().join("own/state");
+    let more =
+        format!("[server]\nlandlock = \"require\"\n[state]\ndir = \"{}\"\n", state.display());
+    let mut spec = Spec::new(dirs.base(), dirs.config(&more));
+    (spec.profile, spec.binary) = (Some(profile()), custom_tool_binary());
+    let mut server = spec.start();
+    let path = dirs.fill_in("$ROOT/hello.txt");
+    let begun = server.call("count_lines", &json!({"path": path, "background": true})).result();
+    let id = begun["structuredContent"]["job"]["job_id"].as_str().unwrap().to_owned();
+    eventually("the job is done", || {
+        server.call("get_job", &json!({"job_id": id})).text().contains("completed")
+    });
+    let file = state.join("state.sqlite3");
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o077, 0);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0);
+    let read = server.call("read_text_file", &json!({"path": file})).text();
+    assert!(read.contains("denied: rule exclude"), "{read}");
+    let listed = server.call("list_directory", &json!({"path": dirs.work().join("own")})).text();
+    assert!(!listed.contains("state"), "{listed}");
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait(PATIENCE).expect("an orderly end").success(), "{}", server.log());
+}
+
+#[test]
+fn a_place_for_jobs_that_cannot_be_used_refuses_the_start_in_words() {
+    let dirs = Dirs::with_fixture();
+    dirs.write("file", "no directory");
+    dirs.write("foreign/state.sqlite3", "no database at all, but long enough to look like one");
+    let refused = |dir: &Path| {
+        let config = dirs.config(&format!("[state]\ndir = \"{}\"\n", dir.display()));
+        dirs.write("refused.toml", config);
+        let mut command = Command::new(custom_tool_binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(dirs.base().join("refused.toml")).arg("--audit-dir");
+        refusal({
+            command.arg(dirs.base().join("audit")).env("ROOTHOLD_TELEMETRY__LISTEN", "");
+            command
+        })
+    };
+    for dir in ["file", "foreign"] {
+        let said = refused(&dirs.base().join(dir));
+        assert!(said.contains("state.dir: "), "{dir}: {said}");
+    }
+    let said = refused(&dirs.work());
+    assert!(said.contains("state.dir: is the directory of the root"), "{said}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Pipe {
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let Ok(stream) = tokio::net::UnixStream::from_std(theirs) else { return };
-                if let Ok(service) = server.handler().serve(stream).await {
+                if let Ok(service) = Box::pin(server.handler().serve(stream)).await {
                     let _ = service.waiting().await;
                 }
             });

@@ -193,6 +193,10 @@ fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
                     "not_found: there is no tool of that name; tools/list has those that exist"
                         .to_owned()
                 }
+                CallError::NeedsTasks => {
+                    "unsupported: this tool answers with a task; call it by itself, with the tasks extension"
+                        .to_owned()
+                }
                 CallError::Fault(fault) => text_of(fault),
             };
             Outcome {

@@ -136,6 +136,21 @@ impl Request {
         Self::modern("tools/call", &params).with("Mcp-Name", &name)
     }
 
+    /// As a client that declares the tasks extension.
+    pub(crate) fn with_tasks(self) -> Self {
+        let tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        self.edit(|body| {
+            body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = tasks;
+        })
+    }
+
+    /// A request about a task, by a client that declares the extension.
+    pub(crate) fn task(method: &str, id: &str, more: &Value) -> Self {
+        let mut params = more.clone();
+        params["taskId"] = id.into();
+        Self::modern(method, &params).with("Mcp-Name", &header_form(id)).with_tasks()
+    }
+
     pub(crate) fn read_resource(uri: &str) -> Self {
         Self::modern("resources/read", &json!({"uri": uri})).with("Mcp-Name", &header_form(uri))
     }

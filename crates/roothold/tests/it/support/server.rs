@@ -85,6 +85,7 @@ impl Server {
             .arg("--audit-dir")
             .arg(&spec.audit)
             .env("ROOTHOLD_TELEMETRY__LISTEN", private.to_string())
+            .env("XDG_STATE_HOME", spec.base.join("state-home"))
             .current_dir(&spec.cwd)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -37,6 +37,7 @@ impl Stdio {
             .arg(&file)
             .arg("--audit-dir")
             .arg(audit)
+            .env("XDG_STATE_HOME", base.join("state-home"))
             .current_dir(base.join("outside"))
             .stdin(Io::piped())
             .stdout(Io::piped())
@@ -56,7 +57,8 @@ impl Stdio {
         stdio
     }
 
-    fn write(&mut self, message: &Value) {
+    /// Sends a message.
+    pub(crate) fn write(&mut self, message: &Value) {
         writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
     }
 

@@ -1,0 +1,201 @@
+//! Jobs: calls that go on after their answer, kept in a store that outlives this process and that
+//! replicas share.
+//!
+//! A job is a call of a tool, with the arguments and in the name of whoever made it. A worker of any
+//! replica makes it once more, by the one call path ([`work`]), and goes on from the last chunk that
+//! was committed. Owners look at their jobs by the tools of `tools/jobs`, or as tasks of the protocol
+//! ([`tasks`], [`listen`]).
+//!
+//! **Invariant**: a job is in the store before its id is given to anybody.
+
+mod events;
+mod found;
+mod listen;
+mod shown;
+mod store;
+mod tasks;
+mod work;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use roothold_core::{Fault, FaultKind, Principal, Scopes};
+use roothold_state::{Job, JobId, NewJob, StateStore as _, Whose};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::call::{Call, Engine};
+use crate::catalog::Catalog;
+use crate::config::{self, Config, ConfigError};
+use crate::long::{AsJob, no_jobs};
+
+pub(crate) use events::JobMetrics;
+use events::JobSubmitted;
+pub(crate) use found::{cancel, look_up};
+pub(crate) use listen::tell;
+pub(crate) use roothold_state::Store;
+pub(crate) use shown::{JobShown, shown, shown_to_manager, task};
+pub(crate) use store::Place;
+pub(crate) use tasks::{add, cancel_task, get_task, update_task};
+
+/// How long workers have, once they are to stop, to give back what they hold.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The jobs of a server.
+pub(crate) struct Jobs {
+    settings: config::Jobs,
+    place: Place,
+    store: OnceLock<Arc<Store>>,
+    pub(crate) metrics: JobMetrics,
+    workers: TaskTracker,
+    /// Cancelled when the workers are to stop.
+    drain: CancellationToken,
+}
+
+/// What a job is stored with: the call that it is.
+#[derive(Serialize, Deserialize)]
+struct Input {
+    /// The scopes of the caller's credential; none means all.
+    scopes: Option<Vec<String>>,
+    arguments: Map<String, Value>,
+}
+
+impl Input {
+    fn of(principal: &Principal, arguments: Map<String, Value>) -> Self {
+        let scopes = match principal.scopes() {
+            Scopes::All => None,
+            Scopes::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
+        };
+        Self { scopes, arguments }
+    }
+
+    /// Whose call it is.
+    fn principal(&self, owner: &str) -> Principal {
+        let scopes = self.scopes.as_ref().map_or(Scopes::All, |list| {
+            Scopes::Only(list.iter().map(|scope| Arc::from(scope.as_str())).collect())
+        });
+        Principal::new(owner, scopes)
+    }
+}
+
+impl Jobs {
+    /// The jobs of a server with these tools; none, where no tool makes any.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] of `[state]`.
+    pub(crate) fn new(config: &Config, catalog: &Catalog) -> Result<Option<Self>, ConfigError> {
+        if !catalog.iter().any(|entry| entry.tool.as_job() != AsJob::Never) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            settings: config.jobs.clone(),
+            place: Place::of(config)?,
+            store: OnceLock::new(),
+            metrics: JobMetrics::new(),
+            workers: TaskTracker::new(),
+            drain: CancellationToken::new(),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> &config::Jobs {
+        &self.settings
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// `Unavailable`, before [`Self::begin`] has opened it.
+    pub(crate) fn store(&self) -> Result<&Arc<Store>, Fault> {
+        let closed = || {
+            Fault::new(
+                FaultKind::Unavailable,
+                "this process keeps no jobs; call a server that runs",
+            )
+        };
+        self.store.get().ok_or_else(closed)
+    }
+
+    /// Opens the store and begins to work on jobs. Wants a runtime.
+    ///
+    /// # Errors
+    /// Why the store cannot be opened, in one sentence with the key and the mend.
+    pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
+        if self.store.get().is_some() {
+            return Ok(());
+        }
+        let store = Arc::new(self.place.open(&self.settings).await?);
+        let store = Arc::clone(self.store.get_or_init(|| store));
+        let slots = self.settings.running_max;
+        tracing::info!(place = %self.place, slots, "jobs are kept");
+        for slot in 0..slots {
+            self.workers.spawn(work::worker(engine, Arc::clone(&store), slot, self.drain.clone()));
+        }
+        self.workers.spawn(work::sweep(store, self.metrics.clone(), self.drain.clone()));
+        Ok(())
+    }
+
+    /// Has the workers give back what they hold, so that other replicas go on with it.
+    pub(crate) fn drain(&self) {
+        self.drain.cancel();
+        self.workers.close();
+    }
+
+    /// Waits until the workers have, and closes the store; whether that worked in time.
+    pub(crate) async fn close(&self) -> bool {
+        self.drain();
+        let released = tokio::time::timeout(RELEASE_TIMEOUT, self.workers.wait()).await.is_ok();
+        if !released {
+            tracing::error!(
+                "a worker still holds a job; another replica goes on with it when its lease is over"
+            );
+        }
+        if let Some(store) = self.store.get() {
+            store.close().await;
+        }
+        released
+    }
+
+    /// Takes in the call as a job. It is durable when this returns.
+    pub(crate) async fn submit(&self, call: &Call) -> Result<Job, Fault> {
+        let (store, principal) = (self.store()?, call.principal());
+        let arguments = call.arguments().ok_or_else(no_jobs)?;
+        let input = Input::of(principal, (**arguments).clone());
+        let new = NewJob {
+            id: JobId::random()?,
+            owner: principal.name().to_owned(),
+            kind: call.tool().to_owned(),
+            input: serde_json::to_vec(&input).map_err(Fault::internal)?,
+            deadline: self.settings.deadline(),
+            retention: self.settings.retention(),
+            attempts_max: self.settings.attempts_max,
+        };
+        let id = new.id;
+        store.submit(new).await?;
+        JobSubmitted { job: id, tool: call.tool(), owner: principal.name() }.emit(&self.metrics);
+        Ok(store.get(id, Whose::Of(principal.name())).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_made_once_more_in_the_name_and_with_the_scopes_of_who_made_it() {
+        for principal in [
+            Principal::local(),
+            Principal::new("anna", Scopes::parse("files:read jobs:manage")),
+            Principal::new("none", Scopes::parse("")),
+        ] {
+            let input = serde_json::to_vec(&Input::of(&principal, Map::new())).unwrap();
+            let input: Input = serde_json::from_slice(&input).unwrap();
+            assert_eq!(input.principal(principal.name()), principal);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What happens to jobs, as structs whose `emit` writes the log line and the metric together.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use roothold_state::JobId;
+
+/// Bounds in seconds: a job takes seconds to hours.
+const BUCKETS: [f64; 12] =
+    [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabel {
+    gen_ai_tool_name: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabel {
+    gen_ai_tool_name: &'static str,
+    outcome: &'static str,
+}
+
+type NewHistogram = fn() -> Histogram;
+
+/// The metrics of jobs.
+#[derive(Clone)]
+pub(crate) struct JobMetrics {
+    submitted: Family<ToolLabel, Counter>,
+    chunks: Family<ToolLabel, Counter>,
+    runs: Family<RunLabel, Counter>,
+    durations: Family<ToolLabel, Histogram, NewHistogram>,
+    running: Gauge,
+    outages: Counter,
+}
+
+impl JobMetrics {
+    pub(super) fn new() -> Self {
+        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
+        Self {
+            submitted: Family::default(),
+            chunks: Family::default(),
+            runs: Family::default(),
+            durations,
+            running: Gauge::default(),
+            outages: Counter::default(),
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "roothold_jobs_submitted",
+            "Jobs that were taken in",
+            self.submitted.clone(),
+        );
+        registry.register(
+            "roothold_job_chunks",
+            "Chunks of jobs that were committed",
+            self.chunks.clone(),
+        );
+        registry.register(
+            "roothold_job_runs",
+            "Runs of jobs that ended here, by how",
+            self.runs.clone(),
+        );
+        registry.register(
+            "roothold_jobs_running",
+            "Jobs that are worked on here",
+            self.running.clone(),
+        );
+        registry.register(
+            "roothold_state_outages",
+            "Requests to the state store that failed or were not answered in time",
+            self.outages.clone(),
+        );
+        registry.register_with_unit(
+            "roothold_job_run_duration",
+            "How long a job was worked on here at a time",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+    }
+}
+
+/// A job was taken in.
+pub(super) struct JobSubmitted<'a> {
+    pub(super) job: JobId,
+    pub(super) tool: &'static str,
+    pub(super) owner: &'a str,
+}
+
+impl JobSubmitted<'_> {
+    pub(super) fn emit(&self, metrics: &JobMetrics) {
+        metrics.submitted.get_or_create(&ToolLabel { gen_ai_tool_name: self.tool }).inc();
+        tracing::info!(job = %self.job, tool = self.tool, principal = self.owner, "job submitted");
+    }
+}
+
+/// A run of a job began here.
+pub(super) struct JobStarted {
+    pub(super) job: JobId,
+    pub(super) tool: &'static str,
+    pub(super) next: u64,
+    pub(super) attempts: u32,
+}
+
+impl JobStarted {
+    pub(super) fn emit(&self, metrics: &JobMetrics) {
+        metrics.running.inc();
+        let Self { job, tool, next, attempts } = self;
+        tracing::info!(%job, tool, next, attempts, "job started");
+    }
+}
+
+/// A chunk of a job was committed.
+pub(super) struct ChunkDone {
+    pub(super) job: JobId,
+    pub(super) tool: &'static str,
+}
+
+impl ChunkDone {
+    pub(super) fn emit(&self, metrics: &JobMetrics) {
+        metrics.chunks.get_or_create(&ToolLabel { gen_ai_tool_name: self.tool }).inc();
+        tracing::debug!(job = %self.job, tool = self.tool, "chunk committed");
+    }
+}
+
+/// A run of a job ended here.
+pub(super) struct JobFinished {
+    pub(super) job: JobId,
+    pub(super) tool: &'static str,
+    /// `completed`, `failed`, `cancelled`; `released` or `put_off`, where it goes on later; `lost`, where
+    /// another replica has it.
+    pub(super) outcome: &'static str,
+    pub(super) duration: Duration,
+}
+
+impl JobFinished {
+    pub(super) fn emit(&self, metrics: &JobMetrics) {
+        let Self { job, tool, outcome, duration } = self;
+        metrics.running.dec();
+        metrics.runs.get_or_create(&RunLabel { gen_ai_tool_name: tool, outcome }).inc();
+        let label = ToolLabel { gen_ai_tool_name: tool };
+        metrics.durations.get_or_create(&label).observe(duration.as_secs_f64());
+        let duration_ms = duration.as_secs_f64() * 1e3;
+        if matches!(*outcome, "failed" | "lost") {
+            tracing::warn!(%job, tool, duration_ms, outcome, "job run ended");
+        } else {
+            tracing::info!(%job, tool, duration_ms, outcome, "job run ended");
+        }
+    }
+}
+
+/// The state store failed.
+pub(super) struct StoreFailed<'a> {
+    pub(super) during: &'static str,
+    pub(super) error: &'a roothold_state::StateError,
+}
+
+impl StoreFailed<'_> {
+    pub(super) fn emit(&self, metrics: &JobMetrics) {
+        metrics.outages.inc();
+        let cause = std::error::Error::source(self.error).map(ToString::to_string);
+        tracing::warn!(during = self.during, error = %self.error, cause, "the state store failed");
+    }
+}

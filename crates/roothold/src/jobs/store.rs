@@ -1,0 +1,141 @@
+//! Where jobs are kept, as configured, and how that is opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use roothold_core::wall::Reach;
+use roothold_state::{Limits, OpenError, PgOptions, PgStore, SqliteStore, Store};
+
+use crate::builder::StartError;
+use crate::config::{self, Config, ConfigError};
+
+/// Where jobs are kept.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// In a file of SQLite in this directory.
+    Sqlite(PathBuf),
+    /// In a PostgreSQL database, which replicas share.
+    Postgres(Box<PgOptions>),
+}
+
+/// The name of the file.
+const FILE: &str = "state.sqlite3";
+
+/// What looking up a host reads.
+const LOOK_UP: [&str; 5] =
+    ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+
+/// Where systems keep the certificates of the authorities that they trust.
+const AUTHORITIES: [&str; 5] = [
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+];
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(dir) => write!(f, "SQLite, {}", dir.join(FILE).display()),
+            Self::Postgres(options) => write!(f, "PostgreSQL, schema {}", options.schema),
+        }
+    }
+}
+
+impl Place {
+    /// The place that a configuration names.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] of `[state]`, or of `[handles]` where the store is shared.
+    pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
+        match config.state_postgres()? {
+            Some(options) => Ok(Self::Postgres(Box::new(options))),
+            None => config.state_dir().map(Self::Sqlite),
+        }
+    }
+
+    /// The directory of ours that it is in, if it is in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(dir) => Some(dir),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// What of it must be within reach behind the wall.
+    ///
+    /// # Errors
+    /// When the options of PostgreSQL are wrong or unsafe.
+    pub(crate) fn reach(&self) -> Result<Reach, StartError> {
+        let options = match self {
+            // SQLite makes and removes files beside its own.
+            Self::Sqlite(dir) => return Ok(Reach::default().write(dir)),
+            Self::Postgres(options) => options,
+        };
+        let needs =
+            options.reach().map_err(|error| StartError::State(named("state.postgres", &error)))?;
+        let mut reach =
+            needs.ports.iter().fold(Reach::default(), |reach, port| reach.connect(*port));
+        let (names, authorities) = (needs.looks_up, needs.tls && options.ca_pem.is_none());
+        for (wanted, paths) in [(names, LOOK_UP), (authorities, AUTHORITIES)] {
+            for path in paths.iter().filter(|path| wanted && is_there(path)) {
+                reach = reach.read(*path);
+            }
+        }
+        Ok(reach)
+    }
+
+    /// Makes the directory, for its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server's own directory, named by its configuration, is not behind the gate"
+    )]
+    pub(crate) fn make_directory(&self) -> Result<(), StartError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let Some(dir) = self.directory() else { return Ok(()) };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+            let dir = dir.display();
+            StartError::State(format!("state.dir: {dir} cannot be made: {error}; name a directory that the server may write"))
+        })
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Why not, in one sentence with the key and the mend.
+    pub(super) async fn open(&self, settings: &config::Jobs) -> Result<Store, String> {
+        let limits = Limits {
+            live_per_owner_max: settings.live_per_principal_max,
+            running_per_owner_max: settings.running_per_principal_max,
+            kept_per_owner_max: settings.kept_per_principal_max,
+            result_bytes_max: settings.result_bytes_max,
+            ..Limits::default()
+        };
+        match self {
+            Self::Sqlite(dir) => {
+                let file = dir.join(FILE);
+                let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&file, limits));
+                let opened = opened.await.map_err(|error| error.to_string())?;
+                opened.map(Store::Sqlite).map_err(|error| named("state.dir", &error))
+            }
+            Self::Postgres(options) => {
+                let opened = PgStore::connect(options, limits).await;
+                opened.map(Store::Postgres).map_err(|error| named("state.postgres", &error))
+            }
+        }
+    }
+}
+
+/// Why a store cannot be opened, with the key, unless it names one itself.
+fn named(key: &str, error: &OpenError) -> String {
+    let text = error.to_string();
+    if text.starts_with("state.") { text } else { format!("{key}: {text}") }
+}
+
+fn is_there(path: &str) -> bool {
+    Path::new(path).exists()
+}

@@ -1,0 +1,312 @@
+//! Long work: done in steps, so that it can be watched, cancelled, and, as a job, be taken up again
+//! elsewhere from its last chunk.
+//!
+//! A tool says what its steps are; [`Call::long`] says where they run: within the call, with
+//! progress for a client that asked for it, or in a job. A job is the same call once more, made by
+//! a worker with the arguments and in the name of whoever made the first: policy decides again and
+//! the audit log has it again, each time that a worker takes it up.
+//!
+//! **Invariant**: what a step returns is committed before the next one is asked for.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use roothold_core::{Fault, FaultKind};
+use roothold_state::Job;
+use serde_json::Value;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use crate::call::{Call, Progress};
+use crate::jobs::{JobShown, shown};
+use crate::tool::{Answer, Form, Reply};
+
+/// Whether a call of a tool may go on as a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsJob {
+    /// It is answered when its work is done.
+    Never,
+    /// It may.
+    Maybe,
+    /// It always does: a client without the tasks extension is refused.
+    Only,
+}
+
+/// Work in steps. It may be dropped between any two of them, and at any await within one.
+pub trait Steps: Send + 'static {
+    /// What it comes to.
+    type Answer: Reply;
+
+    /// Does one step. It should take a fraction of a second, and ends soon after the call's budget
+    /// is cancelled or overdue. What blocks goes through [`Call::blocking`].
+    ///
+    /// # Errors
+    /// A [`Fault`], which ends the work.
+    fn step(
+        &mut self,
+        call: &Call,
+    ) -> impl Future<Output = Result<Step<Self::Answer>, Fault>> + Send;
+
+    /// From what the work can be taken up again after the step before. Asked in a job only.
+    ///
+    /// # Errors
+    /// A [`Fault`], which ends the work.
+    fn state(&mut self) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send;
+
+    /// The result so far, for whoever looks at the job meanwhile.
+    ///
+    /// # Errors
+    /// A [`Fault`], which ends the work.
+    fn partial(&mut self) -> impl Future<Output = Result<Option<Value>, Fault>> + Send {
+        async { Ok(None) }
+    }
+}
+
+/// What one step came to.
+#[derive(Debug)]
+pub enum Step<A> {
+    /// Some more is done.
+    Chunk(Chunk),
+    /// All is done.
+    Done(A),
+}
+
+/// Some more work that is done.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chunk {
+    /// How much is done by now, in a number that grows from chunk to chunk; the first is at least 1.
+    pub next: u64,
+    /// Bytes that have been worked through.
+    pub bytes_done: u64,
+    /// Bytes that there are, where that is known.
+    pub bytes_total: Option<u64>,
+    /// Rows, lines or records that have been worked through.
+    pub rows: u64,
+    /// One line about it, for people.
+    pub message: String,
+    /// What this chunk adds to the result, for whoever looks at the job meanwhile.
+    pub part: Option<Value>,
+}
+
+/// Where work is to be taken up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// [`Chunk::next`] of the last chunk.
+    pub next: u64,
+    /// [`Steps::state`] after it.
+    pub state: Vec<u8>,
+}
+
+/// What a caller wants, and what its work looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    background: Option<bool>,
+    is_long: bool,
+}
+
+impl Wish {
+    /// What the argument `background` says: `true`, a job; `false`, none; nothing, as it seems best.
+    pub fn new(background: Option<bool>) -> Self {
+        Self { background, is_long: false }
+    }
+
+    /// With the word that the work is long, so that a client with the tasks extension gets a task.
+    #[must_use]
+    pub fn long(self, is_long: bool) -> Self {
+        Self { is_long, ..self }
+    }
+}
+
+/// The answer of a tool whose work is long.
+#[derive(Debug)]
+pub struct Long<A>(Inner<A>);
+
+#[derive(Debug)]
+enum Inner<A> {
+    /// It is done.
+    Done(A),
+    /// It goes on as a job.
+    Begun(Box<Job>),
+}
+
+impl<A: Reply> Reply for Long<A> {
+    fn schema() -> Option<rmcp::model::JsonObject> {
+        let mut schema = crate::catalog::schema_of_output::<Begun>();
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        if let (Some(properties), Some(result)) = (properties, A::schema()) {
+            properties.insert("result".to_owned(), Value::Object(result));
+        }
+        schema.remove("required");
+        A::schema().map(|_| schema)
+    }
+
+    fn into_answer(self) -> Answer {
+        match self.0 {
+            Inner::Done(answer) => wrapped(answer.into_answer()),
+            Inner::Begun(job) => {
+                let shown = shown(&job);
+                let text =
+                    format!("{}\nget_job tells how far it is and gives its result", shown.line());
+                let form = Form::Typed(Box::new(Begun { job: shown }));
+                let mut answer =
+                    Answer::new(vec![rmcp::model::ContentBlock::text(text)], Some(form));
+                answer.job = Some(job);
+                answer
+            }
+        }
+    }
+}
+
+// The job, or the result of the work.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Begun {
+    job: JobShown,
+}
+
+/// The structured form of a result beside which there could be a job.
+fn wrapped(answer: Answer) -> Answer {
+    let structured = answer.structured.map(|form| {
+        let (json, text) = form.with_first_text();
+        Form::Written { json: format!("{{\"result\":{json}}}"), text }
+    });
+    Answer { structured, ..answer }
+}
+
+/// A chunk of a job, on its way to the worker.
+#[derive(Debug)]
+pub(crate) struct Stepped {
+    pub(crate) chunk: Chunk,
+    pub(crate) state: Vec<u8>,
+    pub(crate) partial: Option<Value>,
+}
+
+/// The next step is wanted, and its outcome here.
+pub(crate) type Wanted = oneshot::Sender<Stepped>;
+
+/// What ties a call to the job that it is a run of.
+pub(crate) struct JobLink {
+    resume: Mutex<Option<Resume>>,
+    wanted: AsyncMutex<mpsc::Receiver<Wanted>>,
+    deadline: Instant,
+}
+
+impl JobLink {
+    pub(crate) fn new(
+        resume: Option<Resume>,
+        wanted: mpsc::Receiver<Wanted>,
+        remaining: Duration,
+    ) -> Self {
+        let deadline = Instant::now() + remaining;
+        Self { resume: Mutex::new(resume), wanted: AsyncMutex::new(wanted), deadline }
+    }
+
+    /// How much time the job has left.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn resume(&self) -> Option<Resume> {
+        self.resume.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
+    async fn wanted(&self) -> Result<Wanted, Fault> {
+        let left = || Fault::new(FaultKind::Cancelled, "the worker has left the job");
+        self.wanted.lock().await.recv().await.ok_or_else(left)
+    }
+}
+
+/// How often a job's partial result is asked for at most: making and storing it costs.
+const PARTIAL_EVERY: Duration = Duration::from_secs(1);
+
+impl Call {
+    /// Whether work over so many bytes is long, as the configuration says.
+    pub fn is_long(&self, bytes: u64) -> bool {
+        self.engine().jobs.as_ref().is_some_and(|jobs| bytes >= jobs.settings().task_bytes_min)
+    }
+
+    /// Does long work: here, telling the client how far it is, or as a job, and then this returns at
+    /// once. `begin` makes the work, from the beginning or from where it is to be taken up again.
+    ///
+    /// It becomes a job if the caller wants that, or if it is long and the client declares the
+    /// tasks extension and may see jobs.
+    ///
+    /// # Errors
+    /// The work's own, and those of the store of jobs, such as `Limit` when the caller has as many
+    /// as one may.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the work, unless it went on as a job.
+    pub async fn long<W: Steps, F>(
+        &self,
+        wish: Wish,
+        begin: impl FnOnce(Option<Resume>) -> F + Send,
+    ) -> Result<Long<W::Answer>, Fault>
+    where
+        F: Future<Output = Result<W, Fault>> + Send,
+    {
+        if let Some(job) = self.job() {
+            let work = begin(job.resume()).await?;
+            return self.in_job(job, work).await;
+        }
+        if self.wants_job(wish) {
+            let jobs = self.engine().jobs.as_ref().ok_or_else(no_jobs)?;
+            let job = jobs.submit(self).await?;
+            return Ok(Long(Inner::Begun(Box::new(job))));
+        }
+        self.here(begin(None).await?).await
+    }
+
+    fn wants_job(&self, wish: Wish) -> bool {
+        let entry = self.engine().catalog.get(self.tool());
+        if entry.is_some_and(|entry| entry.tool.as_job() == AsJob::Only) {
+            return true;
+        }
+        let sees_jobs = || self.policy().grants_tool(self.principal(), crate::tools::GET_JOB);
+        wish.background.unwrap_or_else(|| wish.is_long && self.takes_tasks() && sees_jobs())
+    }
+
+    async fn here<W: Steps>(&self, mut work: W) -> Result<Long<W::Answer>, Fault> {
+        let mut told = None;
+        loop {
+            match work.step(self).await? {
+                Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
+                Step::Chunk(chunk) => {
+                    #[expect(
+                        clippy::cast_precision_loss,
+                        reason = "progress needs no more than 53 bits"
+                    )]
+                    let (done, total) =
+                        (chunk.bytes_done as f64, chunk.bytes_total.map(|total| total as f64));
+                    // It must grow from one message to the next.
+                    if told.is_none_or(|told| done > told) {
+                        told = Some(done);
+                        self.progress(Progress { done, total, message: Some(chunk.message) }).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn in_job<W: Steps>(&self, job: &JobLink, mut work: W) -> Result<Long<W::Answer>, Fault> {
+        let mut shown: Option<Instant> = None;
+        loop {
+            let wanted = job.wanted().await?;
+            let stepped = match work.step(self).await? {
+                Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
+                Step::Chunk(chunk) => {
+                    let state = work.state().await?;
+                    let due = shown.is_none_or(|shown| shown.elapsed() >= PARTIAL_EVERY);
+                    let partial = if due { work.partial().await? } else { None };
+                    shown = if due { Some(Instant::now()) } else { shown };
+                    Stepped { chunk, state, partial }
+                }
+            };
+            // A worker that has left is noticed when the next step is waited for.
+            let _ = wanted.send(stepped);
+        }
+    }
+}
+
+pub(crate) fn no_jobs() -> Fault {
+    Fault::new(FaultKind::Unsupported, "this server keeps no jobs; call again without background")
+}

@@ -1,0 +1,138 @@
+//! Replicas that share a store of jobs: what one leaves, another finishes, and nothing counts twice.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::jobs::{
+    PATIENCE, background, begin, count, dirs, ended, eventually, is_running, replica, start,
+};
+use crate::support::{Dirs, Postgres, Server, Spec, custom_tool_binary};
+
+/// Two replicas by one configuration, the first of which is taken away from a job in its middle.
+fn goes_on_elsewhere<'a>(
+    dirs: &'a Dirs,
+    spec: impl Fn(&'static str) -> Spec<'a>,
+    take_away: impl FnOnce(&mut Server),
+) {
+    let mut first = spec("a").start();
+    let whole = first.send(&count(dirs, 0)).result()["structuredContent"]["result"].clone();
+    let id = begin(&first, &background(dirs, 150));
+    let second = spec("b").start();
+    eventually("it is in the middle", || is_running(&second, &id, 3));
+    take_away(&mut first);
+    let job = ended(&second, &id);
+    assert_eq!(job["job"]["status"], "completed", "{job}");
+    let went_on = second.audit().of_kind("intent").any(|line| line["request_id"] == id.as_str());
+    assert!(went_on, "the second replica took it up");
+    // Each step counts once: steps, lines and bytes are those of an uninterrupted run.
+    assert_eq!(job["result"], whole);
+    assert_eq!(job["job"]["progress"]["chunks"], whole["steps"]);
+}
+
+const SHORT_LEASE: &str = "[jobs]\nlease_seconds = 2\n";
+
+/// The same with a file of SQLite.
+fn in_one_file(take_away: impl FnOnce(&mut Server)) {
+    let dirs = dirs(20_000);
+    goes_on_elsewhere(&dirs, |name| replica(&dirs, name, SHORT_LEASE), take_away);
+}
+
+#[test]
+fn a_job_whose_replica_is_killed_goes_on_elsewhere_from_its_last_chunk() {
+    in_one_file(|first| first.signal(Signal::KILL));
+}
+
+#[test]
+fn a_job_whose_replica_hangs_goes_on_elsewhere_and_what_comes_late_is_refused() {
+    in_one_file(|first| {
+        first.signal(Signal::STOP);
+        std::thread::sleep(Duration::from_secs(5));
+        first.signal(Signal::CONT);
+        std::thread::sleep(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_replica_that_is_drained_gives_its_job_back_before_it_ends() {
+    in_one_file(|first| {
+        first.signal(Signal::TERM);
+        let asked = Instant::now();
+        assert!(first.wait(Duration::from_secs(20)).unwrap().success(), "{}", first.log());
+        println!("ended after {:?}", asked.elapsed());
+        assert!(first.log().contains("released"), "{}", first.log());
+    });
+}
+
+#[test]
+fn a_job_outlives_its_server_and_a_new_one_finishes_it() {
+    let dirs = dirs(20_000);
+    let mut server = start(&dirs);
+    let id = begin(&server, &background(&dirs, 200));
+    eventually("it is in the middle", || is_running(&server, &id, 2));
+    server.signal(Signal::TERM);
+    assert!(server.wait(PATIENCE).unwrap().success());
+    let server = start(&dirs);
+    let job = ended(&server, &id);
+    assert_eq!(job["result"]["lines"], 20_000, "{job}");
+}
+
+/// 32 bytes that all replicas have.
+const KEYS: &str = "[handles]\nkeys = [\"k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]\n";
+
+fn with_database<'a>(dirs: &'a Dirs, name: &str, url: &'a str, more: &str) -> Spec<'a> {
+    let state = "[state]\npostgres = \"${JOBS_URL}\"\n[server]\nlandlock = \"require\"\n";
+    let mut spec = replica(dirs, name, "");
+    spec.config = dirs.config(&format!("{more}{SHORT_LEASE}{state}"));
+    spec.env.push(("JOBS_URL", url));
+    spec
+}
+
+#[test]
+fn replicas_that_share_a_database_finish_each_others_jobs() {
+    let (database, dirs) = (Postgres::start(), dirs(20_000));
+    let url = database.url();
+    goes_on_elsewhere(
+        &dirs,
+        |name| with_database(&dirs, name, &url, KEYS),
+        |first| {
+            first.signal(Signal::KILL);
+        },
+    );
+    goes_on_elsewhere(
+        &dirs,
+        |name| with_database(&dirs, name, &url, KEYS),
+        |first| {
+            first.signal(Signal::TERM);
+            assert!(first.wait(PATIENCE).unwrap().success(), "{}", first.log());
+        },
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_used_refuses_the_start_in_words_without_its_password() {
+    let dirs = Dirs::with_fixture();
+    let refused = |url: &str, keys: &str| {
+        let config = dirs.config(&format!("{keys}[state]\npostgres = \"{url}\"\n"));
+        dirs.write("refused.toml", config);
+        let mut command = Command::new(custom_tool_binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(dirs.base().join("refused.toml")).arg("--audit-dir");
+        command.arg(dirs.base().join("audit")).env("ROOTHOLD_TELEMETRY__LISTEN", "");
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{url}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("hunter2"), "{said}");
+        said
+    };
+    let nobody = "postgresql://u:hunter2@127.0.0.1:1/d";
+    assert!(
+        refused(nobody, "").contains("handles.keys: "),
+        "replicas must open each other's cursors"
+    );
+    assert!(refused(nobody, KEYS).contains("state.postgres: "));
+    let clear = "postgresql://u:hunter2@db.example.com/d?sslmode=disable";
+    assert!(refused(clear, KEYS).contains("in the clear"));
+    assert!(refused("${NO_SUCH_VARIABLE}", KEYS).contains("NO_SUCH_VARIABLE is not set"));
+}
