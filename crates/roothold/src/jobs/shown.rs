@@ -179,3 +179,85 @@ fn object(value: Value) -> JsonObject {
         _ => JsonObject::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roothold_state::{JobId, Progress as Done};
+
+    use super::*;
+
+    const RETENTION: Duration = Duration::from_hours(1);
+
+    fn job(state: JobState) -> Job {
+        let failed = Failure { kind: FaultKind::Denied, public: "not for you".to_owned() };
+        let at = |seconds: i64| UnixMillis(1_700_000_000_000 + seconds * 1000);
+        Job {
+            id: JobId::from_bytes([7; 16]),
+            seq: 1,
+            owner: "anna".to_owned(),
+            kind: "count_lines".to_owned(),
+            state,
+            cancel_asked: false,
+            epoch: 1,
+            attempts: 1,
+            attempts_max: 5,
+            worker: None,
+            next: 3,
+            chunks: 3,
+            parts: 0,
+            progress: Done { bytes_done: 5, bytes_total: Some(10), rows: 2 },
+            message: Some("Processed: a secret".to_owned()),
+            failure: (state == JobState::Failed).then_some(failed),
+            submitted_at: at(0),
+            started_at: Some(at(1)),
+            updated_at: at(60),
+            deadline_at: at(86_400),
+            ended_at: (!state.is_live()).then(|| at(60)),
+            expires_at: (!state.is_live()).then(|| at(60 + 3600)),
+        }
+    }
+
+    #[test]
+    fn a_job_is_the_task_that_its_call_would_have_answered() {
+        let result = br#"{"content":[]}"#;
+        for (state, status, field) in [
+            (JobState::Queued, "working", None),
+            (JobState::Running, "working", None),
+            (JobState::Completed, "completed", Some("result")),
+            (JobState::Failed, "completed", Some("result")),
+            (JobState::Cancelled, "cancelled", None),
+        ] {
+            let task = detailed_task(&job(state), RETENTION, Some(result)).unwrap();
+            let task = serde_json::to_value(task).unwrap();
+            assert_eq!(task["status"], status, "{task}");
+            for key in ["result", "error", "inputRequests"] {
+                assert_eq!(task.get(key).is_some(), field == Some(key), "{key} of {task}");
+            }
+            assert_eq!(task["ttlMs"], 3_660_000, "what it is kept at least");
+        }
+        let failed = detailed_task(&job(JobState::Failed), RETENTION, None).unwrap();
+        let failed = serde_json::to_value(failed).unwrap();
+        assert_eq!(
+            (&failed["result"]["isError"], &failed["statusMessage"]),
+            (&json!(true), &json!("not for you"))
+        );
+        let mut defect = job(JobState::Failed);
+        defect.failure = Some(Failure { kind: FaultKind::Internal, public: "its log".to_owned() });
+        let defect =
+            serde_json::to_value(detailed_task(&defect, RETENTION, None).unwrap()).unwrap();
+        assert_eq!(
+            (&defect["status"], &defect["error"]["code"]),
+            (&json!("failed"), &json!(-32603))
+        );
+        assert!(detailed_task(&job(JobState::Completed), RETENTION, None).is_err());
+    }
+
+    #[test]
+    fn who_manages_jobs_sees_nothing_of_what_they_are_about() {
+        for state in JobState::ALL {
+            let seen = serde_json::to_string(&shown_to_manager(&job(state))).unwrap();
+            assert!(!seen.contains("secret") && !seen.contains("not for you"), "{seen}");
+            assert!(seen.contains("anna"), "{seen}");
+        }
+    }
+}

@@ -13,12 +13,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
 use super::{Input, JobMetrics, Store};
 use crate::call::{CallError, CallRequest, Engine};
-use crate::long::{AsJob, JobLink, Resume, Stepped, Wanted};
+use crate::long::{AsJob, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
 use crate::wire;
 
@@ -143,22 +142,24 @@ impl Work for Calls {
         let link = Arc::new(JobLink::new(resume, wanted, claimed.remaining));
         let cancel = CancellationToken::new();
         let of = (claimed.lease.job, entry.tool.name(), claimed.owner.as_str());
-        let call = call(&self.engine, of, input, link, &cancel);
-        Ok(Run { call: AbortOnDropHandle::new(call), steps, _cancel: cancel.drop_guard() })
+        let call = call(&self.engine, of, input, link, &cancel)?;
+        Ok(Run { call, steps, _cancel: cancel.drop_guard() })
     }
 }
 
-/// Begins the call of a job, in a task of its own.
+/// Begins the call of a job, in a task of its own: a worker that leaves it has it cancelled, and the
+/// call then ends in its own way, with its outcome.
 fn call(
     engine: &Arc<Engine>,
     (job, tool, owner): (JobId, &'static str, &str),
     input: Input,
     link: Arc<JobLink>,
     cancel: &CancellationToken,
-) -> JoinHandle<Result<Answer, CallError>> {
+) -> Result<JoinHandle<Result<Answer, CallError>>, Fault> {
+    let tracker = engine.jobs.as_ref().ok_or_else(no_jobs)?.workers.clone();
     let (engine, cancel) = (Arc::clone(engine), cancel.clone());
     let principal = input.principal(owner);
-    tokio::spawn(async move {
+    Ok(tracker.spawn(async move {
         let request = CallRequest {
             principal: &principal,
             request_id: job.to_string().into(),
@@ -172,12 +173,12 @@ fn call(
             job: Some(link),
         };
         engine.call(request).await
-    })
+    }))
 }
 
 /// A call of a job that is running.
 struct Run {
-    call: AbortOnDropHandle<Result<Answer, CallError>>,
+    call: JoinHandle<Result<Answer, CallError>>,
     steps: mpsc::Sender<Wanted>,
     /// Ends the call when the worker leaves it.
     _cancel: DropGuard,
