@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use roothold_core::{Budget, Fault, FaultKind};
 use tokio::runtime::{Handle, Runtime};
@@ -20,9 +20,11 @@ use crate::limits::Limits;
 use crate::meter::Meter;
 
 mod memory;
+mod pool;
 mod spill;
 
 pub use memory::memory_default;
+use pool::SharedPool;
 pub use spill::SpillError;
 use spill::SpillFolder;
 
@@ -123,7 +125,7 @@ impl Engine {
     /// An [`EngineError`].
     pub fn start(spec: EngineSpec) -> Result<Self, EngineError> {
         let spill = spec.spill_directory.as_deref().map(SpillFolder::make).transpose()?;
-        let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(spec.memory_bytes));
+        let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(spec.memory_bytes));
         let builder = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
             .with_metadata_cache_limit(METADATA_BYTES_MAX)

@@ -44,9 +44,7 @@ impl Way {
             config.application_name("roothold");
         }
         let used = config.get_ssl_mode() != SslMode::Disable;
-        // Where none is spoken the system's authorities need not be within reach.
-        let trusted = if used { options.ca_pem.as_deref() } else { Some(&[][..]) };
-        let tls = Tls { make: MakeRustlsConnect::new(tls(trusted, used)?), used };
+        let tls = Tls { make: MakeRustlsConnect::new(tls(options.ca_pem.as_deref(), used)?), used };
         Ok(Self { config, tls, greeting: greeting(options).into() })
     }
 
@@ -114,7 +112,8 @@ fn greeting(options: &PgOptions) -> String {
     )
 }
 
-/// Certificates are verified with the given authorities, or with the system's.
+/// Certificates are verified with the given authorities, or with the system's; where no TLS is
+/// spoken these need not be within reach.
 fn tls(ca_pem: Option<&[u8]>, used: bool) -> Result<rustls::ClientConfig, OpenError> {
     let wrong = |what: &str| OpenError::Options(format!("state.tls_ca_file: {what}"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -127,10 +126,12 @@ fn tls(ca_pem: Option<&[u8]>, used: bool) -> Result<rustls::ClientConfig, OpenEr
             let certificate = certificate.map_err(|_| wrong("it is not a PEM file"))?;
             roots.add(certificate).map_err(|_| wrong("a certificate in it does not read"))?;
         }
-        if roots.is_empty() && used {
+        if roots.is_empty() {
             return Err(wrong("there is no certificate in it"));
         }
         builder.with_root_certificates(roots).with_no_client_auth()
+    } else if !used {
+        builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
     } else {
         builder
             .with_platform_verifier()
