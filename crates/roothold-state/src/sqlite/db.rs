@@ -153,7 +153,7 @@ fn applied(tx: &Transaction<'_>) -> Result<Vec<(i64, Vec<u8>)>, OpenError> {
         rows.collect::<rusqlite::Result<Vec<_>>>().map(Some)
     };
     read().map_err(|error| unreachable(&error))?.ok_or(OpenError::Foreign(
-        "another program's database; name a file of its own in state.path",
+        "another program's database; name a file of its own in state.dir",
     ))
 }
 
