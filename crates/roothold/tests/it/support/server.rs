@@ -139,14 +139,14 @@ impl Server {
     }
 
     pub(crate) fn metrics(&self) -> String {
-        let reply = Conn::open(self.private).send(&Request::get("/metrics"));
+        let reply = Conn::open_soon(self.private).send(&Request::get("/metrics"));
         assert_eq!(reply.status, 200);
         String::from_utf8(reply.body).unwrap()
     }
 
     /// What the private port says of the process.
     pub(crate) fn status(&self) -> Value {
-        Conn::open(self.private).send(&Request::get("/status")).json()
+        Conn::open_soon(self.private).send(&Request::get("/status")).json()
     }
 
     pub(crate) fn pid(&self) -> u32 {
