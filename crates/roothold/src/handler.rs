@@ -181,12 +181,14 @@ impl ServerHandler for Handler {
         self.answer(&origin, asked, &context.ct, progress, verbatim).await
     }
 
+    // Behind pointers: what the SDK keeps for a request is as large as the largest of its futures, and
+    // each connection has room for one.
     fn get_task(
         &self,
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<GetTaskResult, ErrorData>> + Send + '_ {
-        jobs::get_task(self, request, context)
+        Box::pin(jobs::get_task(self, request, context))
     }
 
     fn update_task(
@@ -194,7 +196,7 @@ impl ServerHandler for Handler {
         request: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
-        jobs::update_task(self, request, context)
+        Box::pin(jobs::update_task(self, request, context))
     }
 
     fn cancel_task(
@@ -202,7 +204,7 @@ impl ServerHandler for Handler {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
-        jobs::cancel_task(self, request, context)
+        Box::pin(jobs::cancel_task(self, request, context))
     }
 
     async fn list_tools(
@@ -284,7 +286,7 @@ impl ServerHandler for Handler {
         &self,
         context: SubscriptionContext,
     ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
-        watch::listen(self, context)
+        Box::pin(watch::listen(self, context))
     }
 
     fn subscribe(
