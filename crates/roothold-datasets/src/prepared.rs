@@ -135,6 +135,15 @@ fn refuse_other_format(
 }
 
 impl Prepared {
+    /// The columns in the files that a query asks for by their places among the visible ones; or
+    /// all visible ones.
+    pub(crate) fn columns(&self, asked: Option<&Vec<usize>>) -> Vec<usize> {
+        match asked {
+            Some(asked) => asked.iter().map(|at| self.visible[*at]).collect(),
+            None => self.visible.clone(),
+        }
+    }
+
     /// Leaves out what is hidden. `names` are those in the file, before they were made unique.
     pub(crate) fn hide(&mut self, names: &[String], may_lack: bool) -> Result<(), Fault> {
         let hidden = self.source.hidden();

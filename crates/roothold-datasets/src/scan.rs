@@ -130,10 +130,7 @@ impl TableProvider for TextTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let prepared = &self.prepared;
-        let columns: Vec<usize> = match projection {
-            Some(columns) => columns.iter().map(|at| prepared.visible[*at]).collect(),
-            None => prepared.visible.clone(),
-        };
+        let columns = prepared.columns(projection);
         // Only whoever reads from the beginning knows the numbers of lines.
         let counts_lines = prepared.format == Format::Text && columns.contains(&0);
         let partitions = if counts_lines { 1 } else { state.config().target_partitions() };

@@ -49,10 +49,7 @@ impl TableProvider for ParquetTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let prepared = &self.prepared;
-        let columns: Vec<usize> = match projection {
-            Some(columns) => columns.iter().map(|at| prepared.visible[*at]).collect(),
-            None => prepared.visible.clone(),
-        };
+        let columns = prepared.columns(projection);
         let files: Vec<PartitionedFile> = prepared
             .files
             .iter()
