@@ -26,7 +26,7 @@ pub(in crate::tools) struct DirectoryTree;
 pub(in crate::tools) struct Input {
     /// The directory.
     path: String,
-    /// Globs of what to leave out; one without `*` also leaves out that name at any depth.
+    /// Globs to leave out; one without `*` at any depth.
     #[serde(default, rename = "excludePatterns")]
     exclude_patterns: Vec<String>,
 }
