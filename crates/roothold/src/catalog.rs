@@ -89,7 +89,7 @@ fn add_page_arguments(schema: &mut JsonObject) {
     if let Value::Object(properties) = properties {
         properties.insert(
             "cursor".to_owned(),
-            json!({"type": "string", "description": "next_cursor of the page before"}),
+            json!({"type": "string", "description": "A page's next_cursor"}),
         );
         properties.insert(
             "max_bytes".to_owned(),

@@ -59,9 +59,7 @@ impl Tool for DirectoryTree {
     fn about(&self) -> About {
         About {
             title: "Directory Tree",
-            description: "Shows a directory and all below it as a JSON tree. Links are shown, not \
-                          followed. Each page of a large tree repeats the directories above its \
-                          first entry.",
+            description: "Shows a directory and all below it as a JSON tree. Links are not followed.",
             effect: Effect::Reads,
         }
     }

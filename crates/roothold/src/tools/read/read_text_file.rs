@@ -102,8 +102,7 @@ impl Tool for ReadTextFile {
     fn about(&self) -> About {
         About {
             title: "Read Text File",
-            description: "Reads a file's text, or a part of it: head, tail, a range of lines or of bytes. The second \
-                          block has the content's hash, the range, and next_cursor when the text was cut.",
+            description: "Reads a file's text, or a part of it. The second block has its hash, the range, and next_cursor when it was cut.",
             effect: Effect::Reads,
         }
     }
