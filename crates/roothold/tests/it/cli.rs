@@ -7,6 +7,8 @@ mod explain;
 mod install;
 mod jobs;
 mod keys;
+#[cfg(feature = "datasets")]
+mod process;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
