@@ -168,6 +168,7 @@ impl Builder {
                 AuditReads::Written => Reads::Written,
                 AuditReads::Queued => Reads::Queued,
             },
+            replica: self.config.replica(),
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;
