@@ -6,8 +6,9 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use super::cache::Cache;
 use super::load::ConfigError;
-use super::sections::{Audit, Cache, Config, Limits, Server, Telemetry};
+use super::sections::{Audit, Config, Limits, Server, Telemetry};
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -26,6 +27,8 @@ impl Config {
         self.jobs.check()?;
         self.state.check()?;
         self.audit.check()?;
+        super::datasets::check(&self.datasets)?;
+        self.dataset_engine.check()?;
         self.telemetry.check()
     }
 }
