@@ -12,11 +12,13 @@ mod disk;
 mod explain;
 mod healthcheck;
 mod install;
+mod jobs;
 mod keys;
 #[cfg(test)]
 mod reference;
 mod serve;
 mod stdio;
+mod table;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -63,6 +65,8 @@ enum Command {
     Install(install::Install),
     /// Makes, lists and revokes API keys.
     Keys(keys::Keys),
+    /// Lists, shows and cancels the jobs of all owners.
+    Jobs(jobs::Jobs),
     /// Checks and shows the audit log.
     Audit(audit::Audit),
     /// Asks a server whether it is alive, in one line and by exit code.
@@ -144,6 +148,7 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
         Command::Explain(command) => command.run(builder),
         Command::Install(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Jobs(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -37,7 +37,7 @@ use events::JobSubmitted;
 pub(crate) use found::{cancel, look_up};
 pub(crate) use listen::tell;
 pub(crate) use roothold_state::Store;
-pub(crate) use shown::{JobShown, shown, shown_to_manager, task};
+pub(crate) use shown::{JobShown, answered, shown, shown_to_manager, task};
 pub(crate) use store::Place;
 pub(crate) use tasks::{add, cancel_task, get_task, update_task};
 

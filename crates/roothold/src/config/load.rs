@@ -263,7 +263,7 @@ impl Config {
     }
 
     /// The directory that is configured, or the one that holds those of all servers.
-    fn state_parent(&self) -> Result<PathBuf, ConfigError> {
+    pub(crate) fn state_parent(&self) -> Result<PathBuf, ConfigError> {
         self.state.dir.clone().map_or_else(|| in_users_state("roothold/state", "state.dir"), Ok)
     }
 

@@ -5,6 +5,7 @@ mod call;
 mod config;
 mod explain;
 mod install;
+mod jobs;
 mod keys;
 
 use std::io::{BufRead as _, BufReader};
