@@ -190,6 +190,7 @@ impl Builder {
                 AuditReads::Written => Reads::Written,
                 AuditReads::Queued => Reads::Queued,
             },
+            replica: self.config.replica(),
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;

@@ -11,6 +11,7 @@ mod batch;
 mod catalog;
 mod cli;
 mod failing;
+mod heads;
 mod http;
 mod index;
 mod jobs;
