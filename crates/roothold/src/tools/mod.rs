@@ -43,7 +43,9 @@ pub(crate) fn add(catalog: &mut Catalog) {
 /// Adds the tools for datasets, which know those that have names.
 #[cfg(feature = "datasets")]
 pub(crate) fn add_datasets(catalog: &mut Catalog, known: &Known) {
+    catalog.add(datasets::ListDatasets(known.clone()));
     catalog.add(datasets::DescribeDataset(known.clone()));
+    catalog.add(datasets::QueryDataset(known.clone()));
 }
 
 /// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.

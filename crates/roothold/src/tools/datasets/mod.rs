@@ -1,9 +1,13 @@
 //! Files as tables.
 
 mod describe_dataset;
+mod list_datasets;
+mod query_dataset;
 mod table;
 
 pub(super) use describe_dataset::DescribeDataset;
+pub(super) use list_datasets::ListDatasets;
+pub(super) use query_dataset::QueryDataset;
 
 use std::time::Instant;
 
