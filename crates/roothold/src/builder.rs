@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Admission, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
+#[cfg(feature = "datasets")]
+use crate::datasets::{Datasets, Known};
 use crate::handler::Handler;
 use crate::jobs::{Jobs, Place};
 use crate::telemetry::Metrics;
@@ -62,16 +64,28 @@ pub struct Builder {
     catalog: Catalog,
     confine: bool,
     reach: Reach,
+    #[cfg(feature = "datasets")]
+    datasets: Known,
 }
 
 impl Roothold {
     /// A builder with the built-in tools.
     pub fn builder() -> Builder {
         let mut catalog = Catalog::default();
+        #[cfg(feature = "datasets")]
+        let datasets = Known::default();
         tools::add(&mut catalog);
+        #[cfg(feature = "datasets")]
+        tools::add_datasets(&mut catalog, &datasets);
+        tools::add_for_jobs(&mut catalog);
         resources::add(&mut catalog);
         watch::add(&mut catalog);
-        Builder { catalog, ..Builder::default() }
+        Builder {
+            catalog,
+            #[cfg(feature = "datasets")]
+            datasets,
+            ..Builder::default()
+        }
     }
 
     /// The handler, for any transport of the SDK, or for `roothold_edge` in a program of your own.
@@ -172,6 +186,8 @@ impl Builder {
         };
         let audit_dir = self.config.audit_dir()?;
         let jobs = Jobs::new(&self.config, &self.catalog)?;
+        #[cfg(feature = "datasets")]
+        let datasets = self.datasets_of(&policy)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
         if let Some(jobs) = &jobs {
@@ -182,6 +198,8 @@ impl Builder {
             let state = jobs.as_ref().map(Jobs::place);
             let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
+            #[cfg(feature = "datasets")]
+            let reach = reach.and(datasets.reach());
             walls::raise_for_process(&self.config, policy.roots(), &reach)?
         } else {
             Walls::found()
@@ -192,7 +210,11 @@ impl Builder {
             refuse_served(&policy, "state.dir", dir)?;
         }
         let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
+        #[cfg(feature = "datasets")]
+        refuse_spill(&policy, &datasets)?;
         let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
+        #[cfg(feature = "datasets")]
+        let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let engine = Engine {
             catalog: self.catalog,
             policy,
@@ -200,6 +222,8 @@ impl Builder {
             metrics,
             hub,
             jobs,
+            #[cfg(feature = "datasets")]
+            datasets,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),
@@ -208,6 +232,34 @@ impl Builder {
         };
         Ok(Roothold { config: self.config, engine: Arc::new(engine), private })
     }
+}
+
+#[cfg(feature = "datasets")]
+impl Builder {
+    fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
+        let mut datasets = Datasets::new(&self.config, &self.datasets)?;
+        datasets.check_roots(policy.roots())?;
+        if self.confine {
+            datasets.make_directory()?;
+        }
+        Ok(datasets)
+    }
+}
+
+/// What queries do not hold in memory is nothing for callers: a directory that was chosen for it
+/// must not be theirs, and the usual one is at least excluded.
+#[cfg(feature = "datasets")]
+pub(crate) fn refuse_spill(policy: &Policy, datasets: &Datasets) -> Result<(), StartError> {
+    let Some(dir) = datasets.spill_directory() else { return Ok(()) };
+    let key = "dataset_engine.spill_dir";
+    if datasets.spill_is_configured()
+        && let Some(uri) = policy.roots().containing(dir).map(Root::uri)
+    {
+        return Err(StartError::Front(format!(
+            "{key}: lies below the root {uri}; name a directory outside every root"
+        )));
+    }
+    refuse_served(policy, key, dir)
 }
 
 /// Below a root what is the server's own is excluded by the configuration; where it is the root

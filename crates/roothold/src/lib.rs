@@ -9,6 +9,8 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "datasets")]
+mod datasets;
 mod grants;
 mod handler;
 mod jobs;

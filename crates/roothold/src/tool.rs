@@ -33,6 +33,9 @@ pub trait Tool: Send + Sync + 'static {
     const INDEPENDENT: bool = false;
     /// Whether a call may go on as a job, after its answer. Such a tool works in [`Call::long`].
     const AS_JOB: AsJob = AsJob::Never;
+    /// Which limit its time has.
+    #[doc(hidden)]
+    const PACE: Pace = Pace::Call;
     /// The name by which policy grants it.
     #[doc(hidden)]
     const GRANTED_AS: &'static str = Self::NAME;
@@ -75,6 +78,17 @@ pub trait Tool: Send + Sync + 'static {
         permits: Permits,
         input: Self::Input,
     ) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
+}
+
+/// Which limit the time of a call has that is no job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Pace {
+    /// `limits.call_timeout_seconds`, or `limits.long_call_timeout_seconds` where it works in steps.
+    Call,
+    /// `dataset_engine.query_timeout_seconds`.
+    #[cfg(feature = "datasets")]
+    Query,
 }
 
 /// The permits of a call, in the order of its actions.
@@ -387,6 +401,7 @@ pub(crate) trait AnyTool: Send + Sync {
     fn independent(&self) -> bool;
     fn writes_files(&self) -> bool;
     fn as_job(&self) -> AsJob;
+    fn pace(&self) -> Pace;
     fn granted_as(&self) -> &'static str;
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
@@ -413,6 +428,10 @@ impl<T: Tool> AnyTool for T {
 
     fn as_job(&self) -> AsJob {
         T::AS_JOB
+    }
+
+    fn pace(&self) -> Pace {
+        T::PACE
     }
 
     fn granted_as(&self) -> &'static str {

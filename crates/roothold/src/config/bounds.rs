@@ -6,8 +6,9 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use super::cache::Cache;
 use super::load::ConfigError;
-use super::sections::{Cache, Config, Limits, Server, Telemetry};
+use super::sections::{Config, Limits, Server, Telemetry};
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -25,6 +26,8 @@ impl Config {
         self.cache.check()?;
         self.jobs.check()?;
         self.state.check()?;
+        super::datasets::check(&self.datasets)?;
+        self.dataset_engine.check()?;
         self.telemetry.check()
     }
 }
