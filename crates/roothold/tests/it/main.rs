@@ -17,6 +17,7 @@ mod jobs;
 mod killed;
 mod large;
 mod paging;
+mod processing;
 mod product;
 mod replicas;
 mod searching;

@@ -1,9 +1,11 @@
 //! Files as tables.
 
 mod describe_dataset;
+mod process_large_dataset;
 mod table;
 
 pub(super) use describe_dataset::DescribeDataset;
+pub(super) use process_large_dataset::ProcessLargeDataset;
 
 use std::time::Instant;
 
