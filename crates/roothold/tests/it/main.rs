@@ -22,6 +22,7 @@ mod product;
 mod replicas;
 mod searching;
 mod shutdown;
+mod storm;
 mod support;
 mod walls;
 mod watch;

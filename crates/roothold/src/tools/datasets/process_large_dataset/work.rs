@@ -303,8 +303,12 @@ impl Steps for Processing {
     }
 
     async fn partial(&mut self) -> Result<Option<Value>, Fault> {
-        let Stage::Going(mut process) = std::mem::replace(&mut self.stage, Stage::Ended) else {
-            return Ok(None);
+        let mut process = match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Going(process) => process,
+            other => {
+                self.stage = other;
+                return Ok(None);
+            }
         };
         let asked = tokio::task::spawn_blocking(move || (process.partial(), process)).await;
         let (found, process) = asked.map_err(Fault::internal)?;
