@@ -31,9 +31,7 @@ impl Tool for ProcessLargeDataset {
     fn about(&self) -> About {
         About {
             title: "Process Large Dataset",
-            description: "Works through a dataset of any size chunk by chunk: profile, aggregate, search, validate, \
-                          sample, convert to a file, or sql. Tells how far it is; with background: true it goes on as a \
-                          job (get_job). Rows that cannot be read are counted and listed. For quick questions use query_dataset.",
+            description: "Works through a dataset of any size chunk by chunk and tells how far it is. Bad rows are listed.",
             effect: Effect::Writes { destructive: true, idempotent: true },
         }
     }
