@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use roothold_core::{Fault, FaultKind};
@@ -210,16 +210,46 @@ pub(crate) struct JobLink {
     resume: Mutex<Option<Resume>>,
     wanted: AsyncMutex<mpsc::Receiver<Wanted>>,
     deadline: Instant,
-    end: Mutex<End>,
+    end: Arc<JobEnd>,
+}
+
+/// What is to be done once a job has ended. It outlives the call, whose [`JobLink`] tells by its end
+/// that no step will come.
+pub(crate) struct JobEnd {
+    state: Mutex<End>,
     tasks: TaskTracker,
 }
 
 type Cleanup = Box<dyn FnOnce() + Send>;
 
-/// What is to be done once the job has ended.
 enum End {
     Awaited(Vec<Cleanup>),
     Ended,
+}
+
+impl JobEnd {
+    pub(crate) fn new(tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(End::Awaited(Vec::new())), tasks })
+    }
+
+    #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets leave files"))]
+    fn then(&self, cleanup: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &mut *state {
+            End::Awaited(cleanups) => cleanups.push(Box::new(cleanup)),
+            End::Ended => drop(self.tasks.spawn_blocking(cleanup)),
+        }
+    }
+
+    /// The job has ended, and its end is stored.
+    pub(crate) fn reached(&self) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let End::Awaited(cleanups) = std::mem::replace(&mut *state, End::Ended) {
+            for cleanup in cleanups {
+                self.tasks.spawn_blocking(cleanup);
+            }
+        }
+    }
 }
 
 impl JobLink {
@@ -227,36 +257,17 @@ impl JobLink {
         resume: Option<Resume>,
         wanted: mpsc::Receiver<Wanted>,
         remaining: Duration,
-        tasks: TaskTracker,
+        end: Arc<JobEnd>,
     ) -> Self {
-        Self {
-            resume: Mutex::new(resume),
-            wanted: AsyncMutex::new(wanted),
-            deadline: Instant::now() + remaining,
-            end: Mutex::new(End::Awaited(Vec::new())),
-            tasks,
-        }
+        let deadline = Instant::now() + remaining;
+        Self { resume: Mutex::new(resume), wanted: AsyncMutex::new(wanted), deadline, end }
     }
 
     /// Does something that blocks once the job has ended, which is nobody's then any more; never, if
     /// others go on with it. Wants a runtime.
     #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets leave files"))]
     pub(crate) fn at_end(&self, cleanup: impl FnOnce() + Send + 'static) {
-        let mut end = self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &mut *end {
-            End::Awaited(cleanups) => cleanups.push(Box::new(cleanup)),
-            End::Ended => drop(self.tasks.spawn_blocking(cleanup)),
-        }
-    }
-
-    /// The job has ended, and its end is stored.
-    pub(crate) fn ended(&self) {
-        let mut end = self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let End::Awaited(cleanups) = std::mem::replace(&mut *end, End::Ended) {
-            for cleanup in cleanups {
-                self.tasks.spawn_blocking(cleanup);
-            }
-        }
+        self.end.then(cleanup);
     }
 
     /// How much time the job has left.

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
 use super::{Input, JobMetrics, Store};
 use crate::call::{CallError, CallRequest, Engine};
-use crate::long::{AsJob, JobLink, Resume, Stepped, Wanted, no_jobs};
+use crate::long::{AsJob, JobEnd, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
 use crate::wire;
 
@@ -59,13 +59,13 @@ pub(super) fn worker(
     async move { worker.run(drain).await }
 }
 
-/// The job that a worker holds.
+/// The end of the job that a worker holds.
 #[derive(Clone, Default)]
-struct Held(Arc<Mutex<Option<Arc<JobLink>>>>);
+struct Held(Arc<Mutex<Option<Arc<JobEnd>>>>);
 
 impl Held {
-    fn set(&self, link: Option<Arc<JobLink>>) -> Option<Arc<JobLink>> {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), link)
+    fn set(&self, end: Option<Arc<JobEnd>>) -> Option<Arc<JobEnd>> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), end)
     }
 }
 
@@ -88,8 +88,8 @@ impl Told {
                 }
             }
             WorkerEvent::Ended(lease, state) => {
-                if let Some(link) = self.held.set(None) {
-                    link.ended();
+                if let Some(end) = self.held.set(None) {
+                    end.reached();
                 }
                 self.ended(lease, state.as_str());
             }
@@ -160,8 +160,9 @@ impl Work for Calls {
         let resume = checkpoint.map(|at| Resume { next: at.next, state: at.state.clone() });
         let (steps, wanted) = mpsc::channel(1);
         let tasks = self.engine.jobs.as_ref().ok_or_else(no_jobs)?.workers.clone();
-        let link = Arc::new(JobLink::new(resume, wanted, claimed.remaining, tasks));
-        self.held.set(Some(Arc::clone(&link)));
+        let end = JobEnd::new(tasks);
+        self.held.set(Some(Arc::clone(&end)));
+        let link = Arc::new(JobLink::new(resume, wanted, claimed.remaining, end));
         let cancel = CancellationToken::new();
         let of = (claimed.lease.job, entry.tool.name(), claimed.owner.as_str());
         let call = call(&self.engine, of, input, link, &cancel)?;
