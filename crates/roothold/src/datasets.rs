@@ -25,7 +25,7 @@ use crate::config::{Config, ConfigError, DatasetSection};
 pub(crate) use events::{DatasetMetrics, DatasetRead};
 pub(crate) use options::Options;
 use source::Part;
-pub(crate) use source::{Opened, SourceArg, actions_of};
+pub(crate) use source::{Opened, SourceArg, actions_of, is_glob};
 
 /// How often a query that waits for its turn looks whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -23,6 +23,7 @@ use roothold_core::{Fault, FaultKind, Principal, Scopes};
 use roothold_state::{Job, JobId, NewJob, StateStore as _, Whose};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,10 +49,21 @@ pub(crate) struct Jobs {
     settings: config::Jobs,
     place: Place,
     store: OnceLock<Arc<Store>>,
+    opening: watch::Sender<Opening>,
     pub(crate) metrics: JobMetrics,
     workers: TaskTracker,
     /// Cancelled when the workers are to stop.
     drain: CancellationToken,
+}
+
+/// How far the opening of the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Nobody has begun it.
+    Ahead,
+    Running,
+    /// The store is there, or it failed.
+    Over,
 }
 
 /// What a job is stored with: the call that it is.
@@ -93,6 +105,7 @@ impl Jobs {
             settings: config.jobs.clone(),
             place: Place::of(config)?,
             store: OnceLock::new(),
+            opening: watch::Sender::new(Opening::Ahead),
             metrics: JobMetrics::new(),
             workers: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -107,18 +120,25 @@ impl Jobs {
         &self.place
     }
 
-    /// The store.
+    /// The store. Where it is being opened, this waits for it.
     ///
     /// # Errors
-    /// `Unavailable`, before [`Self::begin`] has opened it.
-    pub(crate) fn store(&self) -> Result<&Arc<Store>, Fault> {
-        let closed = || {
-            Fault::new(
-                FaultKind::Unavailable,
-                "this process keeps no jobs; call a server that runs",
-            )
+    /// `Unavailable`, before [`Self::begin`], and where it could not be opened.
+    ///
+    /// # Cancellation
+    /// Safe to drop; the opening goes on.
+    pub(crate) async fn store(&self) -> Result<Arc<Store>, Fault> {
+        if let Some(store) = self.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let mut opening = self.opening.subscribe();
+        let ended = opening.wait_for(|opening| *opening != Opening::Running).await;
+        let what = match ended.map(|opening| *opening) {
+            Ok(Opening::Ahead) => "this process keeps no jobs; call a server that runs",
+            _ => "the store of jobs could not be opened; tell the operator, the log says why",
         };
-        self.store.get().ok_or_else(closed)
+        let failed = || Fault::new(FaultKind::Unavailable, what);
+        self.store.get().cloned().ok_or_else(failed)
     }
 
     /// Opens the store and begins to work on jobs. Wants a runtime.
@@ -129,7 +149,35 @@ impl Jobs {
         if self.store.get().is_some() {
             return Ok(());
         }
-        let store = Arc::new(self.place.open(&self.settings).await?);
+        self.opening.send_replace(Opening::Running);
+        let opened = self.place.open(&self.settings).await;
+        let opened = opened.map(|store| self.work_on(Arc::new(store), engine));
+        self.opening.send_replace(Opening::Over);
+        opened
+    }
+
+    /// The same beside what comes next, where that can be: a file that is ours alone is hardly ever
+    /// what keeps a server from serving, and a database that others share may well be. Who needs the
+    /// store waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::begin`], of a database.
+    pub(crate) async fn begin_beside(&self, engine: &Arc<Engine>) -> Result<(), String> {
+        if self.place.directory().is_none() {
+            return self.begin(engine).await;
+        }
+        self.opening.send_replace(Opening::Running);
+        let engine = Arc::clone(engine);
+        self.workers.spawn(async move {
+            let Some(jobs) = &engine.jobs else { return };
+            if let Err(error) = jobs.begin(&engine).await {
+                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+            }
+        });
+        Ok(())
+    }
+
+    fn work_on(&self, store: Arc<Store>, engine: &Arc<Engine>) {
         let store = Arc::clone(self.store.get_or_init(|| store));
         let slots = self.settings.running_max;
         tracing::info!(place = %self.place, slots, "jobs are kept");
@@ -137,7 +185,6 @@ impl Jobs {
             self.workers.spawn(work::worker(engine, Arc::clone(&store), slot, self.drain.clone()));
         }
         self.workers.spawn(work::sweep(store, self.metrics.clone(), self.drain.clone()));
-        Ok(())
     }
 
     /// Has the workers give back what they hold, so that other replicas go on with it.
@@ -163,7 +210,7 @@ impl Jobs {
 
     /// Takes in the call as a job. It is durable when this returns.
     pub(crate) async fn submit(&self, call: &Call) -> Result<Job, Fault> {
-        let (store, principal) = (self.store()?, call.principal());
+        let (store, principal) = (self.store().await?, call.principal());
         let arguments = call.arguments().ok_or_else(no_jobs)?;
         let input = Input::of(principal, (**arguments).clone());
         let new = NewJob {

@@ -28,6 +28,10 @@ pub trait Tool: Send + Sync + 'static {
     /// Whether it changes files in the roots. Such a tool is listed only for those who may use a
     /// root in which anything can be changed.
     const WRITES_FILES: bool = false;
+    /// The arguments by which a tool writes files that otherwise only reads. For those who can write
+    /// nowhere it is listed without them, as a tool that reads.
+    #[doc(hidden)]
+    const WRITES_BY: &'static [&'static str] = &[];
     /// Whether the actions of a call do not depend on each other: then one that is denied is an
     /// error in its place of [`Permits::each`], and the call goes on with the others.
     const INDEPENDENT: bool = false;
@@ -400,6 +404,7 @@ pub(crate) trait AnyTool: Send + Sync {
     fn paged(&self) -> bool;
     fn independent(&self) -> bool;
     fn writes_files(&self) -> bool;
+    fn writes_by(&self) -> &'static [&'static str];
     fn as_job(&self) -> AsJob;
     fn pace(&self) -> Pace;
     fn granted_as(&self) -> &'static str;
@@ -424,6 +429,10 @@ impl<T: Tool> AnyTool for T {
 
     fn writes_files(&self) -> bool {
         T::WRITES_FILES
+    }
+
+    fn writes_by(&self) -> &'static [&'static str] {
+        T::WRITES_BY
     }
 
     fn as_job(&self) -> AsJob {

@@ -156,7 +156,8 @@ pub fn find_sources(
     let mut walk = Walk::start(permit, None, budget)?;
     walk.run(|entry| {
         if entry.kind == EntryKind::Directory {
-            return Ok(Visit::Into);
+            let may_hold = globs.depth_max().is_none_or(|most| entry.depth + 1 < most);
+            return Ok(if may_hold { Visit::Into } else { Visit::Past });
         }
         // An entry may show because it can be written, and only that.
         let is_wanted = entry.kind == EntryKind::File && entry.is_readable();

@@ -25,6 +25,11 @@ pub(super) fn hidden_of(
 }
 
 impl Dataset {
+    /// The columns that do not exist for whoever reads its files.
+    pub(crate) fn hidden(&self) -> &[String] {
+        &self.hidden
+    }
+
     /// Whether a file is one of its files, by the path that it was found to have.
     fn holds(&self, file: &SourceFile) -> bool {
         let Ok(path) = FilePath::parse(&file.path()) else { return true };

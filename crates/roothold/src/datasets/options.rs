@@ -14,7 +14,8 @@ use crate::config::DatasetSection;
 #[serde(transparent)]
 pub(crate) struct Options(pub(crate) SourceOptions);
 
-/// By hand: every tool that reads datasets carries it, so each word counts.
+/// Every tool that reads datasets carries it, and each word costs every agent: `describe_dataset` says
+/// in one line what it may hold, and what is wrong with it an error says.
 impl JsonSchema for Options {
     fn inline_schema() -> bool {
         true
@@ -25,24 +26,7 @@ impl JsonSchema for Options {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "object",
-            "additionalProperties": false,
-            "properties": {
-                "format": {"enum": ["csv", "tsv", "jsonl", "parquet", "text"]},
-                "delimiter": {"type": "string"},
-                "quote": {"type": "string"},
-                "header": {"type": "boolean"},
-                "short_records": {"type": "boolean"},
-                "encoding": {"enum": ["utf-8", "utf-16le", "utf-16be", "windows-1252"]},
-                "types": {
-                    "type": "object",
-                    "additionalProperties": {
-                        "enum": ["text", "integer", "number", "decimal", "boolean", "date", "timestamp"],
-                    },
-                },
-            },
-        })
+        json_schema!({"type": "object"})
     }
 }
 
@@ -84,25 +68,41 @@ pub(super) fn check_hidden(section: &DatasetSection, options: &SourceOptions) ->
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::Known;
     use super::*;
 
     #[test]
-    fn every_word_of_the_schema_is_one_that_is_read() {
-        let schema = Options::json_schema(&mut SchemaGenerator::default()).to_value();
-        let properties = schema["properties"].as_object().unwrap();
+    fn every_word_of_the_description_is_one_that_is_read() {
+        let catalog = {
+            let mut catalog = crate::catalog::Catalog::default();
+            crate::tools::add_datasets(&mut catalog, &Known::default());
+            catalog
+        };
+        let model = &catalog.get("describe_dataset").unwrap().model;
+        let schema = json!(model.input_schema);
+        let about = schema["properties"]["options"]["description"].as_str().unwrap();
         let read = |options: Value| serde_json::from_value::<Options>(options);
-        for (key, property) in properties {
-            let words = property["enum"].as_array().cloned().unwrap_or_default();
-            for word in words {
-                read(json!({key.as_str(): word})).unwrap();
-            }
+        let words = |after: &str| {
+            let rest = about.split_once(after).unwrap().1;
+            let end = rest.find([',', '}']).unwrap();
+            rest[..end].split('|').map(str::to_owned).collect::<Vec<_>>()
+        };
+        for word in words("format ") {
+            read(json!({"format": word})).unwrap();
         }
-        for word in properties["types"]["additionalProperties"]["enum"].as_array().unwrap() {
+        for word in words("encoding ") {
+            read(json!({"encoding": word})).unwrap();
+        }
+        let types = words("{column: ");
+        assert_eq!(types.len(), 7);
+        for word in types {
             read(json!({"types": {"*": word}})).unwrap();
         }
         let all = json!({"format": "csv", "delimiter": ";", "quote": "'", "header": true,
             "short_records": true, "encoding": "utf-8", "types": {"a": "date"}});
-        assert_eq!(all.as_object().unwrap().len(), properties.len());
+        for key in all.as_object().unwrap().keys() {
+            assert!(about.contains(key.as_str()), "{key}");
+        }
         read(all).unwrap();
         for wrong in [json!({"format": "xml"}), json!({"delimiter": ";;"}), json!({"sep": ";"})] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");

@@ -62,8 +62,13 @@ impl SourceArg {
             let parts = dataset.parts.clone();
             return Ok(Self { written, dataset: Some(Arc::clone(dataset)), parts });
         }
-        let part = Part::parse(text).map_err(|fault| unknown_name(text, fault))?;
-        Ok(Self { written, dataset: None, parts: vec![part] })
+        // It was probably meant as a name; as a path it would only be not found.
+        if is_dataset_name(text) {
+            return Err(Fault::invalid(format!(
+                "no dataset is called `{text}`; list_datasets shows those that are, and ./{text} is a file of that name"
+            )));
+        }
+        Ok(Self { written, dataset: None, parts: vec![Part::parse(text)?] })
     }
 
     /// What reading it would touch: the use of datasets, and each file or directory of a glob.
@@ -106,8 +111,7 @@ impl Part {
     /// # Errors
     /// `Invalid`.
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        let is_uri = text.starts_with("file:") || text.contains("://");
-        if is_uri || !text.contains(GLOB_SIGNS) {
+        if !is_glob(text) {
             return FilePath::parse(text).map(Self::File);
         }
         if text.chars().any(char::is_control) {
@@ -130,6 +134,12 @@ impl Part {
     pub(super) fn climbs(&self) -> bool {
         self.path().as_bytes().split(|byte| *byte == b'/').any(|component| component == b"..")
     }
+}
+
+/// Whether an argument is taken for a glob; a URI is not.
+pub(crate) fn is_glob(text: &str) -> bool {
+    let is_uri = text.starts_with("file:") || text.contains("://");
+    !is_uri && text.contains(GLOB_SIGNS)
 }
 
 /// The longest directory before the first component with a sign of a glob, and the rest.
@@ -252,14 +262,6 @@ fn nothing(source: &SourceArg, notes: &[String]) -> Fault {
         what = format!("{what}; {note}");
     }
     Fault::not_found(what)
-}
-
-/// What looks like a name, and is none, was probably meant as one.
-fn unknown_name(text: &str, fault: Fault) -> Fault {
-    if !is_dataset_name(text) || fault.kind() != FaultKind::Invalid {
-        return fault;
-    }
-    Fault::invalid(format!("{fault}; no dataset is called `{text}`, see list_datasets"))
 }
 
 /// Whether a public path is a directory's own or lies below it.

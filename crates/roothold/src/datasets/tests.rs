@@ -94,6 +94,8 @@ fn what_is_no_source_says_what_to_do() {
         ("", FaultKind::Invalid, "empty"),
         ("s3://bucket/a.csv", FaultKind::Invalid, "only file:///"),
         ("https://host/*.csv", FaultKind::Invalid, "only file:///"),
+        ("sales", FaultKind::Invalid, "no dataset is called `sales`"),
+        ("./sales", FaultKind::NotFound, ""),
         ("/data/*/", FaultKind::Invalid, "glob"),
         ("/data/[", FaultKind::Invalid, "glob"),
         ("/data/*\n.csv", FaultKind::Invalid, "control"),

@@ -23,8 +23,11 @@ use crate::wire;
 
 /// The method by which runs of jobs are counted.
 const METHOD: &str = "jobs/run";
-/// How often a worker looks for a job when nothing wakes it.
+/// How often the first worker looks for a job when nothing wakes it: another process has put one
+/// into the file, or its lease is over.
 const POLL: Duration = Duration::from_secs(2);
+/// How often the others do: while the first is idle, they find nothing that it does not.
+const POLL_BESIDE: Duration = Duration::from_secs(10);
 /// How often what was kept long enough is deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How long a step may go on to its end once the server stops: the chunk then need not be done again.
@@ -44,7 +47,7 @@ pub(super) fn worker(
         name: format!("{}/{slot}", boot(engine)),
         kinds: kinds.clone(),
         lease: jobs.map_or(POLL, |jobs| jobs.settings().lease()),
-        poll: POLL,
+        poll: if slot == 0 { POLL } else { POLL_BESIDE },
         drain_grace: DRAIN_GRACE,
         ..WorkerOptions::default()
     };

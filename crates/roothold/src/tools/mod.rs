@@ -43,7 +43,9 @@ pub(crate) fn add(catalog: &mut Catalog) {
 /// Adds the tools for datasets, which know those that have names.
 #[cfg(feature = "datasets")]
 pub(crate) fn add_datasets(catalog: &mut Catalog, known: &Known) {
+    catalog.add(datasets::ListDatasets(known.clone()));
     catalog.add(datasets::DescribeDataset(known.clone()));
+    catalog.add(datasets::QueryDataset(known.clone()));
     catalog.add(datasets::ProcessLargeDataset(known.clone()));
 }
 

@@ -10,6 +10,8 @@ mod attacks;
 mod batch;
 mod catalog;
 mod cli;
+#[cfg(feature = "datasets")]
+mod datasets;
 mod failing;
 mod http;
 mod index;

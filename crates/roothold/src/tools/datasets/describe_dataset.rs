@@ -23,12 +23,12 @@ const SAMPLE_ROWS_MAX: usize = 100;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// A name from list_datasets, a path, or a glob such as /data/*.csv
+    /// A dataset's name, a path, or a glob such as /data/*.csv
     data_source: String,
-    /// How many rows to show, up to 100. Default: 5
+    /// Default: 5
     #[schemars(range(max = 100))]
     sample_rows: Option<usize>,
-    /// How to read it, where that is not found out rightly
+    /// Overrides: format csv|tsv|jsonl|parquet|text, delimiter, quote, header, short_records, encoding utf-8|utf-16le|utf-16be|windows-1252, types {column: text|integer|number|decimal|boolean|date|timestamp}
     options: Option<Options>,
 }
 
@@ -42,7 +42,7 @@ pub(in crate::tools) struct Described {
     /// Or estimated.
     rows_exact: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delimiter: Option<char>,
+    delimiter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<bool>,
     columns: Vec<Column>,
@@ -85,8 +85,7 @@ impl Tool for DescribeDataset {
     fn about(&self) -> About {
         About {
             title: "Describe Dataset",
-            description: "Tells what a dataset holds: format, columns with types, rows, size, and the first rows. \
-                          Reads CSV, TSV, JSON Lines, Parquet, text and logs, also compressed. Call it before query_dataset.",
+            description: "Tells the columns, types, size and first rows of a dataset: CSV, TSV, JSON Lines, Parquet or text, also compressed.",
             effect: Effect::Reads,
         }
     }
@@ -114,13 +113,14 @@ async fn describe(
 ) -> Result<Described, Fault> {
     let source = SourceArg::parse(&input.data_source, known)?;
     let options = input.options.map(|Options(options)| options);
+    // Before files are opened, so that as many are open as queries have a turn.
+    let _turn = call.datasets().turn(call.budget()).await?;
     let opening = call.clone();
     let opened = call
         .blocking(move |budget| {
             opening.datasets().open(&mut permits.each(), &source, options, budget)
         })
         .await?;
-    let _turn = call.datasets().turn(call.budget()).await?;
     let rows = input.sample_rows.unwrap_or(SAMPLE_ROWS_DEFAULT);
     let engine = call.datasets().engine().await?;
     let found = engine.describe(&opened.source, rows, call.budget()).await?;
@@ -140,7 +140,7 @@ fn described(found: Description, mut notes: Vec<String>) -> Described {
         bytes: found.bytes,
         rows: found.rows,
         rows_exact: found.rows_exact,
-        delimiter: found.delimiter,
+        delimiter: found.delimiter.map(String::from),
         header: found.header,
         columns: found.columns.into_iter().map(Column::from).collect(),
         columns_omitted: 0,
@@ -185,7 +185,7 @@ fn text(page: &Described) -> String {
         None => "rows unknown".to_owned(),
     };
     let mut text = format!("{}, {} bytes, {rows}", page.format, page.bytes);
-    if let Some(delimiter) = page.delimiter {
+    if let Some(delimiter) = &page.delimiter {
         let _ = write!(text, ", delimiter {delimiter:?}");
     }
     if let Some(header) = page.header {

@@ -25,6 +25,7 @@ pub(in crate::tools) struct ProcessLargeDataset(pub(in crate::tools) Known);
 impl Tool for ProcessLargeDataset {
     const NAME: &'static str = "process_large_dataset";
     const AS_JOB: AsJob = AsJob::Maybe;
+    const WRITES_BY: &'static [&'static str] = &["output", "format", "overwrite", "guard_formulas"];
     type Input = Input;
     type Output = Long<Report>;
 

@@ -55,7 +55,7 @@ impl Tool for ListJobs {
 
     async fn run(&self, call: Call, permits: Permits, _: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let store = call.engine().jobs.as_ref().ok_or_else(no_jobs)?.store()?;
+        let store = call.engine().jobs.as_ref().ok_or_else(no_jobs)?.store().await?;
         let own = permit.jobs()?.owner() == Some(call.principal().name());
         let whose = permit.jobs()?.owner().map_or(Whose::Anyone, Whose::Of);
         let mut before: Option<u64> = call.resume()?;
