@@ -20,10 +20,14 @@ mod jobs;
 mod killed;
 mod large;
 mod paging;
+#[cfg(feature = "datasets")]
+mod processing;
 mod product;
 mod replicas;
 mod searching;
 mod shutdown;
+#[cfg(feature = "datasets")]
+mod storm;
 mod support;
 mod walls;
 mod watch;
