@@ -10,6 +10,7 @@ mod attacks;
 mod batch;
 mod catalog;
 mod cli;
+mod durable;
 mod failing;
 mod http;
 mod index;
