@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+mod form;
 mod grants;
 mod handler;
 mod jobs;
