@@ -20,8 +20,9 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::call::{Call, Progress};
+use crate::form::Form;
 use crate::jobs::{JobShown, shown};
-use crate::tool::{Answer, Form, Reply};
+use crate::tool::{Answer, Reply};
 
 /// Whether a call of a tool may go on as a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,8 +189,10 @@ struct Begun {
 /// The structured form of a result beside which there could be a job.
 fn wrapped(answer: Answer) -> Answer {
     let structured = answer.structured.map(|form| {
-        let (json, text) = form.with_first_text();
-        Form::Written { json: format!("{{\"result\":{json}}}"), text }
+        let (mut pieces, first_text) = form.into_pieces();
+        pieces.insert(0, "{\"result\":".to_owned());
+        pieces.push("}".to_owned());
+        Form::Written { pieces, first_text }
     });
     Answer { structured, ..answer }
 }

@@ -12,6 +12,7 @@ mod catalog;
 mod cli;
 #[cfg(feature = "datasets")]
 mod datasets;
+mod durable;
 mod failing;
 mod heads;
 mod http;
