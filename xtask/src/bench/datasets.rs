@@ -221,7 +221,8 @@ fn answer(operation: &str, result: &Value) -> anyhow::Result<Value> {
     if operation != "profile" {
         return Ok(result["rows"].clone());
     }
-    let columns = result["result"]["columns"].as_array().context("a profile has columns")?;
+    let columns =
+        result["result"]["report"]["columns"].as_array().context("a profile has columns")?;
     let of = |name: &str| {
         let column = columns.iter().find(|column| column["name"] == json!(name));
         let column = column.with_context(|| format!("the profile has no column {name}"))?;
