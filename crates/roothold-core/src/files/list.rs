@@ -64,8 +64,7 @@ impl Listing<'_> {
                 return None;
             }
             let simple = self.entries.simple_name(at);
-            let name =
-                simple.map_or_else(|| shown_name(raw, || path_of(raw)), |name| Cow::Borrowed(name));
+            let name = simple.map_or_else(|| shown_name(raw, || path_of(raw)), Cow::Borrowed);
             Some(Listed { name, raw, kind, is_simple: simple.is_some() })
         })
     }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::table::{UNTRUSTED, json_bytes};
-use crate::tool::{Answer, Form, Reply};
+use crate::form::Form;
+use crate::tool::{Answer, Reply};
 
 mod text;
 
