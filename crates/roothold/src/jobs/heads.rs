@@ -31,7 +31,7 @@ pub(super) async fn keep<S: StateStore>(
                 match store.put_chain_head(chain_head(&engine, &replica, head)).await {
                     Ok(()) => kept = seq,
                     Err(error) => {
-                        StoreFailed { during: "chain_head", error: &error }.emit(&metrics)
+                        StoreFailed { during: "chain_head", error: &error }.emit(&metrics);
                     }
                 }
             }
