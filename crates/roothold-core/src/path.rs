@@ -70,7 +70,9 @@ impl FilePath {
         if argument.contains('\0') {
             return Err(Fault::invalid("the path holds a NUL character"));
         }
-        if argument.chars().any(char::is_control) {
+        // Nearly every path is plain ASCII, and one look at each byte is enough for that.
+        let may_control = argument.bytes().any(|byte| !(0x20..0x7f).contains(&byte));
+        if may_control && argument.chars().any(char::is_control) {
             return Err(Fault::invalid(
                 "the path holds control characters; name such a file by its percent-encoded file:// URI",
             ));

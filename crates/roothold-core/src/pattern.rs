@@ -133,13 +133,19 @@ impl PatternSet {
 
     /// Whether any pattern matches `path` itself.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
+        self.matches_by_name(name_of(path)).unwrap_or_else(|| self.matches_by_globs(path))
+    }
+
+    /// Whether any pattern matches whatever path ends in `name`, where that is the same for all of
+    /// them; nearly always it is.
+    pub(crate) fn matches_by_name(&self, name: &[u8]) -> Option<bool> {
         if self.is_empty() || self.everything {
-            return self.everything;
+            return Some(self.everything);
         }
-        match self.needs.verdict(name_of(path), self.folded) {
-            Verdict::No => false,
-            Verdict::Yes => true,
-            Verdict::Ask => self.matches_by_globs(path),
+        match self.needs.verdict(name, self.folded) {
+            Verdict::No => Some(false),
+            Verdict::Yes => Some(true),
+            Verdict::Ask => None,
         }
     }
 
@@ -159,7 +165,12 @@ impl PatternSet {
         let path = self.view(path);
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
-            if let Some(source) = self.first_match(&path[..end]) {
+            let above = &path[..end];
+            // Path and patterns are folded by now, so letters are compared as they are.
+            if self.needs.verdict(name_of(above), false) == Verdict::No {
+                continue;
+            }
+            if let Some(source) = self.first_match(above) {
                 return Some(&self.sources[source]);
             }
         }

@@ -2,7 +2,9 @@
 //!
 //! Strict JSON-RPC and the shape of the parameters; there are no headers, and who sent it is known.
 
-use rmcp::model::{ErrorData, RequestId};
+use rmcp::RoleServer;
+use rmcp::model::{ClientRequest, ErrorData, JsonRpcMessage, RequestId};
+use rmcp::service::RxJsonRpcMessage;
 use serde::Serialize;
 
 use crate::request::{self, Params};
@@ -62,37 +64,58 @@ pub struct CheckedLine {
     pub declares_tasks: bool,
 }
 
-/// Checks a message by the rules that the front has for one in the body of a request.
+/// Reads a message by the rules that the front has for one in the body of a request.
 ///
 /// # Errors
 /// `-32700` for what is not JSON, `-32600` for what is no message, `-32602` for parameters of the
 /// wrong shape.
-pub fn check_line(line: &[u8]) -> Result<CheckedLine, RefusedLine> {
+pub fn read_line(line: &[u8]) -> Result<(RxJsonRpcMessage<RoleServer>, CheckedLine), RefusedLine> {
+    let (call, checked) = check(line)?;
+    if let Some(call) = call {
+        return Ok((call, checked));
+    }
+    let parsed = serde_json::from_slice(line);
+    parsed.map(|message| (message, checked)).map_err(|error| {
+        tracing::debug!(%error, "a message has no shape that the protocol knows");
+        RefusedLine::invalid("the message has no shape that the protocol knows")
+    })
+}
+
+/// Checks a message. A `tools/call` is parsed by that, and to have the SDK parse it once more would
+/// cost several times as much.
+fn check(line: &[u8]) -> Result<(Option<RxJsonRpcMessage<RoleServer>>, CheckedLine), RefusedLine> {
     let envelope = rpc::parse(line).map_err(|bad| RefusedLine {
         id: bad.id,
         error: ErrorData::new(bad.code, bad.message, None),
     })?;
-    let Kind::Request { id, method } = envelope.kind else { return Ok(CheckedLine::default()) };
-    match request::parse(&method, envelope.params) {
-        Ok(typed) => {
-            let declares_tasks = typed.seen().tasks;
-            let tasks = match typed.params {
-                Params::Listen(listen) => listen.tasks,
-                _ => None,
-            };
-            Ok(CheckedLine { tasks, declares_tasks })
+    let Kind::Request { id, method } = envelope.kind else {
+        return Ok((None, CheckedLine::default()));
+    };
+    let wrong = |error| dispatch::wrong_params(&method, &error);
+    let refused = |error| RefusedLine { id: Some(id.clone()), error: wrong(error) };
+    let typed = request::parse(&method, envelope.params).map_err(refused)?;
+    let declares_tasks = typed.seen().tasks;
+    let (call, tasks) = match typed.params {
+        Params::Call(call) if !call.resumes() => {
+            let call = call.into_request(envelope.params).map_err(refused)?;
+            (Some(JsonRpcMessage::request(ClientRequest::CallToolRequest(call), id)), None)
         }
-        Err(error) => {
-            Err(RefusedLine { id: Some(id), error: dispatch::wrong_params(&method, &error) })
-        }
-    }
+        Params::Listen(listen) => (None, listen.tasks),
+        _ => (None, None),
+    };
+    Ok((call, CheckedLine { tasks, declares_tasks }))
 }
 
 #[cfg(test)]
 mod tests {
+    use rmcp::model::RequestMetaObject;
     use serde_json::Value;
 
     use super::*;
+
+    fn check_line(line: &[u8]) -> Result<CheckedLine, RefusedLine> {
+        check(line).map(|(_, checked)| checked)
+    }
 
     fn answer(line: &[u8]) -> (i64, Value) {
         let refused = check_line(line).unwrap_err();
@@ -145,5 +168,49 @@ mod tests {
         for bad in [r#"{"taskIds":"job-1"}"#, r#"{"taskIds":[1]}"#] {
             assert!(checked(bad, "").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_call_is_the_message_that_the_sdk_would_read() {
+        let meta = r#""_meta":{"progressToken":7,"io.modelcontextprotocol/clientCapabilities":{"extensions":{}},"x":{"y":[null,-0.5]}}"#;
+        for params in [
+            r#""name":"t""#,
+            r#""name":"t","arguments":null,"_meta":null"#,
+            r#""name":"t","arguments":{}"#,
+            r#""arguments":{"a":[1,2.0,-0,1e300,18446744073709551615,-9223372036854775808,"\u00e9\n",{"b":{"c":null}}]},"name":"t\"\u0041""#,
+            &format!(r#"{meta},"name":"t","arguments":{{"a":true}},"more":[1]"#),
+            r#""name":"t","_meta":{}"#,
+        ] {
+            for id in ["1", "-7", r#""a\"b""#] {
+                let line = format!(
+                    r#"{{"method":"tools/call","id":{id},"params":{{{params}}},"jsonrpc":"2.0"}}"#
+                );
+                let (call, _) = check(line.as_bytes()).unwrap();
+                let theirs: RxJsonRpcMessage<RoleServer> = serde_json::from_str(&line).unwrap();
+                let meta = |message: &RxJsonRpcMessage<RoleServer>| match message {
+                    JsonRpcMessage::Request(request) => match &request.request {
+                        ClientRequest::CallToolRequest(call) => (
+                            call.extensions.get::<RequestMetaObject>().cloned(),
+                            call.params.clone(),
+                        ),
+                        other => panic!("{other:?}"),
+                    },
+                    other => panic!("{other:?}"),
+                };
+                let ours = call.unwrap();
+                assert_eq!(meta(&ours), meta(&theirs), "{line}");
+                let json = |message: &RxJsonRpcMessage<RoleServer>| {
+                    serde_json::to_string(message).unwrap()
+                };
+                assert_eq!(json(&ours), json(&theirs));
+                assert_eq!(json(&read_line(line.as_bytes()).unwrap().0), json(&theirs));
+            }
+        }
+        // What goes on with an earlier call is the SDK's to read.
+        let resumed = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","requestState":"s"}}"#;
+        assert!(check(resumed).unwrap().0.is_none());
+        let JsonRpcMessage::Request(request) = read_line(resumed).unwrap().0 else { panic!() };
+        let ClientRequest::CallToolRequest(call) = request.request else { panic!() };
+        assert_eq!(call.params.request_state.as_deref(), Some("s"));
     }
 }

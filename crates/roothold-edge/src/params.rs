@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use rmcp::model::{ClientCapabilities, JsonObject, RequestMetaObject};
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, ClientCapabilities, JsonObject, RequestMetaObject,
+};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -92,6 +94,27 @@ impl<'a> CallParams<'a> {
     /// type holds.
     pub(crate) fn resumes(&self) -> bool {
         self.responses.is_some() || self.state.is_some()
+    }
+
+    /// As the SDK's request. `raw` are the parameters that this was parsed from; what goes on with
+    /// an earlier call is left out.
+    pub(crate) fn into_request(
+        self,
+        raw: Option<&RawValue>,
+    ) -> Result<CallToolRequest, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct WholeMeta {
+            #[serde(rename = "_meta")]
+            meta: JsonObject,
+        }
+        let mut params = CallToolRequestParams::new(self.name.into_owned());
+        params.arguments = self.arguments.map(|arguments| arguments.0);
+        let mut request = CallToolRequest::new(params);
+        if let (Some(_), Some(raw)) = (&self.meta, raw) {
+            let WholeMeta { meta } = serde_json::from_str(raw.get())?;
+            request.extensions.insert(RequestMetaObject::from(meta));
+        }
+        Ok(request)
     }
 
     /// What the front reads of its `_meta`.

@@ -63,6 +63,7 @@ pub struct Builder {
     config: Config,
     catalog: Catalog,
     confine: bool,
+    without_jobs: bool,
     reach: Reach,
     #[cfg(feature = "datasets")]
     datasets: Known,
@@ -148,6 +149,13 @@ impl Builder {
         self
     }
 
+    /// Has no call become a job: nothing is kept, and no place for it is made.
+    #[must_use]
+    pub(crate) fn without_jobs(mut self) -> Self {
+        self.without_jobs = true;
+        self
+    }
+
     /// Lets tools of your own reach more behind that wall, such as files or a database's port.
     #[must_use]
     pub fn reach(mut self, more: Reach) -> Self {
@@ -182,10 +190,11 @@ impl Builder {
                 AuditReads::Written => Reads::Written,
                 AuditReads::Queued => Reads::Queued,
             },
+            replica: self.config.replica(),
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;
-        let jobs = Jobs::new(&self.config, &self.catalog)?;
+        let jobs = if self.without_jobs { None } else { Jobs::new(&self.config, &self.catalog)? };
         #[cfg(feature = "datasets")]
         let datasets = self.datasets_of(&policy)?;
         // A name is looked up in files that are out of reach later.

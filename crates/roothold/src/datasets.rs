@@ -25,7 +25,7 @@ use crate::config::{Config, ConfigError, DatasetSection};
 pub(crate) use events::{DatasetMetrics, DatasetRead};
 pub(crate) use options::Options;
 use source::Part;
-pub(crate) use source::{SourceArg, actions_of, is_glob};
+pub(crate) use source::{Opened, SourceArg, actions_of, is_glob};
 
 /// How often a query that waits for its turn looks whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -148,6 +148,11 @@ impl Datasets {
     /// How much of a file is worked through as one chunk, in bytes.
     pub(crate) fn chunk_bytes(&self) -> usize {
         self.chunk_bytes
+    }
+
+    /// How many threads the engine works with.
+    pub(crate) fn threads(&self) -> usize {
+        self.spec.threads
     }
 
     /// The directory for what does not fit into memory.

@@ -10,6 +10,7 @@
 
 mod events;
 mod found;
+mod heads;
 mod listen;
 mod shown;
 mod store;
@@ -37,7 +38,7 @@ use events::JobSubmitted;
 pub(crate) use found::{cancel, look_up};
 pub(crate) use listen::tell;
 pub(crate) use roothold_state::Store;
-pub(crate) use shown::{JobShown, shown, shown_to_manager, task};
+pub(crate) use shown::{JobShown, answered, shown, shown_to_manager, task};
 pub(crate) use store::Place;
 pub(crate) use tasks::{add, cancel_task, get_task, update_task};
 
@@ -54,6 +55,11 @@ pub(crate) struct Jobs {
     workers: TaskTracker,
     /// Cancelled when the workers are to stop.
     drain: CancellationToken,
+    /// By which the store knows this process's audit log.
+    replica: String,
+    heads: TaskTracker,
+    /// Cancelled when the store is about to be closed.
+    closing: CancellationToken,
 }
 
 /// How far the opening of the store is.
@@ -109,6 +115,9 @@ impl Jobs {
             metrics: JobMetrics::new(),
             workers: TaskTracker::new(),
             drain: CancellationToken::new(),
+            replica: config.replica(),
+            heads: TaskTracker::new(),
+            closing: CancellationToken::new(),
         }))
     }
 
@@ -184,7 +193,10 @@ impl Jobs {
         for slot in 0..slots {
             self.workers.spawn(work::worker(engine, Arc::clone(&store), slot, self.drain.clone()));
         }
-        self.workers.spawn(work::sweep(store, self.metrics.clone(), self.drain.clone()));
+        let (metrics, closing) = (self.metrics.clone(), self.closing.clone());
+        let told = (Arc::clone(&store), metrics.clone());
+        self.heads.spawn(heads::keep(Arc::clone(engine), self.replica.clone(), told, closing));
+        self.workers.spawn(work::sweep(store, metrics, self.drain.clone()));
     }
 
     /// Has the workers give back what they hold, so that other replicas go on with it.
@@ -201,6 +213,11 @@ impl Jobs {
             tracing::error!(
                 "a worker still holds a job; another replica goes on with it when its lease is over"
             );
+        }
+        self.closing.cancel();
+        self.heads.close();
+        if tokio::time::timeout(RELEASE_TIMEOUT, self.heads.wait()).await.is_err() {
+            tracing::error!("the state store does not take how far the audit log has come");
         }
         if let Some(store) = self.store.get() {
             store.close().await;

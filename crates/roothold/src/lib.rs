@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "datasets")]
 mod datasets;
+mod form;
 mod grants;
 mod handler;
 mod jobs;
@@ -29,7 +30,7 @@ mod wire;
 pub use builder::{Builder, Roothold, StartError};
 pub use call::{Call, Progress, Resumed, Teller};
 pub use handler::Handler;
-pub use long::{AsJob, Chunk, Long, Resume, Step, Steps, Wish};
+pub use long::{AsJob, Chunk, Long, Resume, Step, Steps, Underway, Wish};
 pub use roothold_core as core;
 pub use schemars;
 pub use serve::{Ended, on_signals};

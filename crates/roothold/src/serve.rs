@@ -10,6 +10,7 @@ mod places;
 mod private;
 mod signals;
 mod sweep;
+mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,6 @@
 //! [`Tool::actions`], and hands the permits to [`Tool::run`].
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 
 use rmcp::model::{ContentBlock, JsonObject, ResourceContents, ToolAnnotations};
@@ -16,6 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::call::{Call, Resumed};
+use crate::form::Form;
+pub(crate) use crate::form::{FirstText, Written};
 use crate::long::AsJob;
 
 /// A tool. One file, one `impl Tool`, and one line in the list of tools.
@@ -164,69 +165,11 @@ impl Effect {
 /// The answer of a tool, before it meets the protocol.
 #[derive(Debug)]
 pub struct Answer {
+    /// Without the first text, where the structured form holds that.
     pub(crate) content: Vec<ContentBlock>,
     pub(crate) structured: Option<Form>,
     /// The job that the call became.
     pub(crate) job: Option<Box<Job>>,
-}
-
-/// The structured form of an answer. It is written down where it is known what as: a value of
-/// thousands of entries costs several times their text.
-pub(crate) enum Form {
-    /// What it is made from.
-    Typed(Box<dyn AnyForm>),
-    /// Its JSON, in one line.
-    Written {
-        /// The JSON.
-        json: String,
-        /// The answer's first text as a JSON string, where that is known without escaping it.
-        text: Option<String>,
-    },
-}
-
-impl Form {
-    /// As a value.
-    pub(crate) fn value(&self) -> Value {
-        match self {
-            Self::Typed(form) => form.value(),
-            Self::Written { json, .. } => serde_json::from_str(json),
-        }
-        .unwrap_or_default()
-    }
-
-    /// As JSON, in one line.
-    pub(crate) fn json(self) -> String {
-        self.with_first_text().0
-    }
-
-    /// As JSON, and the answer's first text as a JSON string if that is known.
-    pub(crate) fn with_first_text(self) -> (String, Option<String>) {
-        match self {
-            Self::Typed(form) => (form.json().unwrap_or_else(|_| "null".to_owned()), None),
-            Self::Written { json, text } => (json, text),
-        }
-    }
-}
-
-impl std::fmt::Debug for Form {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.value().fmt(f)
-    }
-}
-
-pub(crate) trait AnyForm: Send {
-    fn value(&self) -> serde_json::Result<Value>;
-    fn json(&self) -> serde_json::Result<String>;
-}
-
-impl<T: Serialize + Send> AnyForm for T {
-    fn value(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
-    }
-
-    fn json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
 }
 
 impl Answer {
@@ -248,7 +191,8 @@ impl Answer {
             },
             _ => 0,
         };
-        let content: usize = self.content.iter().map(block).sum();
+        let first = self.structured.as_ref().map_or(0, Form::first_text_len);
+        let content = first + self.content.iter().map(block).sum::<usize>();
         if content > 0 {
             content
         } else {
@@ -318,55 +262,6 @@ impl<T: Serialize + JsonSchema + Send + 'static> Reply for Structured<T> {
     }
 }
 
-/// As [`Structured`], of thousands of entries, whose JSON a tool writes by itself as they come.
-#[derive(Debug)]
-pub(crate) struct Written<T> {
-    json: String,
-    text: String,
-    text_json: Option<String>,
-    note: Option<String>,
-    schema: PhantomData<fn() -> T>,
-}
-
-impl<T: Serialize> Written<T> {
-    /// The value is `page`, whose first field is an empty list, with `list` in place of that: a
-    /// list as JSON without line breaks.
-    ///
-    /// # Errors
-    /// `Internal`, if the page is not like that.
-    pub(crate) fn new(
-        page: &T,
-        list: String,
-        text: String,
-        note: Option<String>,
-    ) -> Result<Self, Fault> {
-        let frame = serde_json::to_string(page).map_err(Fault::internal)?;
-        let (before, after) = frame
-            .split_once("[]")
-            .ok_or_else(|| Fault::internal("a page that does not begin with an empty list"))?;
-        let mut json = list;
-        json.insert_str(0, before);
-        json.push_str(after);
-        Ok(Self { json, text, text_json: None, note, schema: PhantomData })
-    }
-
-    /// Says what the text is as a JSON string, quotes included, so that it need not be escaped.
-    pub(crate) fn with_text_json(self, text_json: String) -> Self {
-        Self { text_json: Some(text_json), ..self }
-    }
-}
-
-impl<T: JsonSchema + Send + 'static> Reply for Written<T> {
-    fn schema() -> Option<JsonObject> {
-        Some(crate::catalog::schema_of_output::<T>())
-    }
-
-    fn into_answer(self) -> Answer {
-        let structured = Some(Form::Written { json: self.json, text: self.text_json });
-        Answer::new(text_blocks(self.text, self.note), structured)
-    }
-}
-
 /// Blocks of the protocol as they are: images, audio, embedded resources.
 #[derive(Debug)]
 pub struct Blocks(pub Vec<ContentBlock>);
@@ -381,7 +276,7 @@ impl Reply for Blocks {
     }
 }
 
-fn text_blocks(text: String, note: Option<String>) -> Vec<ContentBlock> {
+pub(crate) fn text_blocks(text: String, note: Option<String>) -> Vec<ContentBlock> {
     let mut content = Vec::with_capacity(2);
     content.push(ContentBlock::text(text));
     content.extend(note.map(ContentBlock::text));

@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a transport writes as it is, each as JSON in one line.
+/// What a transport writes as it is, both as JSON in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// The structured form.
-    pub(crate) structured: String,
+    /// The structured form, in pieces one behind the other.
+    pub(crate) structured: Vec<String>,
     /// The text of the first block, a string, which the result then lacks.
     pub(crate) first_text: Option<String>,
 }

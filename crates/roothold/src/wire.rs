@@ -6,6 +6,7 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::json;
 
 use crate::call::CallError;
+use crate::form::FirstText;
 use crate::tool::Answer;
 use crate::verbatim::{Parts, Verbatim};
 
@@ -15,13 +16,15 @@ pub(crate) fn tool_result(answer: Answer, verbatim: Option<&Verbatim>) -> CallTo
     let mut result = CallToolResult::success(answer.content);
     match (answer.structured, verbatim) {
         (Some(form), Some(verbatim)) => {
-            let (structured, first_text) = form.with_first_text();
-            if first_text.is_some() {
-                result.content.remove(0);
-            }
+            let (structured, first_text) = form.into_pieces();
+            let first_text = first_text.map(|text| text.json);
             verbatim.put(Parts { structured, first_text });
         }
-        (Some(form), None) => result.structured_content = Some(form.value()),
+        (Some(form), None) => {
+            let first_text = form.first_text().map(FirstText::block);
+            result.content.splice(0..0, first_text);
+            result.structured_content = Some(form.value());
+        }
         (None, _) => {}
     }
     result.is_error = None;

@@ -7,6 +7,7 @@
 mod bare;
 mod client;
 mod corpus;
+mod datasets;
 mod family;
 mod files;
 mod files_http;
@@ -27,16 +28,19 @@ use anyhow::{Context as _, bail, ensure};
 
 pub(crate) use family::memory_of;
 
+const BENCHES: [&str; 3] = ["http", "files", "datasets"];
+
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match args {
         [which, rest @ ..] if which == "bare" => bare::run(rest),
-        [which, rest @ ..] if which == "http" || which == "files" => {
+        [which, rest @ ..] if BENCHES.contains(&which.as_str()) => {
             let options = Options::parse(rest)?;
             if cfg!(debug_assertions) {
                 return again_in_release(root, args);
             }
             let rows = match which.as_str() {
                 "http" => http::run(&options)?,
+                "datasets" => datasets::run(root, &options)?,
                 _ => files::run(root, &options)?,
             };
             report::print(&rows);
@@ -47,30 +51,35 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         _ => bail!(
-            "bench knows only: http [--json FILE] [--quick], and \
-             files [--json FILE] [--quick] [--alone] [--only PART]..."
+            "bench knows only: http [--json FILE] [--quick], \
+             files [--json FILE] [--quick] [--alone] [--only PART]..., and \
+             datasets [--json FILE] [--quick] [--large] [--only PART]..."
         ),
     }
 }
 
 /// How much is measured and where it is written.
+#[derive(Default)]
 pub(crate) struct Options {
     json: Option<PathBuf>,
     quick: bool,
     /// Of the file operations, without the rivals.
     alone: bool,
-    /// Of the file operations, those whose name holds one of these; all if there are none.
+    /// Of the datasets, what ten gigabytes take of memory, instead of the rivals.
+    large: bool,
+    /// Of the file operations and questions, those whose name holds one of these; all if there are none.
     only: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { json: None, quick: false, alone: false, only: Vec::new() };
+        let mut options = Self::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--alone" => options.alone = true,
+                "--large" => options.large = true,
                 "--only" => {
                     let part = args.next().context("--only needs a part of a name")?;
                     options.only.push(part.clone());

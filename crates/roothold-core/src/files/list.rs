@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::gate::entries::{Entries, EntryKind};
 use crate::gate::{self, Opened, Want};
 use crate::path::shown_name;
-use crate::policy::{Permit, RootRules};
+use crate::policy::{Permit, RootRules, join};
 use crate::roots::Hardlinks;
 
 /// One entry of a listing; it borrows from the listing.
@@ -41,9 +41,10 @@ impl Listing<'_> {
         self.after(None).next().is_none()
     }
 
-    /// About how many bytes the names of all entries take in a list, one a line with its kind.
-    pub fn names_bytes(&self) -> usize {
-        self.entries.names_bytes() + self.entries.len() * 8
+    /// How many entries there are, and how many bytes their names have together; those that are not
+    /// shown are counted, so it is for having room, and for nobody's eyes.
+    pub fn most(&self) -> (usize, usize) {
+        (self.entries.len(), self.entries.names_bytes())
     }
 
     /// The entries whose names sort after `after`, or all. Policy decides on each as it comes.
@@ -55,19 +56,16 @@ impl Listing<'_> {
                 at + usize::from(self.entries.get(at).is_some_and(|(found, _)| found == name))
             }
         };
-        let (mut path, base) = (self.public.clone(), self.public.len());
+        let path_of = |name: &[u8]| join(&self.public, name);
         (first..self.entries.len()).filter_map(move |at| {
             let (raw, kind) = self.entries.get(at)?;
-            set_last(&mut path, base, raw);
-            if !self.rules.shows(&path, kind) {
+            let by_name = self.rules.shows_by_name(raw, kind);
+            if !by_name.unwrap_or_else(|| self.rules.shows(&path_of(raw), kind)) {
                 return None;
             }
-            let is_simple = self.entries.is_simple(at);
-            let name = match str::from_utf8(raw) {
-                Ok(name) if is_simple => Cow::Borrowed(name),
-                _ => shown_name(raw, || path.clone()),
-            };
-            Some(Listed { name, raw, kind, is_simple })
+            let simple = self.entries.simple_name(at);
+            let name = simple.map_or_else(|| shown_name(raw, || path_of(raw)), Cow::Borrowed);
+            Some(Listed { name, raw, kind, is_simple: simple.is_some() })
         })
     }
 }
@@ -144,13 +142,4 @@ pub fn list_with_sizes<'a>(permit: &'a Permit, budget: &Budget) -> Result<SizedL
     let (opened, listing) = open_and_list(permit, budget)?;
     let (root, _) = permit.root()?;
     Ok(SizedListing { opened, listing, hides_linked: root.hardlinks() == Hardlinks::Deny })
-}
-
-/// Replaces what stands after the first `base` bytes with `/name`, or `name` when there is no base.
-pub(super) fn set_last(path: &mut Vec<u8>, base: usize, name: &[u8]) {
-    path.truncate(base);
-    if base > 0 {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
 }

@@ -16,7 +16,7 @@ use super::read::{content_hash, version_of};
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::{self, Opened, Want};
-use crate::path::{shown, uri};
+use crate::path::shown;
 use crate::policy::Permit;
 use cut::{Cut, cut};
 use source::Source;
@@ -62,8 +62,6 @@ pub struct TextPage {
     pub text: String,
     /// The public path, with links resolved.
     pub path: String,
-    /// The public URI, with links resolved.
-    pub uri: String,
     /// The content's hash, or for a part of a large file its version.
     pub hash: String,
     /// The size of the whole file in bytes.
@@ -175,11 +173,9 @@ fn read_opened(
         text.pop();
     }
     let (_, rules) = permit.root()?;
-    let public = rules.public_of(&opened.rel);
     Ok(TextPage {
         text,
-        path: shown(&public),
-        uri: uri(&public),
+        path: shown(&rules.public_of(&opened.rel)),
         hash,
         size: source.size,
         bytes: (span.start, stop),

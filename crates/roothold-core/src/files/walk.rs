@@ -17,7 +17,6 @@ use std::sync::Arc;
 use rustix::fs::{Stat, fstat};
 use rustix::io::Errno;
 
-use super::list::set_last;
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::entries::{Entries, EntryKind};
@@ -57,7 +56,7 @@ pub struct WalkEntry<'a> {
     hardlinks: Hardlinks,
     directory: &'a Arc<OwnedFd>,
     above_is_plain: bool,
-    is_simple: bool,
+    simple_name: Option<&'a str>,
 }
 
 impl<'a> WalkEntry<'a> {
@@ -88,14 +87,16 @@ impl<'a> WalkEntry<'a> {
     /// The name, if it is shown as it is and stands in JSON as it is, between quotes; nearly every
     /// one does.
     pub fn simple_name(&self) -> Option<&'a str> {
-        let is_simple = self.is_simple && self.above_is_plain;
-        is_simple.then(|| std::str::from_utf8(self.name).ok()).flatten()
+        self.simple_name.filter(|_| self.above_is_plain)
     }
 
     /// The path as it is shown: what [`shown`] makes of `public`.
     pub fn shown_path(&self) -> String {
         match std::str::from_utf8(self.public) {
-            Ok(text) if self.above_is_plain && (self.is_simple || is_plain_name(self.name)) => {
+            Ok(text)
+                if self.above_is_plain
+                    && (self.simple_name.is_some() || is_plain_name(self.name)) =>
+            {
                 ["/", text].concat()
             }
             _ => shown(self.public),
@@ -243,7 +244,8 @@ impl<'a> Walk<'a> {
                 self.budget.check()?;
             }
             set_last(&mut self.public, frame.public_len, name);
-            if !self.rules.shows(&self.public, kind) {
+            let by_name = self.rules.shows_by_name(name, kind);
+            if !by_name.unwrap_or_else(|| self.rules.shows(&self.public, kind)) {
                 continue;
             }
             let entry = WalkEntry {
@@ -255,7 +257,7 @@ impl<'a> Walk<'a> {
                 rules: self.rules,
                 hardlinks: self.hardlinks,
                 above_is_plain: frame.is_plain,
-                is_simple: frame.at.entries.is_simple(frame.next - 1),
+                simple_name: frame.at.entries.simple_name(frame.next - 1),
                 directory: &frame.at.handle,
             };
             match visit(&entry)? {
@@ -394,4 +396,13 @@ pub(super) fn entries_of(
         return Ok((entries, true));
     }
     Ok((permit.index().read(&opened.handle, &opened.stat, budget)?, false))
+}
+
+/// Replaces what stands after the first `base` bytes with `/name`, or `name` when there is no base.
+fn set_last(path: &mut Vec<u8>, base: usize, name: &[u8]) {
+    path.truncate(base);
+    if base > 0 {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
 }

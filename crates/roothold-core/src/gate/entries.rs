@@ -54,12 +54,29 @@ impl EntryKind {
 
 /// The names of a directory in one buffer, so that a hundred thousand of them are not as many
 /// allocations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Entries {
-    names: Vec<u8>,
+    names: Names,
     index: Vec<Slot>,
     /// Entries whose kind could not be found out.
     unknown: usize,
+}
+
+/// Names one behind the other. Whether they are text is found out once for all of them.
+#[derive(Debug)]
+enum Names {
+    Text(String),
+    /// One of them is no text.
+    Bytes(Vec<u8>),
+}
+
+impl Names {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(names) => names.as_bytes(),
+            Self::Bytes(names) => names,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +90,17 @@ struct Slot {
 
 /// Whether a name is shown as it is, and stands in JSON as it is: nearly every one.
 fn is_simple(name: &[u8]) -> bool {
-    name.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\')
+    let is_simple = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    // In runs, which the compiler turns into vector instructions.
+    name.chunks(64).all(|run| run.iter().fold(true, |all, byte| all & is_simple(*byte)))
+}
+
+/// Entries on their way from the kernel.
+#[derive(Debug, Default)]
+struct Reading {
+    names: Vec<u8>,
+    index: Vec<Slot>,
+    unknown: usize,
 }
 
 impl Entries {
@@ -85,11 +112,7 @@ impl Entries {
     /// `Internal`; `Limit` for a directory with more names than fit into
     /// [`NAMES_BYTES_MAX`]; the budget's own.
     pub(crate) fn read(directory: impl AsFd, size: i64, budget: &Budget) -> Result<Self, Fault> {
-        let mut entries = Self::default();
-        // Half of an entry's bytes are not its name, and blocks are half full.
-        let names = usize::try_from(size).unwrap_or(0).min(SIZE_TRUSTED_MAX) / 4;
-        entries.names.reserve(names);
-        entries.index.reserve(names / 16);
+        let mut reading = Reading::with_room(size);
         let mut seen: usize = 0;
         let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER_BYTES];
         let mut raw = RawDir::new(directory.as_fd(), &mut buffer);
@@ -109,17 +132,29 @@ impl Entries {
                     let name = entry.file_name();
                     let Ok(stat) = statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)
                     else {
-                        entries.unknown += 1;
+                        reading.unknown += 1;
                         continue;
                     };
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 known => known,
             };
-            entries.push(name, EntryKind::of(kind))?;
+            reading.push(name, EntryKind::of(kind))?;
         }
-        entries.sort();
-        Ok(entries)
+        Ok(reading.finish())
+    }
+}
+
+impl Reading {
+    /// With room for the entries of a directory of this size. What is not written to costs nothing.
+    fn with_room(size: i64) -> Self {
+        let size = usize::try_from(size).unwrap_or(0).min(SIZE_TRUSTED_MAX);
+        // Of an entry's bytes in ext4 eight are not its name, and blocks are half full at least.
+        Self {
+            names: Vec::with_capacity(size / 2),
+            index: Vec::with_capacity(size / 24),
+            unknown: 0,
+        }
     }
 
     fn push(&mut self, name: &[u8], kind: EntryKind) -> Result<(), Fault> {
@@ -127,7 +162,7 @@ impl Entries {
         match (u32::try_from(self.names.len()), u16::try_from(name.len())) {
             (Ok(start), Ok(len)) if fits => {
                 self.names.extend_from_slice(name);
-                self.index.push(Slot { start, len, kind, is_simple: is_simple(name) });
+                self.index.push(Slot { start, len, kind, is_simple: false });
                 Ok(())
             }
             _ => Err(Fault::new(
@@ -135,6 +170,19 @@ impl Entries {
                 "the directory has more entries than can be listed; name a file or directory in it",
             )),
         }
+    }
+
+    fn finish(mut self) -> Entries {
+        let all = is_simple(&self.names);
+        for slot in &mut self.index {
+            slot.is_simple = all || is_simple(slice(&self.names, *slot));
+        }
+        self.sort();
+        let names = match String::from_utf8(self.names) {
+            Ok(names) => Names::Text(names),
+            Err(error) => Names::Bytes(error.into_bytes()),
+        };
+        Entries { names, index: self.index, unknown: self.unknown }
     }
 
     /// By the bytes of the names. Numbers are sorted first, of a part of each name and where it is:
@@ -166,19 +214,25 @@ impl Entries {
             pairs.take_while(|(one, other)| one == other).count()
         })
     }
+}
 
+impl Entries {
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
     /// The bytes of all names.
     pub(crate) fn names_bytes(&self) -> usize {
-        self.names.len()
+        self.names.bytes().len()
     }
 
     /// The memory that it takes, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.names.capacity() + self.index.capacity() * size_of::<Slot>()
+        let names = match &self.names {
+            Names::Text(names) => names.capacity(),
+            Names::Bytes(names) => names.capacity(),
+        };
+        names + self.index.capacity() * size_of::<Slot>()
     }
 
     /// Whether no entry was left out.
@@ -188,28 +242,40 @@ impl Entries {
 
     /// Gives back the memory that reading has left over.
     pub(crate) fn shrink(&mut self) {
-        self.names.shrink_to_fit();
+        match &mut self.names {
+            Names::Text(names) => names.shrink_to_fit(),
+            Names::Bytes(names) => names.shrink_to_fit(),
+        }
         self.index.shrink_to_fit();
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<(&[u8], EntryKind)> {
         let slot = *self.index.get(at)?;
-        Some((slice(&self.names, slot), slot.kind))
+        Some((slice(self.names.bytes(), slot), slot.kind))
     }
 
-    /// Whether the name there is shown as it is, and stands in JSON as it is.
-    pub(crate) fn is_simple(&self, at: usize) -> bool {
-        self.index.get(at).is_some_and(|slot| slot.is_simple)
+    /// The name there, if it is shown as it is, and stands in JSON as it is.
+    pub(crate) fn simple_name(&self, at: usize) -> Option<&str> {
+        let slot = self.index.get(at).filter(|slot| slot.is_simple)?;
+        match &self.names {
+            Names::Text(names) => names.get(range(*slot)),
+            Names::Bytes(names) => std::str::from_utf8(&names[range(*slot)]).ok(),
+        }
     }
 
     /// The first position whose name is at least `name`.
     pub(crate) fn position_from(&self, name: &[u8]) -> usize {
-        self.index.partition_point(|slot| slice(&self.names, *slot) < name)
+        let names = self.names.bytes();
+        self.index.partition_point(|slot| slice(names, *slot) < name)
     }
 }
 
+fn range(slot: Slot) -> std::ops::Range<usize> {
+    slot.start as usize..slot.start as usize + slot.len as usize
+}
+
 fn slice(names: &[u8], slot: Slot) -> &[u8] {
-    &names[slot.start as usize..slot.start as usize + slot.len as usize]
+    &names[range(slot)]
 }
 
 /// The first bytes of a name as a number that sorts as they do, with room for a position in its
@@ -260,7 +326,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_by_their_bytes_and_known_to_be_simple() {
-        let mut entries = Entries::default();
+        let mut reading = Reading::default();
         let long = "a".repeat(16);
         let names: Vec<Vec<u8>> = [
             "b",
@@ -286,9 +352,9 @@ mod tests {
         .chain([b"a\xff".to_vec(), b"\xff".to_vec(), [long.as_bytes(), b"\xff"].concat()])
         .collect();
         for name in &names {
-            entries.push(name, EntryKind::File).unwrap();
+            reading.push(name, EntryKind::File).unwrap();
         }
-        entries.sort();
+        let entries = reading.finish();
         let mut sorted = names;
         sorted.sort();
         assert_eq!(entries.len(), sorted.len());
@@ -298,7 +364,24 @@ mod tests {
             let as_it_is = shown.as_bytes() == name
                 && crate::files::json_len(&shown) == name.len()
                 && name.is_ascii();
-            assert_eq!(entries.is_simple(at), as_it_is, "{name:?}");
+            let simple = entries.simple_name(at).map(str::as_bytes);
+            assert_eq!(simple, as_it_is.then_some(&name[..]), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_simple_whatever_stands_beside_them() {
+        for odd in [None, Some("\u{e9}".as_bytes()), Some(b"\xff")] {
+            let mut reading = Reading::default();
+            let long = "b".repeat(200);
+            for name in ["a", &long].map(str::as_bytes).into_iter().chain(odd) {
+                reading.push(name, EntryKind::File).unwrap();
+            }
+            let entries = reading.finish();
+            assert_eq!(entries.simple_name(0), Some("a"), "{odd:?}");
+            assert_eq!(entries.simple_name(1), Some(&long[..]), "{odd:?}");
+            assert_eq!(entries.simple_name(2), None);
+            assert_eq!(entries.get(2).map(|(name, _)| name), odd);
         }
     }
 
@@ -315,9 +398,9 @@ mod tests {
     #[test]
     fn no_name_is_dropped_at_the_limit() {
         let names = vec![0; NAMES_BYTES_MAX - 1];
-        let mut entries = Entries { names, ..Entries::default() };
-        entries.push(b"a", EntryKind::File).unwrap();
-        let fault = entries.push(b"b", EntryKind::File).unwrap_err();
-        assert_eq!((fault.kind(), entries.len()), (FaultKind::Limit, 1));
+        let mut reading = Reading { names, ..Reading::default() };
+        reading.push(b"a", EntryKind::File).unwrap();
+        let fault = reading.push(b"b", EntryKind::File).unwrap_err();
+        assert_eq!((fault.kind(), reading.index.len()), (FaultKind::Limit, 1));
     }
 }

@@ -4,8 +4,12 @@
 
 use std::fs;
 
+use rustix::fs::fcntl_getfl;
+use rustix::io::{FdFlags, fcntl_getfd};
+
 use super::*;
-use crate::testing::Workspace;
+use crate::testing::{Workspace, decide, policy};
+use crate::{Access, Policy, PolicySpec, RootSpec};
 
 #[test]
 fn what_was_removed_while_it_was_resolved_has_no_path() {
@@ -29,4 +33,148 @@ fn what_was_removed_while_it_was_resolved_has_no_path() {
     fs::hard_link(workspace.disk("work/g (deleted)"), workspace.disk("work/h")).unwrap();
     fs::remove_file(workspace.disk("work/g (deleted)")).unwrap();
     assert_eq!(at(&named).unwrap_err(), Errno::AGAIN);
+}
+
+/// Directory `d` with a file, links to both, and something outside.
+fn entries(workspace: &Workspace) -> &Workspace {
+    workspace.file("work/f", "x").file("work/d/f", "x").file("outside", "x");
+    workspace.link("work/l", "f").link("work/k", "d").link("work/out", "../outside")
+}
+
+fn permit(policy: &Policy, verb: Verb, path: &str) -> Permit {
+    decide(policy, verb, path).unwrap()
+}
+
+/// Whether a handle was opened with these, and closes when another program is started.
+fn has(handle: &OwnedFd, flags: OFlags) -> bool {
+    fcntl_getfl(handle).unwrap().contains(flags)
+        && fcntl_getfd(handle).unwrap().contains(FdFlags::CLOEXEC)
+}
+
+fn identity(handle: &OwnedFd) -> (u64, u64) {
+    let stat = fstat(handle).unwrap();
+    (stat.st_dev, stat.st_ino)
+}
+
+#[test]
+fn at_once_a_plain_path_is_opened_and_nothing_that_needs_a_second_look() {
+    let workspace = Workspace::new();
+    let root = entries(&workspace).root("work");
+    workspace.file("work/mount/f", "x");
+    let policy =
+        policy(&[RootSpec { mounts: vec!["mount".to_owned()], ..root }], PolicySpec::default());
+    let open = |path: &str| open_at_once(&permit(&policy, Verb::Read, path), Want::File);
+    // The kernel may give up where it would have to wait.
+    let opened = (0..1000).find_map(|_| open("/work/f")).unwrap();
+    assert_eq!((opened.rel.as_slice(), kind_of(&opened.stat)), (&b"f"[..], FileType::RegularFile));
+    assert!((0..1000).any(|_| open("/work/d/f").is_some()));
+    for path in ["/work/l", "/work/k/f", "/work/out", "/work/d/../f", "/work/mount/f", "/work/none"]
+    {
+        assert!((0..100).all(|_| open(path).is_none()), "{path}");
+    }
+}
+
+#[test]
+fn entries_are_opened_as_what_they_are_and_never_followed() {
+    let workspace = Workspace::new();
+    let root = Root::open(&entries(&workspace).root("work")).unwrap();
+    let directory = open_below(&root, b"").unwrap();
+    let at = directory.as_fd();
+    let to_read = OFlags::NONBLOCK | OFlags::DIRECTORY;
+    assert!(has(&directory, to_read) && has(&open_below(&root, b"d").unwrap(), to_read));
+    assert!(has(&open_entry(at, b"d").unwrap(), to_read | OFlags::NOFOLLOW));
+    let looked_up = look_up_entry(at, b"d").unwrap();
+    assert!(has(&looked_up, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW));
+    let readable = open_looked_up(looked_up.as_fd()).unwrap();
+    assert!(has(&readable, to_read) && identity(&readable) == identity(&looked_up));
+    for open in [open_entry, look_up_entry] {
+        let refusal = |name: &str| open(at, name.as_bytes()).unwrap_err();
+        assert_eq!(refusal("f"), Errno::NOTDIR);
+        assert_eq!((refusal("k"), refusal("l")), (Errno::NOTDIR, Errno::NOTDIR));
+        assert_eq!(refusal(".."), Errno::XDEV);
+    }
+    let file = |name: &str| open_file_entry(at, name.as_bytes(), Hardlinks::Deny);
+    assert!(has(&file("f").unwrap().0, OFlags::NONBLOCK | OFlags::NOFOLLOW));
+    let refusal = |name: &str| file(name).unwrap_err();
+    assert_eq!(refusal("d"), Unserved::Errno(Errno::NXIO));
+    assert_eq!(refusal("l"), Unserved::Errno(Errno::LOOP));
+    assert_eq!(refusal(".."), Unserved::Errno(Errno::XDEV));
+    fs::hard_link(workspace.disk("work/f"), workspace.disk("work/g")).unwrap();
+    assert_eq!(refusal("f"), Unserved::Linked);
+    assert!(open_file_entry(at, b"f", Hardlinks::Allow).is_ok());
+}
+
+#[test]
+fn a_mount_is_a_directory_below_and_reached_without_links() {
+    let workspace = Workspace::new();
+    entries(&workspace).file("beside/f", "x");
+    let directory = OwnedFd::from(fs::File::open(workspace.disk("work")).unwrap());
+    assert!(has(&open_mount(&directory, b"d").unwrap(), OFlags::PATH | OFlags::DIRECTORY));
+    for (path, refusal) in [
+        ("f", Errno::NOTDIR),
+        ("k", Errno::LOOP),
+        ("../beside", Errno::XDEV),
+        ("none", Errno::NOENT),
+    ] {
+        assert_eq!(open_mount(&directory, path.as_bytes()).unwrap_err(), refusal, "{path}");
+    }
+}
+
+#[test]
+fn hints_are_looked_for_in_the_nearest_directory_that_is_there() {
+    let workspace = Workspace::new();
+    let policy = entries(&workspace).policy();
+    let directory = |path: &str| identity(&fs::File::open(workspace.disk(path)).unwrap().into());
+    let nearest = |path: &str| nearest_directory(&permit(&policy, Verb::Read, path));
+    for (path, above) in [
+        ("/work", "work"),
+        ("/work/f", "work"),
+        ("/work/d/f", "work/d"),
+        ("/work/d/none", "work/d"),
+        ("/work/d/x/y/z", "work/d"),
+        ("/work/none/x", "work"),
+        ("/work/f/x", "work"),
+        ("/work/d/../f", "work"),
+    ] {
+        let found = nearest(path).unwrap();
+        assert_eq!(identity(&found), directory(above), "{path}");
+        assert!(has(&found, OFlags::PATH | OFlags::DIRECTORY), "{path}");
+    }
+    assert!(nearest("/work/k/f").is_none() && nearest("/work/k/x/y").is_none());
+}
+
+#[test]
+fn what_is_not_there_is_named_as_it_was_asked_for_and_not_at_any_length() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy();
+    let said = |verb: Verb, path: &str| not_found(&permit(&policy, verb, path)).public().to_owned();
+    let file = said(Verb::Read, "/work/none");
+    assert!(file.contains("no such file or directory: /work/none;"), "{file}");
+    let directory = said(Verb::List, "/work/none");
+    assert!(directory.contains("no such directory: /work/none;"), "{directory}");
+    assert!(directory.contains("get_file_info") && !file.contains("get_file_info"));
+    let long = said(Verb::Read, &format!("/work{}", "/abcdefghi".repeat(30)));
+    assert!(long.contains("abcd…;") && long.len() < 400, "{long}");
+}
+
+#[test]
+fn places_are_looked_at_with_handles_that_wait_for_nothing() {
+    let workspace = Workspace::new();
+    let mut root = entries(&workspace).root("work");
+    root.access = Access::ReadWrite;
+    let policy = policy(&[root], PolicySpec::default());
+    let to_read = OFlags::NONBLOCK | OFlags::DIRECTORY;
+    let write = |path: &str| permit(&policy, Verb::Write, path);
+    let asked = write("/work/d/f");
+    let mut place = place::locate(&asked, place::Last::Follow).unwrap();
+    assert!(has(&place.parent, to_read));
+    assert!(has(&place.open(&asked).unwrap().0, OFlags::NONBLOCK | OFlags::NOFOLLOW));
+    // A name is never more than one below its directory.
+    place.name = b"..".to_vec();
+    assert_eq!(place.open(&asked).unwrap_err().rule().unwrap().name, RULE_ROOTS);
+    let again = place.look_again(&asked, place::Last::Itself).unwrap_err();
+    assert_eq!(again.rule().unwrap().name, RULE_ROOTS);
+    let deepest = place::deepest(&write("/work/d/x/y")).unwrap();
+    assert!(has(&deepest.handle, to_read));
+    assert_eq!((deepest.rel, deepest.missing), (b"d".to_vec(), vec![b"x".to_vec(), b"y".to_vec()]));
 }

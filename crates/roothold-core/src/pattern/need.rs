@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_verdict_is_what_the_globs_say() {
         let mut random = Random(0x5eed);
-        let (mut compiled, mut matched, mut decided) = (0, 0, 0);
+        let (mut compiled, mut matched, mut decided, mut covered) = (0, 0, 0, 0);
         for _ in 0..6000 {
             let globs: Vec<String> =
                 (0..=random.below(3)).map(|_| random.text(&IN_GLOBS, 5)).collect();
@@ -198,11 +198,19 @@ mod tests {
                         matched += usize::from(said);
                     }
                 }
+                for set in [&exact, &folded] {
+                    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+                    let mut ends = ends.map(|(at, _)| at).chain([path.len()]);
+                    let said = ends.any(|end| set.matches_by_globs(&path[..end]));
+                    assert_eq!(set.covering(&path).is_some(), said, "{:?}", shown());
+                    covered += usize::from(said);
+                }
                 assert_eq!(paths.matches(&path), paths.matches_by_globs(&path), "{:?}", shown());
             }
         }
         assert!(compiled > 1000, "{compiled}");
         assert!(matched > 10_000 && decided > 30_000, "{matched} {decided}");
+        assert!(covered > matched, "{covered} {matched}");
     }
 
     #[test]

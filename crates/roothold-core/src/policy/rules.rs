@@ -133,6 +133,19 @@ impl RootRules {
         !is_excluded && (kind == EntryKind::Directory || self.visible(public, rel))
     }
 
+    /// What [`Self::shows`] says of an entry with this name, where its name alone decides: nearly
+    /// always, and without its path.
+    pub(crate) fn shows_by_name(&self, name: &[u8], kind: EntryKind) -> Option<bool> {
+        if self.exclude.any_by_name(name)? {
+            return Some(false);
+        }
+        if kind == EntryKind::Directory || self.read.all_by_name(name)? {
+            return Some(true);
+        }
+        // What cannot be read may show because it can be written.
+        (self.access == Access::ReadOnly).then_some(false)
+    }
+
     /// Whether a file that is not excluded shows: it can be read or written.
     fn visible(&self, public: &[u8], rel: &[u8]) -> bool {
         self.readable(public, rel)
@@ -166,6 +179,22 @@ impl RootRules {
 }
 
 impl Pair {
+    /// Whether one of the two matches every path that ends in a name.
+    fn any_by_name(&self, name: &[u8]) -> Option<bool> {
+        let below = self.below.as_ref();
+        let any = self.public.matches_by_name(name)?
+            || below.map_or(Some(false), |set| set.matches_by_name(name))?;
+        Some(any)
+    }
+
+    /// Whether both match every path that ends in a name.
+    fn all_by_name(&self, name: &[u8]) -> Option<bool> {
+        let below = self.below.as_ref();
+        let all = self.public.matches_by_name(name)?
+            && below.map_or(Some(true), |set| set.matches_by_name(name))?;
+        Some(all)
+    }
+
     fn allows(&self, public: &[u8], rel: &[u8]) -> bool {
         self.public.matches(public) && self.below.as_ref().is_none_or(|set| set.matches(rel))
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::action::JobTarget;
+use crate::files::EntryKind;
 use crate::testing::{Workspace, decide, policy};
 use crate::{Access, RootSpec, Scopes};
 
@@ -269,4 +270,58 @@ fn a_permit_for_a_job_opens_no_file_and_one_for_a_file_finds_no_job() {
     assert!(permits[0].root().is_err());
     let file = decide(&policy, Verb::Read, "/workspace/mcp-demo/README.md").unwrap();
     assert!(file.jobs().is_err());
+}
+
+#[test]
+fn what_a_name_alone_decides_is_what_its_path_would() {
+    let workspace = Workspace::new();
+    let mut narrow = RootSpec { access: Access::ReadWrite, ..workspace.root("narrow") };
+    narrow.patterns.read = Some(strings(&["*.txt", "**"]));
+    narrow.patterns.write = Some(strings(&["out/**"]));
+    narrow.patterns.exclude = strings(&["/vault/**", "**/.git", "*~"]);
+    narrow.patterns.write_exclude = strings(&["*.lock"]);
+    let specs = [
+        PolicySpec::default(),
+        PolicySpec { read: strings(&["*.md", "narrow/**/*.txt"]), ..PolicySpec::default() },
+        PolicySpec { read: Vec::new(), write: strings(&["**/*.md"]), ..PolicySpec::default() },
+        PolicySpec { exclude: Vec::new(), ..PolicySpec::default() },
+    ];
+    let names = [
+        "a.md",
+        "a.txt",
+        "a.TXT",
+        "a.lock",
+        ".env",
+        ".ENV",
+        ".\u{ff45}nv",
+        "a.Key",
+        "b~",
+        ".git",
+        "config.json",
+        ".docker",
+        "vault",
+        "out",
+        "x",
+        "\u{e9}.md",
+        "CREDENTIALS.",
+    ];
+    let (mut decided, mut shown) = (0, 0);
+    for spec in specs {
+        let policy = policy(&[narrow.clone(), workspace.root("plain")], spec);
+        for rules in &policy.0.rules {
+            for directory in ["", "vault", "out", ".docker", "a/b"] {
+                for name in names.map(str::as_bytes).into_iter().chain([&b"a\xff.md"[..]]) {
+                    let path = rules.public_of(&join(directory.as_bytes(), name));
+                    for kind in [EntryKind::File, EntryKind::Directory, EntryKind::Symlink] {
+                        let whole = rules.shows(&path, kind);
+                        shown += usize::from(whole);
+                        let Some(by_name) = rules.shows_by_name(name, kind) else { continue };
+                        decided += 1;
+                        assert_eq!(by_name, whole, "{} {kind:?}", String::from_utf8_lossy(&path));
+                    }
+                }
+            }
+        }
+    }
+    assert!(decided > 1000 && shown > 500, "{decided} {shown}");
 }

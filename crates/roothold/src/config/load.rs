@@ -233,6 +233,11 @@ impl Config {
         self.audit.dir.clone().map_or_else(|| in_users_state("roothold/audit", "audit.dir"), Ok)
     }
 
+    /// The name of this replica.
+    pub(crate) fn replica(&self) -> String {
+        self.audit.replica.clone().unwrap_or_else(crate::process::host_name)
+    }
+
     /// The directory of the SQLite file that jobs are kept in. Where none is configured, servers of
     /// other roots have another: a job is for whoever can do the same.
     ///
@@ -258,7 +263,7 @@ impl Config {
     }
 
     /// The directory that is configured, or the one that holds those of all servers.
-    fn state_parent(&self) -> Result<PathBuf, ConfigError> {
+    pub(crate) fn state_parent(&self) -> Result<PathBuf, ConfigError> {
         self.state.dir.clone().map_or_else(|| in_users_state("roothold/state", "state.dir"), Ok)
     }
 

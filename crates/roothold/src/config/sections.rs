@@ -414,6 +414,8 @@ pub struct Audit {
     pub dir: Option<PathBuf>,
     /// When the lines of reads are stored: `written` before the answer, or `queued` within 100 ms. Of requests without a usable credential at most 20 a second are recorded; the metric `roothold_auth_failures_unrecorded_total` counts the others.
     pub reads: AuditReads,
+    /// The name of this replica in its log, and in the state store, which keeps how far each log has come. Default: the host's name.
+    pub replica: Option<String>,
 }
 
 /// When the lines of reads are stored.

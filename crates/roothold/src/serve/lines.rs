@@ -10,13 +10,14 @@ use std::sync::Arc;
 use rmcp::RoleServer;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use roothold_edge::{CheckedLine, RefusedLine, check_line};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use roothold_edge::{CheckedLine, RefusedLine, read_line};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::Mutex;
 
 use super::listening::Listening;
 use super::pipes::{Input, Output};
 use super::places::{self, Places};
+use super::writer::Writer;
 
 /// The transport of one client.
 pub(super) struct Lines {
@@ -30,33 +31,6 @@ pub(super) struct Lines {
     owes: bool,
     places: Places,
     listening: Listening,
-}
-
-/// The output, and what of it is not written yet. A writer who stops waiting leaves the rest to
-/// the next one.
-struct Writer {
-    output: Option<Output>,
-    pending: Vec<u8>,
-    written: usize,
-}
-
-/// The room that the output keeps: one large answer must not keep its own for ever.
-const KEPT_BYTES: usize = 64 * 1024;
-
-impl Writer {
-    async fn flush(&mut self) -> io::Result<()> {
-        let output = self.output.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        while self.written < self.pending.len() {
-            match output.write(&self.pending[self.written..]).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                bytes => self.written += bytes,
-            }
-        }
-        self.pending.clear();
-        self.pending.shrink_to(KEPT_BYTES);
-        self.written = 0;
-        output.flush().await
-    }
 }
 
 /// What one look at the input brought.
@@ -74,7 +48,7 @@ impl Lines {
         bytes_max: usize,
         listening: Listening,
     ) -> Self {
-        let writer = Writer { output: Some(output), pending: Vec::new(), written: 0 };
+        let writer = Writer::new(output);
         Self {
             input: BufReader::new(input),
             line: Vec::new(),
@@ -114,7 +88,7 @@ impl Lines {
 
     async fn refuse(&mut self, refused: &RefusedLine) -> io::Result<()> {
         let mut output = self.output.lock().await;
-        output.pending.extend_from_slice(&refused.to_line());
+        output.put([refused.to_line()]);
         self.owes = true;
         output.flush().await?;
         self.owes = false;
@@ -158,15 +132,7 @@ impl Lines {
     /// The message of the line, if it has one.
     fn message(&self) -> Result<Option<(RxJsonRpcMessage<RoleServer>, CheckedLine)>, RefusedLine> {
         let line = self.line.trim_ascii();
-        if line.is_empty() {
-            return Ok(None);
-        }
-        let checked = check_line(line)?;
-        let parsed = serde_json::from_slice(line);
-        parsed.map(|message| Some((message, checked))).map_err(|error| {
-            tracing::debug!(%error, "a message has no shape that the protocol knows");
-            RefusedLine::invalid("the message has no shape that the protocol knows")
-        })
+        if line.is_empty() { Ok(None) } else { read_line(line).map(Some) }
     }
 }
 
@@ -181,18 +147,14 @@ impl Transport<RoleServer> for Lines {
         let parts = self.places.left_for(&message);
         let tasks = self.listening.acknowledged(&message);
         async move {
-            let mut line = places::line(&message, parts.as_ref())?;
-            if let Some(completed) = tasks.and_then(|tasks| tasks.acknowledge(&line)) {
-                line = completed;
-                line.push(b'\n');
+            let mut line = places::line(&message, parts)?;
+            if let Some(mut whole) = tasks.and_then(|tasks| tasks.acknowledge(&line.concat())) {
+                whole.push(b'\n');
+                line = vec![whole];
             }
-            drop((message, parts));
+            drop(message);
             let mut output = output.lock().await;
-            if output.pending.is_empty() {
-                output.pending = line;
-            } else {
-                output.pending.extend_from_slice(&line);
-            }
+            output.put(line);
             output.flush().await
         }
     }
@@ -212,7 +174,7 @@ impl Transport<RoleServer> for Lines {
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.output.lock().await.output = None;
+        self.output.lock().await.close();
         Ok(())
     }
 }
@@ -221,7 +183,7 @@ impl Transport<RoleServer> for Lines {
 mod tests {
     use rmcp::model::JsonRpcMessage;
     use serde_json::{Value, json};
-    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
 

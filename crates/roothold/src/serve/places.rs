@@ -55,49 +55,48 @@ impl Places {
     }
 }
 
-/// A message as its line. In the answer of a tool, the first text is put before the other blocks,
-/// and the structured form at the end of its result, if they were left.
+/// A message as its line, in pieces that are written one behind the other. In the answer of a
+/// tool, the first text is put before the other blocks, and the structured form at the end of its
+/// result, if they were left.
 pub(super) fn line(
     item: &TxJsonRpcMessage<RoleServer>,
-    parts: Option<&Parts>,
-) -> io::Result<Vec<u8>> {
-    let mut line = Vec::with_capacity(1024 + parts.map_or(0, |parts| parts.structured.len() * 2));
-    serde_json::to_writer(&mut line, item)?;
-    if let (Some(parts), true) = (parts, wants_structured(item)) {
-        if let Some(text) = &parts.first_text {
-            line = with_first_text(&line, text)?;
-        }
-        put_structured(&mut line, &parts.structured)?;
-    }
-    line.push(b'\n');
-    Ok(line)
-}
-
-fn with_first_text(line: &[u8], text: &str) -> io::Result<Vec<u8>> {
-    /// In a string its quotes would be escaped, so it is found nowhere else before the blocks.
-    const BLOCKS: &[u8] = b"\"content\":[";
-    let at = memchr::memmem::find(line, BLOCKS)
-        .ok_or_else(|| io::Error::other("the answer of a tool without blocks"))?;
-    let (before, after) = line.split_at(at + BLOCKS.len());
-    let comma: &[u8] = if after.starts_with(b"]") { b"" } else { b"," };
-    let mut whole = Vec::with_capacity(1024 + line.len() + text.len() * 2);
-    for part in [before, b"{\"type\":\"text\",\"text\":", text.as_bytes(), b"}", comma, after] {
-        whole.extend_from_slice(part);
-    }
-    Ok(whole)
-}
-
-fn put_structured(line: &mut Vec<u8>, structured: &str) -> io::Result<()> {
+    parts: Option<Parts>,
+) -> io::Result<Vec<Vec<u8>>> {
     /// What is between the end of a result's last field and the end of the line.
     const END: &[u8] = b"}}";
+    let mut line = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut line, item)?;
+    let Some(parts) = parts.filter(|_| wants_structured(item)) else {
+        line.push(b'\n');
+        return Ok(vec![line]);
+    };
+    let mut pieces = Vec::with_capacity(8);
+    if let Some(text) = parts.first_text {
+        let before = put_first_text(&mut line)?;
+        pieces.extend([before, text.into_bytes()]);
+    }
     if !line.ends_with(END) {
         return Err(io::Error::other("a result that is not the end of its message"));
     }
     line.truncate(line.len() - END.len());
     line.extend_from_slice(b",\"structuredContent\":");
-    line.extend_from_slice(structured.as_bytes());
-    line.extend_from_slice(END);
-    Ok(())
+    pieces.push(line);
+    pieces.extend(parts.structured.into_iter().map(String::into_bytes));
+    pieces.push([END, b"\n"].concat());
+    Ok(pieces)
+}
+
+/// Makes room for a first text: gives what stands before it, and leaves what comes behind.
+fn put_first_text(line: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    /// In a string its quotes would be escaped, so it is found nowhere else before the blocks.
+    const BLOCKS: &[u8] = b"\"content\":[";
+    let at = memchr::memmem::find(line, BLOCKS)
+        .ok_or_else(|| io::Error::other("the answer of a tool without blocks"))?;
+    let (before, after) = line.split_at(at + BLOCKS.len());
+    let before = [before, b"{\"type\":\"text\",\"text\":"].concat();
+    let comma: &[u8] = if after.starts_with(b"]") { b"" } else { b"," };
+    *line = [b"}", comma, after].concat();
+    Ok(before)
 }
 
 /// Whether it is the answer of a tool, which has fields, without a structured form.
@@ -120,30 +119,38 @@ mod tests {
         JsonRpcMessage::response(ServerResult::CallToolResult(result), RequestId::Number(id))
     }
 
-    fn parsed(line: &[u8]) -> Value {
+    fn parsed(line: &[Vec<u8>]) -> Value {
+        let line = line.concat();
         assert_eq!(line.last(), Some(&b'\n'));
         assert!(!line[..line.len() - 1].contains(&b'\n'));
-        serde_json::from_slice(line).unwrap()
+        serde_json::from_slice(&line).unwrap()
     }
 
     #[test]
     fn a_text_is_written_where_the_value_would_be() {
         let structured =
             json!({"tree": [{"name": "\u{e9}\n", "children": []}], "truncated": false});
-        let parts = Parts { structured: structured.to_string(), first_text: None };
+        let text = structured.to_string();
+        let (before, after) = text.split_at(9);
+        let parts = || Parts {
+            structured: [before, "", after].map(str::to_owned).to_vec(),
+            first_text: None,
+        };
         let with_value = line(&response(7, Some(structured)), None).unwrap();
-        let with_text = line(&response(7, None), Some(&parts)).unwrap();
+        let with_text = line(&response(7, None), Some(parts())).unwrap();
         assert_eq!(parsed(&with_text), parsed(&with_value));
         // One that has a value keeps it.
-        let other = line(&response(7, Some(json!({}))), Some(&parts)).unwrap();
+        let other = line(&response(7, Some(json!({}))), Some(parts())).unwrap();
         assert_eq!(parsed(&other)["result"]["structuredContent"], json!({}));
     }
 
     #[test]
     fn a_first_text_stands_before_the_other_blocks_whatever_the_request_is_called() {
         let text = "a \"text\" \\\n\u{e9}";
-        let parts =
-            Parts { structured: "{}".to_owned(), first_text: Some(json!(text).to_string()) };
+        let parts = || Parts {
+            structured: vec!["{}".to_owned()],
+            first_text: Some(json!(text).to_string()),
+        };
         for notes in [&[][..], &["\"content\":[", "]"][..]] {
             let blocks = |all: &[&str]| all.iter().copied().map(ContentBlock::text).collect();
             let answer = |blocks, structured| {
@@ -154,7 +161,7 @@ mod tests {
             };
             let all = [&[text], notes].concat();
             let usual = line(&answer(blocks(&all), Some(json!({}))), None).unwrap();
-            let as_it_is = line(&answer(blocks(notes), None), Some(&parts)).unwrap();
+            let as_it_is = line(&answer(blocks(notes), None), Some(parts())).unwrap();
             assert_eq!(parsed(&as_it_is), parsed(&usual));
         }
     }
@@ -180,12 +187,12 @@ mod tests {
         received(&mut places, &cancel);
         for (place, text) in [(&first, "{\"a\":1}"), (&second, "{\"a\":2}"), (&third, "{\"a\":3}")]
         {
-            place.put(Parts { structured: text.to_owned(), first_text: None });
+            place.put(Parts { structured: vec![text.to_owned()], first_text: None });
         }
         for id in [2, 1] {
             let parts = places.left_for(&response(id, None)).unwrap();
-            assert_eq!(parsed(&line(&response(id, None), Some(&parts)).unwrap())["id"], id);
-            assert_eq!(parts.structured, format!("{{\"a\":{id}}}"));
+            assert_eq!(parts.structured.concat(), format!("{{\"a\":{id}}}"));
+            assert_eq!(parsed(&line(&response(id, None), Some(parts)).unwrap())["id"], id);
         }
         assert_eq!(places.left_for(&response(3, None)), None);
         drop(failed);

@@ -46,6 +46,7 @@ pub(crate) fn add_datasets(catalog: &mut Catalog, known: &Known) {
     catalog.add(datasets::ListDatasets(known.clone()));
     catalog.add(datasets::DescribeDataset(known.clone()));
     catalog.add(datasets::QueryDataset(known.clone()));
+    catalog.add(datasets::ProcessLargeDataset(known.clone()));
 }
 
 /// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.

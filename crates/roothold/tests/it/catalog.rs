@@ -196,6 +196,11 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
                 Over::Cut(search(small("$ROOT/large.txt"))),
             )
         }
+        "process_large_dataset" => {
+            let search = |source: &str, max_bytes: usize| json!({"data_source": dirs.fill_in(source), "operation": "search", "pattern": "l", "max_bytes": max_bytes});
+            let small = Over::Cut(search("$ROOT/large.txt", 1024));
+            (search("$ROOT/large.txt", 10_000), Some(search("$ROOT/.env", 10_000)), small)
+        }
         "list_datasets" => (json!({}), Some(at("$OUT")), Over::Cut(small("$ROOT/csv"))),
         "describe_dataset" | "query_dataset" => {
             let of = |source: &str| {

@@ -2,11 +2,13 @@
 
 mod describe_dataset;
 mod list_datasets;
+mod process_large_dataset;
 mod query_dataset;
 mod table;
 
 pub(super) use describe_dataset::DescribeDataset;
 pub(super) use list_datasets::ListDatasets;
+pub(super) use process_large_dataset::ProcessLargeDataset;
 pub(super) use query_dataset::QueryDataset;
 
 use std::time::Instant;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::tool::{About, Effect, Permits, Tool, Written};
+use crate::tool::{About, Effect, FirstText, Permits, Tool, Written};
 use crate::tools::page::{Place, Room, Unreadable, note};
 
 /// How deep one answer goes: two brackets a level, and readers of JSON stop at 128 of them.
@@ -106,8 +106,8 @@ impl Tool for DirectoryTree {
                 problems,
                 problems_omitted,
             };
-            Written::new(&page, tree.clone(), tree, note)
-                .map(|written| written.with_text_json(text_json))
+            let text = FirstText { json: text_json, bytes: tree.len() };
+            Written::with_first_text(&page, tree, text, note)
         })
         .await
     }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::tool::{About, Effect, Permits, Tool, Written};
-use crate::tools::page::{FRAME_BYTES, Place, Room, note, push_json, push_quoted};
+use crate::tool::{About, Effect, FirstText, Permits, Tool, Written};
+use crate::tools::page::{FRAME_BYTES, Place, Room, note, push_quoted};
 
 pub(in crate::tools) struct ListDirectory;
 
@@ -79,40 +79,82 @@ impl Tool for ListDirectory {
 /// than 0.2 ms, and a change of threads up to half as long.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
+/// What an entry takes besides its name: `{"name":"…","type":"directory"},`.
+const ENTRY_BYTES: usize = 32;
+/// The same in the text, where a line ends with an escape.
+const LINE_BYTES: usize = 9;
+
 fn page(listing: &Listing<'_>, after: Option<&[u8]>, call: &Call) -> Result<Written<Page>, Fault> {
     let mut room = Room::of(call);
-    // Growing step by step would touch twice the memory.
-    let bytes = listing.names_bytes().min(room.bytes());
-    let mut text = String::with_capacity(bytes);
-    let mut entries = String::with_capacity(2 * bytes + FRAME_BYTES);
-    entries.push('[');
+    let mut lines = Lines::with_room(listing.most(), room.bytes());
     let mut last = None;
     for listed in listing.after(after) {
-        // {"name":"…","type":"directory"},
         let name = &*listed.name;
         let bytes = if listed.is_simple { name.len() } else { json_len(name) };
-        if !room.take(bytes + 32, listed.raw)? {
+        if !room.take(bytes + ENTRY_BYTES, listed.raw)? {
             let next_cursor = last
                 .map(|last: &[u8]| call.next_cursor(&Place::from(last.to_vec())))
                 .transpose()?;
-            return finish(entries, text, next_cursor);
+            return lines.finish(next_cursor);
         }
-        if !text.is_empty() {
-            text.push('\n');
-            entries.push(',');
-        }
-        text.push_str(prefix(listed.kind));
-        text.push_str(name);
-        entries.push_str("{\"name\":");
-        if listed.is_simple {
-            push_quoted(&mut entries, name);
-        } else {
-            push_json(&mut entries, name)?;
-        }
-        entries.push_str(type_end(listed.kind));
+        lines.push(name, listed.kind, listed.is_simple)?;
         last = Some(listed.raw);
     }
-    finish(entries, text, None)
+    lines.finish(None)
+}
+
+/// The entries of a page in both forms, each as JSON.
+struct Lines {
+    entries: String,
+    text: String,
+    /// The bytes of the text itself.
+    text_bytes: usize,
+}
+
+impl Lines {
+    /// With room for so many entries and bytes of names, or for a page if that is less: growing
+    /// step by step would touch twice the memory.
+    fn with_room((entries, names): (usize, usize), page: usize) -> Self {
+        let room = |each: usize| (names + entries * each).min(page) + FRAME_BYTES;
+        let mut lines = Self {
+            entries: String::with_capacity(room(ENTRY_BYTES)),
+            text: String::with_capacity(room(LINE_BYTES)),
+            text_bytes: 0,
+        };
+        lines.entries.push('[');
+        lines.text.push('"');
+        lines
+    }
+
+    fn push(&mut self, name: &str, kind: EntryKind, is_simple: bool) -> Result<(), Fault> {
+        let is_first = self.text_bytes == 0;
+        self.text_bytes += usize::from(!is_first) + prefix(kind).len() + name.len();
+        if !is_first {
+            self.text.push_str("\\n");
+            self.entries.push(',');
+        }
+        self.text.push_str(prefix(kind));
+        self.entries.push_str("{\"name\":");
+        if is_simple {
+            self.text.push_str(name);
+            push_quoted(&mut self.entries, name);
+        } else {
+            let json = serde_json::to_string(name).map_err(Fault::internal)?;
+            self.text.push_str(&json[1..json.len() - 1]);
+            self.entries.push_str(&json);
+        }
+        self.entries.push_str(type_end(kind));
+        Ok(())
+    }
+
+    fn finish(mut self, next_cursor: Option<String>) -> Result<Written<Page>, Fault> {
+        self.entries.push(']');
+        self.text.push('"');
+        let note = note(next_cursor.as_deref(), &[], 0);
+        let page = Page { entries: [], truncated: next_cursor.is_some(), next_cursor };
+        let text = FirstText { json: self.text, bytes: self.text_bytes };
+        Written::with_first_text(&page, self.entries, text, note)
+    }
 }
 
 /// The reference server knows directories and the rest.
@@ -128,15 +170,4 @@ fn type_end(kind: EntryKind) -> &'static str {
         EntryKind::Symlink => ",\"type\":\"symlink\"}",
         EntryKind::Other => ",\"type\":\"other\"}",
     }
-}
-
-fn finish(
-    mut entries: String,
-    text: String,
-    next_cursor: Option<String>,
-) -> Result<Written<Page>, Fault> {
-    entries.push(']');
-    let note = note(next_cursor.as_deref(), &[], 0);
-    let page = Page { entries: [], truncated: next_cursor.is_some(), next_cursor };
-    Written::new(&page, entries, text, note)
 }
