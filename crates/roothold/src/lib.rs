@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+mod escape;
 mod form;
 mod grants;
 mod handler;
