@@ -51,7 +51,8 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     let events = Events::open(target, options.quick, (&python, &script))?;
     let home = tempfile::tempdir()?;
     let bench = Bench { events, python, script, home, options };
-    let mut rows = Vec::new();
+    let idle = bench.start()?.family().rss_mib()?;
+    let mut rows = vec![Row::new("memory, idle", "MiB", idle, None, None)];
     for (format, least) in FORMATS {
         for (operation, title) in OPERATIONS {
             let name = format!("{title}, {} of {format}", bench.events.size_of(format)?);
