@@ -68,7 +68,7 @@ impl JsonSchema for Input {
                 },
                 "columns": of("array", "profile, search, sample, convert"),
                 "group_by": of("array", "aggregate"),
-                "aggregates": of("array", "aggregate: {function: count|sum|avg|min|max|stddev|var|approx_distinct|approx_median|approx_percentile|bool_and|bool_or, column, percentile, name}"),
+                "aggregates": of("array", "aggregate: {function, column, percentile, name}"),
                 "order_by": of("string", "aggregate"),
                 "descending": of("boolean", "aggregate"),
                 "limit": of("integer", "aggregate"),
