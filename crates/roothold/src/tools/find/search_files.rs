@@ -14,11 +14,11 @@ pub(in crate::tools) struct SearchFiles;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// The directory to search below.
+    /// The directory.
     path: String,
-    /// A glob over paths below it: `*.md` finds what lies directly in it, `**/*.md` what lies anywhere below.
+    /// A glob over paths below it; `**/*.md` finds what lies anywhere.
     pattern: String,
-    /// Globs of what to leave out, with all below it.
+    /// Globs to leave out.
     #[serde(default, rename = "excludePatterns")]
     exclude_patterns: Vec<String>,
 }

@@ -32,7 +32,7 @@ pub(in crate::tools) struct Input {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct InputEdit {
-    /// The text to replace; it must be in the file once, white space around its lines aside.
+    /// The text to replace; it must be there once.
     old_text: String,
     /// What takes its place.
     new_text: String,

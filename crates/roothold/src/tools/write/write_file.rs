@@ -46,8 +46,7 @@ impl Tool for WriteFile {
     fn about(&self) -> About {
         About {
             title: "Write File",
-            description: "Writes a whole text file, new or in place of the old one, with the directories above it. Give \
-                          if_match to lose nobody else's change. To change a part use edit_file.",
+            description: "Writes a whole text file, with the directories above it. Give if_match to lose nobody else's change.",
             effect: Effect::Writes { destructive: true, idempotent: true },
         }
     }
