@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::fs::fcntl_getfl;
 use rustix::io::{FdFlags, fcntl_getfd};
@@ -71,6 +73,58 @@ fn at_once_a_plain_path_is_opened_and_nothing_that_needs_a_second_look() {
     for path in ["/work/l", "/work/k/f", "/work/out", "/work/d/../f", "/work/mount/f", "/work/none"]
     {
         assert!((0..100).all(|_| open(path).is_none()), "{path}");
+    }
+}
+
+/// A file system that is mounted at a directory until it is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(place: PathBuf) -> Self {
+        fs::create_dir_all(&place).unwrap();
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "tmpfs"]).arg(&place).status();
+        assert!(done.unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} stays", self.0.display());
+    }
+}
+
+#[test]
+fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root, so nothing is mounted: a file system of the kernel's stands for it");
+        let root = RootSpec {
+            uri: "file:///".to_owned(),
+            path: "/".into(),
+            ..Workspace::new().root("work")
+        };
+        let policy = policy(&[root], PolicySpec::default());
+        let asked = permit(&policy, Verb::Read, "/proc/version");
+        assert_eq!(open(&asked, Want::File).unwrap_err().rule().unwrap().name, RULE_ROOTS);
+        return;
+    }
+    let workspace = Workspace::new();
+    let _mounted = Mounted::at(workspace.disk("work/there"));
+    let root = workspace.file("work/there/d/f", "x").root("work");
+    for (mounts, allowed) in [(vec![], false), (vec!["there".to_owned()], true)] {
+        let policy = policy(&[RootSpec { mounts, ..root.clone() }], PolicySpec::default());
+        let asked = permit(&policy, Verb::Read, "/work/there/d/f");
+        assert!((0..100).all(|_| open_at_once(&asked, Want::File).is_none()));
+        let opened = open(&asked, Want::File).map_err(|fault| fault.rule().unwrap().name);
+        assert_eq!(opened.map(drop), if allowed { Ok(()) } else { Err(RULE_ROOTS) });
+        let above = open_below(policy.roots().at(0), b"").unwrap();
+        for open in [open_entry, look_up_entry] {
+            assert_eq!(open(above.as_fd(), b"there").unwrap_err(), Errno::XDEV);
+        }
+        let entry = open_allowed_mount(&asked, b"there").unwrap();
+        assert_eq!(entry.map(drop), if allowed { Ok(()) } else { Err(Errno::XDEV) });
     }
 }
 
