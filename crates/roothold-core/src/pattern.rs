@@ -201,6 +201,7 @@ impl PatternSet {
 pub struct PathGlobs {
     globs: GlobSet,
     needs: Needs,
+    depth_max: Option<usize>,
 }
 
 impl PathGlobs {
@@ -215,6 +216,7 @@ impl PathGlobs {
     /// A [`PatternError`] for the first glob that is refused.
     pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, PatternError> {
         let (mut set, mut needs) = (GlobSetBuilder::new(), Needs::new());
+        let mut depth_max = Some(0);
         for (at, glob) in globs.iter().map(AsRef::as_ref).enumerate() {
             let refuse =
                 |reason: String| PatternError { pattern: glob.chars().take(80).collect(), reason };
@@ -231,6 +233,9 @@ impl PathGlobs {
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
             set.add(built);
+            // Slashes in braces count too often, which costs only a look.
+            let depth = (!body.contains("**")).then(|| body.split('/').count());
+            depth_max = depth_max.zip(depth).map(|(most, depth)| most.max(depth));
             match body.strip_prefix("**/") {
                 Some(name) if !name.contains('/') => needs.add_name(name),
                 _ => needs.add_path(body),
@@ -240,7 +245,12 @@ impl PathGlobs {
             pattern: String::new(),
             reason: error.to_string(),
         };
-        Ok(Self { globs: set.build().map_err(refuse)?, needs })
+        Ok(Self { globs: set.build().map_err(refuse)?, needs, depth_max })
+    }
+
+    /// How many components a path has at most that matches; `None`, where it may have any number.
+    pub fn depth_max(&self) -> Option<usize> {
+        self.depth_max
     }
 
     /// Whether any glob matches `path`.
@@ -405,6 +415,15 @@ mod tests {
         let set = PatternSet::excluding(&["*.key"]).unwrap();
         assert!(set.covering(b"a\xff.key").is_some());
         assert!(set.covering(b"\xff/A.KEY/x").is_some());
+    }
+
+    #[test]
+    fn globs_tell_how_deep_they_reach() {
+        let depth = |globs: &[&str]| PathGlobs::new(globs).unwrap().depth_max();
+        assert_eq!(depth(&["*.csv"]), Some(1));
+        assert_eq!(depth(&["*.csv", "/a/*/c"]), Some(3));
+        assert!(depth(&["{a,b/c}.csv"]).is_some_and(|most| most >= 2));
+        assert_eq!(depth(&["*.csv", "a/**"]), None);
     }
 
     #[test]

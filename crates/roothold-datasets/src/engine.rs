@@ -136,6 +136,7 @@ impl Engine {
             .worker_threads(spec.threads.max(1))
             .thread_name("datasets")
             .thread_stack_size(STACK_BYTES)
+            .on_thread_start(yield_to_calls)
             .enable_time()
             .build()
             .map_err(EngineError::Threads)?;
@@ -214,6 +215,16 @@ impl Engine {
         let task = self.handle()?.spawn(work);
         Waiting { task, meter: Arc::clone(meter) }.wait(budget).await
     }
+}
+
+/// Threads that decode run beside those that answer calls, which wake for microseconds and must not
+/// wait for them. On Linux 0 is the calling thread; elsewhere it would be the whole process.
+fn yield_to_calls() {
+    /// Of the processor that both want, about a tenth.
+    const NICE: i32 = 10;
+    #[cfg(target_os = "linux")]
+    // Where a filter forbids it, all threads are equal.
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Work that somebody waits for; dropped, it stops.

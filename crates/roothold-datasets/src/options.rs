@@ -22,6 +22,25 @@ pub enum Format {
 }
 
 impl Format {
+    /// What a file holds by the ending of its name, if that tells; one of a compression may follow.
+    pub fn by_name(path: &str) -> Option<Self> {
+        let name = path.rsplit('/').next()?.to_ascii_lowercase();
+        let mut extensions = name.rsplit('.');
+        let last = extensions.next()?;
+        let packed = ["gz", "gzip", "zst", "zstd", "bz2", "xz"].contains(&last);
+        let extension = if packed { extensions.next()? } else { last };
+        // A name without a dot has no ending.
+        extensions.next()?;
+        match extension {
+            "csv" => Some(Self::Csv),
+            "tsv" | "tab" => Some(Self::Tsv),
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
+            "parquet" | "pq" => Some(Self::Parquet),
+            "txt" | "log" | "md" | "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {

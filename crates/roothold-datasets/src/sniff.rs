@@ -114,7 +114,7 @@ pub(crate) fn encoding_of(
     }
     // A log that was cut off by a crash holds some.
     let nuls = memchr::memchr_iter(0, head).count();
-    let is_text = options.format.or_else(|| format_by_name(path)) == Some(Format::Text);
+    let is_text = options.format.or_else(|| Format::by_name(path)) == Some(Format::Text);
     if !is_text || nuls * 4 > head.len() {
         refuse_nul(head, path)?;
     }
@@ -145,7 +145,7 @@ fn refuse_nul(head: &[u8], path: &str) -> Result<(), Fault> {
 /// `Unsupported` for a JSON document that is not lines of objects.
 pub(crate) fn format_of(head: &[u8], options: &SourceOptions, path: &str) -> Result<Format, Fault> {
     let begin = head.trim_ascii_start();
-    let by_name = format_by_name(path);
+    let by_name = Format::by_name(path);
     let format = match options.format.or(by_name) {
         Some(format) => format,
         None if begin.first() == Some(&b'{') => Format::Jsonl,
@@ -160,22 +160,6 @@ pub(crate) fn format_of(head: &[u8], options: &SourceOptions, path: &str) -> Res
             Err(Fault::invalid(format!("{path} is no Parquet file: it does not begin as one")))
         }
         format => Ok(format),
-    }
-}
-
-fn format_by_name(path: &str) -> Option<Format> {
-    let name = path.rsplit('/').next()?.to_ascii_lowercase();
-    let mut extensions = name.rsplit('.');
-    let last = extensions.next()?;
-    let packed = ["gz", "gzip", "zst", "zstd", "bz2", "xz"].contains(&last);
-    let extension = if packed { extensions.next()? } else { last };
-    match extension {
-        "csv" => Some(Format::Csv),
-        "tsv" | "tab" => Some(Format::Tsv),
-        "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
-        "parquet" | "pq" => Some(Format::Parquet),
-        "txt" | "log" | "md" | "text" => Some(Format::Text),
-        _ => None,
     }
 }
 

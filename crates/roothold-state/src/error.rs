@@ -130,6 +130,20 @@ pub enum OpenError {
         /// The migration's number.
         version: i64,
     },
+    /// There is none, and none was to be made.
+    #[error("there is no state store: no server has kept a job there yet")]
+    Absent,
+    /// An older version of the program made it, and it was not to be changed.
+    #[error(
+        "the state store has schema version {found}, and this program wants {known}: start this \
+         version's server once, which brings it up to date"
+    )]
+    Older {
+        /// The version that was found.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// Something else is in the file or the schema.
     #[error("the state store holds something else: {0}")]
     Foreign(&'static str),

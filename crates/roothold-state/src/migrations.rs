@@ -45,6 +45,16 @@ pub(crate) fn pending<'a>(
     Ok(&known[applied.len()..])
 }
 
+/// Whether a store has all of `known`, and may be used as it is.
+pub(crate) fn complete(known: &[Migration], applied: &[(i64, Vec<u8>)]) -> Result<(), OpenError> {
+    let pending = pending(known, applied)?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    Err(OpenError::Older { found, known: known.last().map_or(0, |newest| newest.version) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +92,16 @@ mod tests {
         assert!(matches!(pending(KNOWN, &edited), Err(OpenError::Altered { version: 1 })));
         let gap = applied(2).split_off(1);
         assert!(matches!(pending(KNOWN, &gap), Err(OpenError::Altered { version: 2 })));
+    }
+
+    #[test]
+    fn what_is_not_to_be_changed_must_be_complete() {
+        complete(KNOWN, &applied(2)).unwrap();
+        let error = complete(KNOWN, &applied(1)).unwrap_err();
+        assert!(matches!(error, OpenError::Older { found: 1, known: 2 }), "{error}");
+        let mut newer = applied(2);
+        newer.push((3, vec![1]));
+        assert!(matches!(complete(KNOWN, &newer), Err(OpenError::Newer { .. })));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use deadpool_postgres::Pool;
 
 use self::connect::{Conn, Way};
 use self::listen::Listener;
+use self::migrate::Schema;
 pub use self::reach::PgReach;
 use crate::change::{Bell, Changes};
 use crate::error::{OpenError, StateError};
@@ -123,9 +124,25 @@ impl PgStore {
     /// [`OpenError`]: the options are wrong or unsafe, the server cannot be reached, or a newer
     /// version was here.
     pub async fn connect(options: &PgOptions, limits: Limits) -> Result<Self, OpenError> {
+        Self::connected(options, limits, Schema::Made).await
+    }
+
+    /// Connects to a store that is there: nothing is made, and a schema is left as it is.
+    ///
+    /// # Errors
+    /// [`OpenError::Absent`] and [`OpenError::Older`], and as for [`PgStore::connect`].
+    pub async fn connect_existing(options: &PgOptions, limits: Limits) -> Result<Self, OpenError> {
+        Self::connected(options, limits, Schema::AsItIs).await
+    }
+
+    async fn connected(
+        options: &PgOptions,
+        limits: Limits,
+        schema: Schema,
+    ) -> Result<Self, OpenError> {
         limits.check()?;
         let way = Way::of(options)?;
-        migrate::migrate(&way, options).await?;
+        migrate::migrate(&way, options, schema).await?;
         let (pool, bell) = (way.pool(options)?, Bell::new());
         let channel = format!("{}_changes", options.schema);
         let listener = Listener::start(way, channel.clone(), options.timeout, bell.clone()).await?;

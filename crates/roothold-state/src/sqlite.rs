@@ -88,6 +88,16 @@ impl SqliteStore {
         Self::on_a_thread(db, bell)
     }
 
+    /// Opens a store that is there: nothing is made, and a schema is left as it is.
+    ///
+    /// # Errors
+    /// [`OpenError::Absent`] and [`OpenError::Older`], and as for [`SqliteStore::open`].
+    pub fn open_existing(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let bell = Bell::new();
+        let db = Db::open_existing(path, Arc::new(SystemClock), limits, bell.clone())?;
+        Self::on_a_thread(db, bell)
+    }
+
     /// A store in memory that is gone with it, under this clock. Nothing in it waits for a disk, so
     /// each operation runs in its caller, within one poll.
     ///

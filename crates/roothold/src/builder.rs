@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Admission, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
+#[cfg(feature = "datasets")]
+use crate::datasets::{Datasets, Known};
 use crate::handler::Handler;
 use crate::jobs::{Jobs, Place};
 use crate::telemetry::Metrics;
@@ -61,17 +63,30 @@ pub struct Builder {
     config: Config,
     catalog: Catalog,
     confine: bool,
+    without_jobs: bool,
     reach: Reach,
+    #[cfg(feature = "datasets")]
+    datasets: Known,
 }
 
 impl Roothold {
     /// A builder with the built-in tools.
     pub fn builder() -> Builder {
         let mut catalog = Catalog::default();
+        #[cfg(feature = "datasets")]
+        let datasets = Known::default();
         tools::add(&mut catalog);
+        #[cfg(feature = "datasets")]
+        tools::add_datasets(&mut catalog, &datasets);
+        tools::add_for_jobs(&mut catalog);
         resources::add(&mut catalog);
         watch::add(&mut catalog);
-        Builder { catalog, ..Builder::default() }
+        Builder {
+            catalog,
+            #[cfg(feature = "datasets")]
+            datasets,
+            ..Builder::default()
+        }
     }
 
     /// The handler, for any transport of the SDK, or for `roothold_edge` in a program of your own.
@@ -134,6 +149,13 @@ impl Builder {
         self
     }
 
+    /// Has no call become a job: nothing is kept, and no place for it is made.
+    #[must_use]
+    pub(crate) fn without_jobs(mut self) -> Self {
+        self.without_jobs = true;
+        self
+    }
+
     /// Lets tools of your own reach more behind that wall, such as files or a database's port.
     #[must_use]
     pub fn reach(mut self, more: Reach) -> Self {
@@ -168,20 +190,26 @@ impl Builder {
                 AuditReads::Written => Reads::Written,
                 AuditReads::Queued => Reads::Queued,
             },
+            replica: self.config.replica(),
             ..AuditOptions::default()
         };
         let audit_dir = self.config.audit_dir()?;
-        let jobs = Jobs::new(&self.config, &self.catalog)?;
+        let jobs = if self.without_jobs { None } else { Jobs::new(&self.config, &self.catalog)? };
+        #[cfg(feature = "datasets")]
+        let datasets = self.datasets_of(&policy)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
-        if let Some(jobs) = &jobs {
-            jobs.place().make_directory()?;
-        }
+        let jobs = match jobs {
+            Some(jobs) if !jobs.make_place()? => None,
+            jobs => jobs,
+        };
         let walls = if self.confine {
             AuditLog::make_directory(&audit_dir)?;
             let state = jobs.as_ref().map(Jobs::place);
             let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
+            #[cfg(feature = "datasets")]
+            let reach = reach.and(datasets.reach());
             walls::raise_for_process(&self.config, policy.roots(), &reach)?
         } else {
             Walls::found()
@@ -192,7 +220,11 @@ impl Builder {
             refuse_served(&policy, "state.dir", dir)?;
         }
         let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
+        #[cfg(feature = "datasets")]
+        refuse_spill(&policy, &datasets)?;
         let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
+        #[cfg(feature = "datasets")]
+        let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let engine = Engine {
             catalog: self.catalog,
             policy,
@@ -200,6 +232,8 @@ impl Builder {
             metrics,
             hub,
             jobs,
+            #[cfg(feature = "datasets")]
+            datasets,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),
@@ -208,6 +242,37 @@ impl Builder {
         };
         Ok(Roothold { config: self.config, engine: Arc::new(engine), private })
     }
+}
+
+#[cfg(feature = "datasets")]
+impl Builder {
+    fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
+        let mut datasets = Datasets::new(&self.config, &self.datasets)?;
+        datasets.check_roots(policy.roots())?;
+        // Before it is made: nothing of ours is to be left in a root.
+        refuse_spill(policy, &datasets)?;
+        if self.confine {
+            datasets.make_directory()?;
+        }
+        Ok(datasets)
+    }
+}
+
+/// What queries do not hold in memory is nothing for callers: a directory that was chosen for it
+/// must not be theirs, and the usual one is at least excluded.
+#[cfg(feature = "datasets")]
+pub(crate) fn refuse_spill(policy: &Policy, datasets: &Datasets) -> Result<(), StartError> {
+    let Some(dir) = datasets.spill_directory() else { return Ok(()) };
+    let key = "dataset_engine.spill_dir";
+    if datasets.spill_is_configured()
+        && let Some(root) = dir.ancestors().find_map(|above| policy.roots().containing(above))
+    {
+        let uri = root.uri();
+        return Err(StartError::Front(format!(
+            "{key}: lies below the root {uri}; name a directory outside every root"
+        )));
+    }
+    refuse_served(policy, key, dir)
 }
 
 /// Below a root what is the server's own is excluded by the configuration; where it is the root

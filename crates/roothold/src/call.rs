@@ -26,10 +26,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
+#[cfg(feature = "datasets")]
+use crate::datasets::Datasets;
 use crate::jobs::Jobs;
 use crate::long::{AsJob, JobLink};
 use crate::telemetry::{CallFinished, Metrics, NamedCache};
-use crate::tool::{Answer, Permits};
+use crate::tool::{Answer, Pace, Permits};
 use crate::walls::Walls;
 use crate::watch::Hub;
 
@@ -63,6 +65,8 @@ pub(crate) struct Engine {
     pub(crate) hub: Hub,
     /// The jobs, where a tool can make any.
     pub(crate) jobs: Option<Jobs>,
+    #[cfg(feature = "datasets")]
+    pub(crate) datasets: Datasets,
 }
 
 /// One call as it comes from a transport.
@@ -254,7 +258,7 @@ impl Engine {
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut time = match (entry.tool.as_job(), &request.job) {
             (_, Some(job)) => job.remaining(),
-            (AsJob::Never, None) => limits.call_timeout(),
+            (AsJob::Never, None) => self.timeout(entry.tool.pace()),
             (AsJob::Maybe | AsJob::Only, None) => limits.long_call_timeout(),
         };
         // A part of a call ends before the whole, so that what the other parts found is not lost.
@@ -277,6 +281,14 @@ impl Engine {
             takes_tasks: request.takes_tasks,
             arguments: None,
             job: request.job.clone(),
+        }
+    }
+
+    fn timeout(&self, pace: Pace) -> Duration {
+        match pace {
+            Pace::Call => self.limits.call_timeout(),
+            #[cfg(feature = "datasets")]
+            Pace::Query => self.datasets.query_timeout(),
         }
     }
 

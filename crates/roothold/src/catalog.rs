@@ -10,7 +10,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Value, json};
 
 use crate::telemetry::Successes;
-use crate::tool::{AnyTool, Tool};
+use crate::tool::{About, AnyTool, Effect, Tool};
 
 /// The tools of a server. Listed in the order in which they were added.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Catalog {
 pub(crate) struct Entry {
     pub(crate) tool: Box<dyn AnyTool>,
     pub(crate) model: ToolModel,
+    /// The same for those who can write nowhere, where that is another one.
+    pub(crate) reading: Option<ToolModel>,
     /// Found when a call of the tool first succeeds, so that no series is there before.
     pub(crate) successes: Arc<OnceLock<Successes>>,
 }
@@ -31,7 +33,8 @@ impl Catalog {
     pub(crate) fn add(&mut self, tool: impl Tool) {
         let tool: Box<dyn AnyTool> = Box::new(tool);
         let name = tool.name();
-        let entry = Entry { model: model_of(&*tool), tool, successes: Arc::default() };
+        let (model, reading) = (model_of(&*tool), reading_model_of(&*tool));
+        let entry = Entry { model, reading, tool, successes: Arc::default() };
         if let Some(at) = self.by_name.get(name) {
             self.tools[*at] = entry;
         } else {
@@ -50,8 +53,24 @@ impl Catalog {
 }
 
 fn model_of(tool: &dyn AnyTool) -> ToolModel {
-    let about = tool.about();
+    model_with(tool, tool.about(), tool.input_schema())
+}
+
+/// The model without the arguments by which the tool writes.
+fn reading_model_of(tool: &dyn AnyTool) -> Option<ToolModel> {
+    let writes_by = tool.writes_by();
+    if writes_by.is_empty() {
+        return None;
+    }
     let mut input = tool.input_schema();
+    if let Some(Value::Object(properties)) = input.get_mut("properties") {
+        properties.retain(|argument, _| !writes_by.contains(&argument.as_str()));
+    }
+    let about = About { effect: Effect::Reads, ..tool.about() };
+    Some(model_with(tool, about, input))
+}
+
+fn model_with(tool: &dyn AnyTool, about: About, mut input: JsonObject) -> ToolModel {
     if tool.paged() {
         add_page_arguments(&mut input);
     }
@@ -70,11 +89,11 @@ fn add_page_arguments(schema: &mut JsonObject) {
     if let Value::Object(properties) = properties {
         properties.insert(
             "cursor".to_owned(),
-            json!({"type": "string", "description": "next_cursor of the page before; same arguments"}),
+            json!({"type": "string", "description": "A page's next_cursor"}),
         );
         properties.insert(
             "max_bytes".to_owned(),
-            json!({"type": "integer", "minimum": 1024, "description": "Largest answer in bytes"}),
+            json!({"type": "integer", "description": "Largest answer"}),
         );
     }
 }
@@ -86,13 +105,19 @@ pub(crate) fn schema_of_input<T: JsonSchema>() -> JsonObject {
     object(generator.into_root_schema_for::<T>())
 }
 
-/// The schema of a tool's structured answer.
+/// The schema of a tool's structured answer: the names of its fields. What they hold shows when they
+/// come, and every agent would pay for it with each list of tools.
 pub(crate) fn schema_of_output<T: JsonSchema>() -> JsonObject {
     let generator = SchemaSettings::draft2020_12()
         .with(|s| s.inline_subschemas = true)
         .for_serialize()
         .into_generator();
-    object(generator.into_root_schema_for::<T>())
+    let mut schema = object(generator.into_root_schema_for::<T>());
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        fields.values_mut().for_each(|field| *field = json!({}));
+    }
+    schema.retain(|keyword, _| keyword == "properties" || keyword == "type");
+    schema
 }
 
 fn object(mut schema: schemars::Schema) -> JsonObject {
@@ -110,13 +135,20 @@ fn object(mut schema: schemars::Schema) -> JsonObject {
 }
 
 /// What the schema says of Rust and agents have no use for: `uint64` and that it is not below zero,
-/// and `null` beside a type for what may simply be left out.
+/// and `null` beside a type for what may simply be left out; and that nothing else is allowed, since
+/// unknown arguments are refused by name all the same.
 fn strip(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
     object.remove("default");
+    if object.get("additionalProperties").is_some_and(Value::is_boolean) {
+        object.remove("additionalProperties");
+    }
     if object.get("minimum").is_some_and(|least| least == 0) {
         object.remove("minimum");
+    }
+    if let Some(Value::Array(words)) = object.get_mut("enum") {
+        words.retain(|word| !word.is_null());
     }
     if let Some(Value::Array(kinds)) = object.get_mut("type") {
         kinds.retain(|kind| kind != "null");

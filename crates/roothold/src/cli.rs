@@ -12,11 +12,14 @@ mod disk;
 mod explain;
 mod healthcheck;
 mod install;
+mod jobs;
 mod keys;
+mod process;
 #[cfg(test)]
 mod reference;
 mod serve;
 mod stdio;
+mod table;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -42,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   roothold stdio ~/projects                 serve a directory to one local client, read-only
   roothold serve --config roothold.toml     serve over HTTP, as configured
   roothold call listRoots                   call a tool of the server that runs here
+  roothold process orders.csv               profile a file of any size
 
 Exit code: 0 done, 1 the answer is no, 2 the command line or the configuration is wrong.";
 
@@ -63,6 +67,10 @@ enum Command {
     Install(install::Install),
     /// Makes, lists and revokes API keys.
     Keys(keys::Keys),
+    /// Works through a file of any size: profile, aggregate, search, validate, sample, convert, SQL.
+    Process(process::Process),
+    /// Lists, shows and cancels the jobs of all owners.
+    Jobs(jobs::Jobs),
     /// Checks and shows the audit log.
     Audit(audit::Audit),
     /// Asks a server whether it is alive, in one line and by exit code.
@@ -144,6 +152,8 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
         Command::Explain(command) => command.run(builder),
         Command::Install(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Process(command) => command.run(builder),
+        Command::Jobs(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
         Command::Completions(command) => command.run(),

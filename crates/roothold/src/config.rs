@@ -4,16 +4,22 @@
 //! is refused, wherever it comes from. Paths are relative to the file that names them.
 
 mod bounds;
+mod cache;
+mod datasets;
 mod jobs;
 mod load;
 mod reference;
 mod sections;
 
+pub use cache::Cache;
+#[cfg(feature = "datasets")]
+pub(crate) use datasets::is_name as is_dataset_name;
+pub use datasets::{ColumnTypeWord, DatasetEngine, DatasetSection, EncodingWord, FormatWord};
 pub use jobs::{Jobs, State};
 pub use load::{ConfigError, Source, load};
 pub use reference::reference;
 pub use sections::{
-    AccessWord, Audit, AuditReads, Auth, Cache, Config, Handles, HardlinksWord, Jwt, LandlockWord,
+    AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LandlockWord,
     LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
     Unauthenticated,
 };

@@ -321,7 +321,10 @@ impl Engine {
             .filter(public)
             .filter(useful)
             .filter(granted)
-            .map(|entry| entry.model.clone())
+            .map(|entry| match &entry.reading {
+                Some(reading) if !writes => reading.clone(),
+                _ => entry.model.clone(),
+            })
             .collect()
     }
 }

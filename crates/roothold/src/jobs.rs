@@ -10,6 +10,7 @@
 
 mod events;
 mod found;
+mod heads;
 mod listen;
 mod shown;
 mod store;
@@ -23,9 +24,11 @@ use roothold_core::{Fault, FaultKind, Principal, Scopes};
 use roothold_state::{Job, JobId, NewJob, StateStore as _, Whose};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::builder::StartError;
 use crate::call::{Call, Engine};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, ConfigError};
@@ -36,7 +39,7 @@ use events::JobSubmitted;
 pub(crate) use found::{cancel, look_up};
 pub(crate) use listen::tell;
 pub(crate) use roothold_state::Store;
-pub(crate) use shown::{JobShown, shown, shown_to_manager, task};
+pub(crate) use shown::{JobShown, answered, shown, shown_to_manager, task};
 pub(crate) use store::Place;
 pub(crate) use tasks::{add, cancel_task, get_task, update_task};
 
@@ -47,11 +50,29 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Jobs {
     settings: config::Jobs,
     place: Place,
+    /// Whether the configuration names the place. The one by default is worth less than serving.
+    is_named: bool,
     store: OnceLock<Arc<Store>>,
+    opening: watch::Sender<Opening>,
     pub(crate) metrics: JobMetrics,
     workers: TaskTracker,
     /// Cancelled when the workers are to stop.
     drain: CancellationToken,
+    /// By which the store knows this process's audit log.
+    replica: String,
+    heads: TaskTracker,
+    /// Cancelled when the store is about to be closed.
+    closing: CancellationToken,
+}
+
+/// How far the opening of the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Nobody has begun it.
+    Ahead,
+    Running,
+    /// The store is there, or it failed.
+    Over,
 }
 
 /// What a job is stored with: the call that it is.
@@ -92,10 +113,15 @@ impl Jobs {
         Ok(Some(Self {
             settings: config.jobs.clone(),
             place: Place::of(config)?,
+            is_named: config.state.dir.is_some() || config.state.postgres.is_some(),
             store: OnceLock::new(),
+            opening: watch::Sender::new(Opening::Ahead),
             metrics: JobMetrics::new(),
             workers: TaskTracker::new(),
             drain: CancellationToken::new(),
+            replica: config.replica(),
+            heads: TaskTracker::new(),
+            closing: CancellationToken::new(),
         }))
     }
 
@@ -107,37 +133,97 @@ impl Jobs {
         &self.place
     }
 
-    /// The store.
+    /// Makes the directory for them; whether there are jobs at all: where nothing can be made in the
+    /// place by default, the server does without.
     ///
     /// # Errors
-    /// `Unavailable`, before [`Self::begin`] has opened it.
-    pub(crate) fn store(&self) -> Result<&Arc<Store>, Fault> {
-        let closed = || {
-            Fault::new(
-                FaultKind::Unavailable,
-                "this process keeps no jobs; call a server that runs",
-            )
-        };
-        self.store.get().ok_or_else(closed)
+    /// When the directory that the configuration names cannot be made.
+    pub(crate) fn make_place(&self) -> Result<bool, StartError> {
+        match self.place.make_directory() {
+            Err(error) if !self.is_named => {
+                tracing::warn!(%error, "there is no place for jobs: calls are not taken in as jobs");
+                Ok(false)
+            }
+            made => made.map(|()| true),
+        }
     }
 
-    /// Opens the store and begins to work on jobs. Wants a runtime.
+    /// The store. Where it is being opened, this waits for it.
     ///
     /// # Errors
-    /// Why the store cannot be opened, in one sentence with the key and the mend.
+    /// `Unavailable`, before [`Self::begin`], and where it could not be opened.
+    ///
+    /// # Cancellation
+    /// Safe to drop; the opening goes on.
+    pub(crate) async fn store(&self) -> Result<Arc<Store>, Fault> {
+        if let Some(store) = self.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let mut opening = self.opening.subscribe();
+        let ended = opening.wait_for(|opening| *opening != Opening::Running).await;
+        let what = match ended.map(|opening| *opening) {
+            Ok(Opening::Ahead) => "this process keeps no jobs; call a server that runs",
+            _ => "the store of jobs could not be opened; tell the operator, the log says why",
+        };
+        let failed = || Fault::new(FaultKind::Unavailable, what);
+        self.store.get().cloned().ok_or_else(failed)
+    }
+
+    /// Opens the store and begins to work on jobs. Wants a runtime. A store in the place by default
+    /// that cannot be opened is told in the log, and jobs are refused.
+    ///
+    /// # Errors
+    /// Why the store that the configuration names cannot be opened, in one sentence with the key and
+    /// the mend.
     pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
         if self.store.get().is_some() {
             return Ok(());
         }
-        let store = Arc::new(self.place.open(&self.settings).await?);
+        self.opening.send_replace(Opening::Running);
+        let opened = self.place.open(&self.settings).await;
+        let opened = opened.map(|store| self.work_on(Arc::new(store), engine));
+        self.opening.send_replace(Opening::Over);
+        match opened {
+            Err(error) if !self.is_named => {
+                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+                Ok(())
+            }
+            opened => opened,
+        }
+    }
+
+    /// The same beside what comes next, where that can be: a file that is ours alone is hardly ever
+    /// what keeps a server from serving, and a database that others share may well be. Who needs the
+    /// store waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::begin`], of a database.
+    pub(crate) async fn begin_beside(&self, engine: &Arc<Engine>) -> Result<(), String> {
+        if self.place.directory().is_none() {
+            return self.begin(engine).await;
+        }
+        self.opening.send_replace(Opening::Running);
+        let engine = Arc::clone(engine);
+        self.workers.spawn(async move {
+            let Some(jobs) = &engine.jobs else { return };
+            if let Err(error) = jobs.begin(&engine).await {
+                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+            }
+        });
+        Ok(())
+    }
+
+    fn work_on(&self, store: Arc<Store>, engine: &Arc<Engine>) {
         let store = Arc::clone(self.store.get_or_init(|| store));
         let slots = self.settings.running_max;
         tracing::info!(place = %self.place, slots, "jobs are kept");
         for slot in 0..slots {
             self.workers.spawn(work::worker(engine, Arc::clone(&store), slot, self.drain.clone()));
         }
-        self.workers.spawn(work::sweep(store, self.metrics.clone(), self.drain.clone()));
-        Ok(())
+        let (metrics, closing) = (self.metrics.clone(), self.closing.clone());
+        let told = (Arc::clone(&store), metrics.clone());
+        self.heads.spawn(heads::keep(Arc::clone(engine), self.replica.clone(), told, closing));
+        self.workers.spawn(work::sweep(store, metrics, self.drain.clone()));
     }
 
     /// Has the workers give back what they hold, so that other replicas go on with it.
@@ -155,6 +241,11 @@ impl Jobs {
                 "a worker still holds a job; another replica goes on with it when its lease is over"
             );
         }
+        self.closing.cancel();
+        self.heads.close();
+        if tokio::time::timeout(RELEASE_TIMEOUT, self.heads.wait()).await.is_err() {
+            tracing::error!("the state store does not take how far the audit log has come");
+        }
         if let Some(store) = self.store.get() {
             store.close().await;
         }
@@ -163,7 +254,7 @@ impl Jobs {
 
     /// Takes in the call as a job. It is durable when this returns.
     pub(crate) async fn submit(&self, call: &Call) -> Result<Job, Fault> {
-        let (store, principal) = (self.store()?, call.principal());
+        let (store, principal) = (self.store().await?, call.principal());
         let arguments = call.arguments().ok_or_else(no_jobs)?;
         let input = Input::of(principal, (**arguments).clone());
         let new = NewJob {

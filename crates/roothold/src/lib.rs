@@ -9,6 +9,8 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "datasets")]
+mod datasets;
 mod escape;
 mod form;
 mod grants;
@@ -29,7 +31,7 @@ mod wire;
 pub use builder::{Builder, Roothold, StartError};
 pub use call::{Call, Progress, Resumed, Teller};
 pub use handler::Handler;
-pub use long::{AsJob, Chunk, Long, Resume, Step, Steps, Wish};
+pub use long::{AsJob, Chunk, Long, Resume, Step, Steps, Underway, Wish};
 pub use roothold_core as core;
 pub use schemars;
 pub use serve::{Ended, on_signals};

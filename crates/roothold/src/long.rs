@@ -9,13 +9,15 @@
 //! **Invariant**: what a step returns is committed before the next one is asked for.
 
 use std::future::Future;
-use std::sync::Mutex;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use roothold_core::{Fault, FaultKind};
 use roothold_state::Job;
 use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
 use crate::call::{Call, Progress};
 use crate::form::Form;
@@ -54,6 +56,12 @@ pub trait Steps: Send + 'static {
     /// A [`Fault`], which ends the work.
     fn state(&mut self) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send;
 
+    /// Tells, while a step goes on, how far it is by now: for a client that is told of progress,
+    /// where steps can take longer than a moment.
+    fn underway(&self) -> Option<Underway> {
+        None
+    }
+
     /// The result so far, for whoever looks at the job meanwhile.
     ///
     /// # Errors
@@ -62,6 +70,9 @@ pub trait Steps: Send + 'static {
         async { Ok(None) }
     }
 }
+
+/// How far a step is, asked from outside of it.
+pub type Underway = Box<dyn Fn() -> Progress + Send + Sync>;
 
 /// What one step came to.
 #[derive(Debug)]
@@ -130,6 +141,17 @@ enum Inner<A> {
     Begun(Box<Job>),
 }
 
+impl<A> Long<A> {
+    /// The answer, unless it goes on as a job.
+    #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets ask"))]
+    pub(crate) fn answer(&self) -> Option<&A> {
+        match &self.0 {
+            Inner::Done(answer) => Some(answer),
+            Inner::Begun(_) => None,
+        }
+    }
+}
+
 impl<A: Reply> Reply for Long<A> {
     fn schema() -> Option<rmcp::model::JsonObject> {
         let mut schema = crate::catalog::schema_of_output::<Begun>();
@@ -191,6 +213,46 @@ pub(crate) struct JobLink {
     resume: Mutex<Option<Resume>>,
     wanted: AsyncMutex<mpsc::Receiver<Wanted>>,
     deadline: Instant,
+    end: Arc<JobEnd>,
+}
+
+/// What is to be done once a job has ended. It outlives the call, whose [`JobLink`] tells by its end
+/// that no step will come.
+pub(crate) struct JobEnd {
+    state: Mutex<End>,
+    tasks: TaskTracker,
+}
+
+type Cleanup = Box<dyn FnOnce() + Send>;
+
+enum End {
+    Awaited(Vec<Cleanup>),
+    Ended,
+}
+
+impl JobEnd {
+    pub(crate) fn new(tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(End::Awaited(Vec::new())), tasks })
+    }
+
+    #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets leave files"))]
+    fn then(&self, cleanup: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &mut *state {
+            End::Awaited(cleanups) => cleanups.push(Box::new(cleanup)),
+            End::Ended => drop(self.tasks.spawn_blocking(cleanup)),
+        }
+    }
+
+    /// The job has ended, and its end is stored.
+    pub(crate) fn reached(&self) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let End::Awaited(cleanups) = std::mem::replace(&mut *state, End::Ended) {
+            for cleanup in cleanups {
+                self.tasks.spawn_blocking(cleanup);
+            }
+        }
+    }
 }
 
 impl JobLink {
@@ -198,9 +260,17 @@ impl JobLink {
         resume: Option<Resume>,
         wanted: mpsc::Receiver<Wanted>,
         remaining: Duration,
+        end: Arc<JobEnd>,
     ) -> Self {
         let deadline = Instant::now() + remaining;
-        Self { resume: Mutex::new(resume), wanted: AsyncMutex::new(wanted), deadline }
+        Self { resume: Mutex::new(resume), wanted: AsyncMutex::new(wanted), deadline, end }
+    }
+
+    /// Does something that blocks once the job has ended, which is nobody's then any more; never, if
+    /// others go on with it. Wants a runtime.
+    #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets leave files"))]
+    pub(crate) fn at_end(&self, cleanup: impl FnOnce() + Send + 'static) {
+        self.end.then(cleanup);
     }
 
     /// How much time the job has left.
@@ -217,6 +287,9 @@ impl JobLink {
         self.wanted.lock().await.recv().await.ok_or_else(left)
     }
 }
+
+/// How often a client is told of progress while a step goes on.
+const TELL_EVERY: Duration = Duration::from_millis(400);
 
 /// How often a job's partial result is asked for at most: making and storing it costs.
 const PARTIAL_EVERY: Duration = Duration::from_secs(1);
@@ -271,22 +344,31 @@ impl Call {
     async fn here<W: Steps>(&self, mut work: W) -> Result<Long<W::Answer>, Fault> {
         let mut told = None;
         loop {
-            match work.step(self).await? {
-                Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
-                Step::Chunk(chunk) => {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "progress needs no more than 53 bits"
-                    )]
-                    let (done, total) =
-                        (chunk.bytes_done as f64, chunk.bytes_total.map(|total| total as f64));
-                    // It must grow from one message to the next.
-                    if told.is_none_or(|told| done > told) {
-                        told = Some(done);
-                        self.progress(Progress { done, total, message: Some(chunk.message) }).await;
+            let underway = work.underway();
+            let mut step = pin!(work.step(self));
+            let stepped = loop {
+                tokio::select! {
+                    biased;
+                    stepped = &mut step => break stepped?,
+                    () = tokio::time::sleep(TELL_EVERY), if underway.is_some() => {
+                        if let Some(underway) = &underway {
+                            self.tell(underway(), &mut told).await;
+                        }
                     }
                 }
+            };
+            match stepped {
+                Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
+                Step::Chunk(chunk) => self.tell(progress_of(chunk), &mut told).await,
             }
+        }
+    }
+
+    /// Tells progress, which must grow from one message to the next.
+    async fn tell(&self, progress: Progress, told: &mut Option<f64>) {
+        if told.is_none_or(|told| progress.done > told) {
+            *told = Some(progress.done);
+            self.progress(progress).await;
         }
     }
 
@@ -308,6 +390,12 @@ impl Call {
             let _ = wanted.send(stepped);
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "progress needs no more than 53 bits")]
+fn progress_of(chunk: Chunk) -> Progress {
+    let total = chunk.bytes_total.map(|total| total as f64);
+    Progress { done: chunk.bytes_done as f64, total, message: Some(chunk.message) }
 }
 
 pub(crate) fn no_jobs() -> Fault {

@@ -12,6 +12,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::RawDir;
 
+/// The name of the machine, or of the container.
+pub(crate) fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "local".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// What the process uses now.
 pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,

@@ -86,7 +86,9 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
-        self.begin_jobs().await?;
+        if let Some(jobs) = &self.engine.jobs {
+            jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
+        }
         let _draining = drain_jobs(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
         sweep::begin(&self);

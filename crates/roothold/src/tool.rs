@@ -29,11 +29,18 @@ pub trait Tool: Send + Sync + 'static {
     /// Whether it changes files in the roots. Such a tool is listed only for those who may use a
     /// root in which anything can be changed.
     const WRITES_FILES: bool = false;
+    /// The arguments by which a tool writes files that otherwise only reads. For those who can write
+    /// nowhere it is listed without them, as a tool that reads.
+    #[doc(hidden)]
+    const WRITES_BY: &'static [&'static str] = &[];
     /// Whether the actions of a call do not depend on each other: then one that is denied is an
     /// error in its place of [`Permits::each`], and the call goes on with the others.
     const INDEPENDENT: bool = false;
     /// Whether a call may go on as a job, after its answer. Such a tool works in [`Call::long`].
     const AS_JOB: AsJob = AsJob::Never;
+    /// Which limit its time has.
+    #[doc(hidden)]
+    const PACE: Pace = Pace::Call;
     /// The name by which policy grants it.
     #[doc(hidden)]
     const GRANTED_AS: &'static str = Self::NAME;
@@ -78,6 +85,17 @@ pub trait Tool: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
 }
 
+/// Which limit the time of a call has that is no job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Pace {
+    /// `limits.call_timeout_seconds`, or `limits.long_call_timeout_seconds` where it works in steps.
+    Call,
+    /// `dataset_engine.query_timeout_seconds`.
+    #[cfg(feature = "datasets")]
+    Query,
+}
+
 /// The permits of a call, in the order of its actions.
 #[derive(Debug)]
 pub struct Permits(Vec<Result<Permit, Fault>>);
@@ -102,7 +120,7 @@ impl Permits {
 }
 
 /// What clients are told of a tool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct About {
     /// A title for people.
     pub title: &'static str,
@@ -281,7 +299,9 @@ pub(crate) trait AnyTool: Send + Sync {
     fn paged(&self) -> bool;
     fn independent(&self) -> bool;
     fn writes_files(&self) -> bool;
+    fn writes_by(&self) -> &'static [&'static str];
     fn as_job(&self) -> AsJob;
+    fn pace(&self) -> Pace;
     fn granted_as(&self) -> &'static str;
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
@@ -306,8 +326,16 @@ impl<T: Tool> AnyTool for T {
         T::WRITES_FILES
     }
 
+    fn writes_by(&self) -> &'static [&'static str] {
+        T::WRITES_BY
+    }
+
     fn as_job(&self) -> AsJob {
         T::AS_JOB
+    }
+
+    fn pace(&self) -> Pace {
+        T::PACE
     }
 
     fn granted_as(&self) -> &'static str {

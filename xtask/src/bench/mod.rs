@@ -7,6 +7,7 @@
 mod bare;
 mod client;
 mod corpus;
+mod datasets;
 mod family;
 mod files;
 mod files_http;
@@ -27,16 +28,19 @@ use anyhow::{Context as _, bail, ensure};
 
 pub(crate) use family::memory_of;
 
+const BENCHES: [&str; 3] = ["http", "files", "datasets"];
+
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match args {
         [which, rest @ ..] if which == "bare" => bare::run(rest),
-        [which, rest @ ..] if which == "http" || which == "files" => {
+        [which, rest @ ..] if BENCHES.contains(&which.as_str()) => {
             let options = Options::parse(rest)?;
             if cfg!(debug_assertions) {
-                return again_in_release(root, args);
+                return again_optimised(root, args);
             }
             let rows = match which.as_str() {
                 "http" => http::run(&options)?,
+                "datasets" => datasets::run(root, &options)?,
                 _ => files::run(root, &options)?,
             };
             report::print(&rows);
@@ -47,30 +51,35 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         _ => bail!(
-            "bench knows only: http [--json FILE] [--quick], and \
-             files [--json FILE] [--quick] [--alone] [--only PART]..."
+            "bench knows only: http [--json FILE] [--quick], \
+             files [--json FILE] [--quick] [--alone] [--only PART]..., and \
+             datasets [--json FILE] [--quick] [--large] [--only PART]..."
         ),
     }
 }
 
 /// How much is measured and where it is written.
+#[derive(Default)]
 pub(crate) struct Options {
     json: Option<PathBuf>,
     quick: bool,
     /// Of the file operations, without the rivals.
     alone: bool,
-    /// Of the file operations, those whose name holds one of these; all if there are none.
+    /// Of the datasets, what ten gigabytes take of memory, instead of the rivals.
+    large: bool,
+    /// Of the file operations and questions, those whose name holds one of these; all if there are none.
     only: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { json: None, quick: false, alone: false, only: Vec::new() };
+        let mut options = Self::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--alone" => options.alone = true,
+                "--large" => options.large = true,
                 "--only" => {
                     let part = args.next().context("--only needs a part of a name")?;
                     options.only.push(part.clone());
@@ -109,23 +118,29 @@ impl Options {
     }
 }
 
-/// Builds server and bench in the release profile and goes on there: a figure of a debug build
-/// would say nothing.
-fn again_in_release(root: &Path, args: &[String]) -> anyhow::Result<()> {
+/// Builds server and bench with optimisation and goes on there: a figure of a debug build would say
+/// nothing. What concerns the front and the files is measured without the tools for datasets, as
+/// images are linked: what these cost a server that has them is a row of their own bench.
+fn again_optimised(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    let (profile, features) = match args.first().map(String::as_str) {
+        Some("datasets") => ("release", None),
+        _ => ("dist", Some("--no-default-features")),
+    };
     let status = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--package", "roothold", "--package", "xtask"])
-        .args(["--bins", "--example", "hello"])
+        .args(["build", "--profile", profile, "--locked"])
+        .args(["--package", "roothold", "--package", "xtask", "--bins", "--example", "hello"])
+        .args(features)
         .current_dir(root)
         .status()
         .context("starting cargo build")?;
-    ensure!(status.success(), "the release build failed");
+    ensure!(status.success(), "the optimised build failed");
     let here = std::env::current_exe()?;
     let target = here.ancestors().nth(2).context("the bench lies in TARGET/PROFILE")?;
-    let status = Command::new(target.join("release/xtask"))
+    let status = Command::new(target.join(profile).join("xtask"))
         .arg("bench")
         .args(args)
         .status()
-        .context("starting the release build of the bench")?;
+        .context("starting the optimised build of the bench")?;
     ensure!(status.success(), "the bench failed");
     Ok(())
 }

@@ -85,6 +85,17 @@ pub(super) fn install_fd(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(place.join("bin/fd"))
 }
 
+/// What questions about datasets are measured beside.
+pub(super) const DATAFRAMES: [&str; 2] = ["duckdb 2.0.1", "polars 2.1.0"];
+
+/// Installs them, unless that was done before, and returns their Python.
+pub(super) fn install_dataframes(root: &Path) -> anyhow::Result<PathBuf> {
+    let place = root.join(PLACE).join("dataframes");
+    let packages = ["duckdb==2.0.1", "polars==2.1.0"];
+    install_once(&place, &DATAFRAMES.join(", "), "pip", &packages)?;
+    Ok(place.join("bin/python"))
+}
+
 /// Installs packages with their registry's client, unless `wanted` is what was installed last.
 fn install_once(place: &Path, wanted: &str, client: &str, packages: &[&str]) -> anyhow::Result<()> {
     let stamp = place.join(".installed");

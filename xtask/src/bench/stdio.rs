@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::family::Family;
 
 /// The longest that one answer may take.
-const ANSWER_MAX: Duration = Duration::from_mins(1);
+const ANSWER_MAX: Duration = Duration::from_mins(10);
 /// The most pages of one answer.
 const PAGES_MAX: usize = 5_000;
 
@@ -27,6 +27,12 @@ pub(super) struct Call {
 impl Call {
     pub(super) const fn new(tool: &'static str, arguments: Value) -> Self {
         Self { tool, arguments }
+    }
+
+    /// With one argument more.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.arguments[name] = value;
+        self
     }
 
     fn params(&self) -> Value {
@@ -118,6 +124,28 @@ impl Session {
             }
         }
         bail!("{} had more than {PAGES_MAX} pages", call.tool)
+    }
+
+    /// Calls a tool and returns the structured form of its answer, of one page.
+    pub(super) fn structured(&mut self, call: &Call) -> anyhow::Result<Value> {
+        let (mut result, _) = self.request("tools/call", &call.params())?;
+        check(&result)?;
+        Ok(result["structuredContent"].take())
+    }
+
+    /// Asks for a tool and does not wait; the number of the request.
+    pub(super) fn begin(&mut self, call: &Call, token: Option<&str>) -> anyhow::Result<u64> {
+        let mut params = call.params();
+        if let Some(token) = token {
+            params["_meta"] = json!({"progressToken": token});
+        }
+        self.ask("tools/call", &params)
+    }
+
+    /// The next message, whatever it is.
+    pub(super) fn message(&mut self) -> anyhow::Result<Value> {
+        let line = self.lines.recv_timeout(ANSWER_MAX).context("waiting for a message")?;
+        serde_json::from_str(&line).context("a message")
     }
 
     /// Makes all calls with so many of them in flight, each answered in one page.

@@ -130,7 +130,7 @@ fn differs(hash: &str) -> Fault {
 }
 
 /// The hash of a file's content, block by block.
-fn hash_open(handle: &OwnedFd, budget: &Budget) -> Result<String, Fault> {
+pub(super) fn hash_open(handle: &OwnedFd, budget: &Budget) -> Result<String, Fault> {
     const BLOCK_BYTES: usize = 256 * 1024;
     let mut hasher = Sha256::new();
     let (mut block, mut offset) = (Vec::new(), 0);

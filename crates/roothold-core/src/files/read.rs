@@ -121,9 +121,18 @@ pub(super) fn content_hash(bytes: &[u8]) -> String {
 /// Stands for the content of a file too large to hash on each read: it changes whenever the
 /// file's identity, size or times do.
 pub(super) fn version_of(stat: &Stat) -> String {
+    version_on(stat.st_dev, stat)
+}
+
+/// The same for machines that share the file: each has a device number of its own for it.
+pub(super) fn version_anywhere(stat: &Stat) -> String {
+    version_on(0, stat)
+}
+
+fn version_on(device: u64, stat: &Stat) -> String {
     let mut hasher = Sha256::new();
     for part in [
-        stat.st_dev,
+        device,
         stat.st_ino,
         stat.st_size.cast_unsigned(),
         stat.st_mtime.cast_unsigned(),

@@ -9,7 +9,7 @@ use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, pread};
 
 use super::Timestamp;
-use super::read::version_of;
+use super::read::version_anywhere;
 use super::stamp::Stamp;
 use super::walk::{Problem, Visit, Walk};
 use crate::budget::Budget;
@@ -72,9 +72,10 @@ impl SourceFile {
         (self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).unwrap_or(0))
     }
 
-    /// Stands for the content: another one whenever identity, size or times are others.
+    /// Stands for the content: another one whenever identity, size or times are others. It is the
+    /// same on all machines that share the file.
     pub fn revision(&self) -> String {
-        version_of(&self.stat)
+        version_anywhere(&self.stat)
     }
 
     /// Reads from `offset` into `buffer`, and tells how many bytes that were: less than it has
@@ -155,7 +156,8 @@ pub fn find_sources(
     let mut walk = Walk::start(permit, None, budget)?;
     walk.run(|entry| {
         if entry.kind == EntryKind::Directory {
-            return Ok(Visit::Into);
+            let may_hold = globs.depth_max().is_none_or(|most| entry.depth + 1 < most);
+            return Ok(if may_hold { Visit::Into } else { Visit::Past });
         }
         // An entry may show because it can be written, and only that.
         let is_wanted = entry.kind == EntryKind::File && entry.is_readable();

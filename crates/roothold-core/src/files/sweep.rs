@@ -2,7 +2,8 @@
 //!
 //! A server's own are named by its audit log, and removed when it starts again. Those of servers
 //! whose log is elsewhere are removed when a write meets them, once they are too old to belong to
-//! a write that still goes on.
+//! a write that still goes on. What a job writes outlasts its process, and is left alone until the
+//! time that its name says: by then the job has ended, however that was.
 //!
 //! **Invariant**: nothing is removed but regular files whose names [`TempName`] could have made.
 
@@ -72,6 +73,9 @@ fn sweep_older(directory: impl AsFd, before: i64, budget: &Budget) {
             return;
         }
         let Some(name) = TempName::parse(entry.file_name().to_bytes()) else { continue };
+        if name.until().is_some_and(|until| until >= before) {
+            continue;
+        }
         let found = statat(&directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         if found.is_ok_and(|stat| kind_of(&stat) == FileType::RegularFile && stat.st_mtime < before)
         {
@@ -98,6 +102,9 @@ pub fn sweep_left(policy: &Policy, left: &[Left]) -> usize {
 /// As the gate's; `NotFound` if the directory is gone.
 fn remove_left(permit: &Permit, temp: &str) -> Result<bool, Fault> {
     let Some(name) = TempName::parse(temp.as_bytes()) else { return Ok(false) };
+    if name.until().is_some() {
+        return Ok(false);
+    }
     let place = locate(permit, Last::Follow)?;
     match statat(&place.parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if kind_of(&stat) == FileType::RegularFile => {
@@ -122,11 +129,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let name = |digit: &str| format!(".roothold-{}.tmp", digit.repeat(32));
         let (old, young, link, odd) = (name("a"), name("b"), name("c"), ".roothold-mine.tmp");
-        for name in [&old, &young, odd] {
+        let of_job = |seconds: i64| format!(".roothold-{}-{seconds:010}.tmp", "d".repeat(32));
+        let (ended, waiting) = (of_job(seconds() - 7200), of_job(seconds() + 60));
+        for name in [&old, &young, odd, &ended, &waiting] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         std::os::unix::fs::symlink(&young, dir.path().join(&link)).unwrap();
-        for name in [&old, odd] {
+        for name in [&old, odd, &ended, &waiting] {
             let file = fs::File::options().write(true).open(dir.path().join(name)).unwrap();
             file.set_modified(std::time::SystemTime::now() - Duration::from_hours(2)).unwrap();
         }
@@ -134,6 +143,7 @@ mod tests {
         sweep_older(&handle, seconds() - STRANGE_AFTER_SECONDS, &budget());
         let left = |name: &str| fs::symlink_metadata(dir.path().join(name)).is_ok();
         assert_eq!([left(&old), left(&young), left(&link), left(odd)], [false, true, true, true]);
+        assert_eq!([left(&ended), left(&waiting)], [false, true]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::gate::entries::{Entries, EntryKind};
 use crate::gate::{self, Opened, Want};
 use crate::path::{is_plain_name, shown, shown_name};
 use crate::policy::{Permit, RootRules};
+use crate::roots::Hardlinks;
 
 /// How many directories deep a walk goes below its start: one handle is open per level.
 pub const WALK_DEPTH_MAX: usize = 128;
@@ -52,6 +53,7 @@ pub struct WalkEntry<'a> {
     /// 0 for the entries of the directory where the walk began.
     pub depth: usize,
     rules: &'a RootRules,
+    hardlinks: Hardlinks,
     directory: &'a Arc<OwnedFd>,
     above_is_plain: bool,
     simple_name: Option<&'a str>,
@@ -61,6 +63,16 @@ impl<'a> WalkEntry<'a> {
     /// Whether the entry could be read; an entry that can only be written shows, too.
     pub fn is_readable(&self) -> bool {
         self.rules.is_readable(self.public)
+    }
+
+    /// The size of a file that could be read, looked up by opening it: `None` for what is no such
+    /// file, or is not served.
+    pub fn readable_bytes(&self) -> Option<u64> {
+        if self.kind != EntryKind::File || !self.is_readable() {
+            return None;
+        }
+        let opened = gate::open_file_entry(self.directory.as_fd(), self.name, self.hardlinks);
+        opened.ok().and_then(|(_, stat)| u64::try_from(stat.st_size).ok())
     }
 
     /// The name as it is shown: plain, or the URI of the whole path where anything in that is
@@ -132,6 +144,7 @@ struct Reached {
 pub struct Walk<'a> {
     permit: &'a Permit,
     rules: &'a RootRules,
+    hardlinks: Hardlinks,
     budget: &'a Budget,
     frames: Vec<Frame>,
     /// The public path of the entry that is looked at.
@@ -187,12 +200,13 @@ impl<'a> Walk<'a> {
 
     fn open(permit: &'a Permit, budget: &'a Budget) -> Result<Self, Fault> {
         let opened = gate::open(permit, Want::Directory)?;
-        let (_, rules) = permit.root()?;
+        let (root, rules) = permit.root()?;
         let public = rules.public_of(&opened.rel);
         let (entries, was_kept) = entries_of(permit, &opened, budget)?;
         let mut walk = Self {
             permit,
             rules,
+            hardlinks: root.hardlinks(),
             budget,
             frames: Vec::new(),
             below_at: public.len() + usize::from(!public.is_empty()),
@@ -241,6 +255,7 @@ impl<'a> Walk<'a> {
                 kind,
                 depth: depth - 1,
                 rules: self.rules,
+                hardlinks: self.hardlinks,
                 above_is_plain: frame.is_plain,
                 simple_name: frame.at.entries.simple_name(frame.next - 1),
                 directory: &frame.at.handle,

@@ -116,7 +116,7 @@ fn fill(handle: &OwnedFd, content: &[u8], budget: &Budget, permit: &Permit) -> R
 }
 
 /// Gives the new file what the old one had.
-fn keep(new: &OwnedFd, old: &Stat, handle: Option<&OwnedFd>) -> Result<Lost, Errno> {
+pub(crate) fn keep(new: &OwnedFd, old: &Stat, handle: Option<&OwnedFd>) -> Result<Lost, Errno> {
     let mut lost = Lost::default();
     let own = fstat(new)?;
     if own.st_gid != old.st_gid {
@@ -168,21 +168,26 @@ fn copy_attributes(old: &OwnedFd, new: &OwnedFd, group_lost: bool) -> Result<(),
 }
 
 fn rename(temp: &mut Temp<'_>, replaces: bool) -> Result<(), Errno> {
-    let (parent, name) = (&temp.place.parent, temp.place.name.as_slice());
+    temp.renamed = put(temp.place, temp.name, replaces)?;
+    Ok(())
+}
+
+/// Puts a temporary file at the name of its place; where that is not to replace anything, `EXIST`
+/// if something is there. Tells whether the temporary name is gone with that.
+pub(crate) fn put(place: &Place, temp: &TempName, replaces: bool) -> Result<bool, Errno> {
+    let (parent, name) = (&place.parent, place.name.as_slice());
     if replaces {
-        renameat(parent, temp.name.as_str(), parent, name)?;
-        temp.renamed = true;
-        return Ok(());
+        renameat(parent, temp.as_str(), parent, name)?;
+        return Ok(true);
     }
-    match renameat_with(parent, temp.name.as_str(), parent, name, RenameFlags::NOREPLACE) {
-        Ok(()) => temp.renamed = true,
+    match renameat_with(parent, temp.as_str(), parent, name, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
         // Some file systems cannot; a second name for the file fails where one is already, too.
         Err(Errno::INVAL | Errno::NOSYS) => {
-            linkat(parent, temp.name.as_str(), parent, name, AtFlags::empty())?;
+            linkat(parent, temp.as_str(), parent, name, AtFlags::empty()).map(|()| false)
         }
-        Err(errno) => return Err(errno),
+        Err(errno) => Err(errno),
     }
-    Ok(())
 }
 
 /// Makes the names of a directory durable.

@@ -313,11 +313,11 @@ fn what_a_name_alone_decides_is_what_its_path_would() {
                 for name in names.map(str::as_bytes).into_iter().chain([&b"a\xff.md"[..]]) {
                     let path = rules.public_of(&join(directory.as_bytes(), name));
                     for kind in [EntryKind::File, EntryKind::Directory, EntryKind::Symlink] {
-                        let shows = rules.shows(&path, kind);
-                        shown += usize::from(shows);
+                        let whole = rules.shows(&path, kind);
+                        shown += usize::from(whole);
                         let Some(by_name) = rules.shows_by_name(name, kind) else { continue };
                         decided += 1;
-                        assert_eq!(by_name, shows, "{} {kind:?}", String::from_utf8_lossy(&path));
+                        assert_eq!(by_name, whole, "{} {kind:?}", String::from_utf8_lossy(&path));
                     }
                 }
             }

@@ -57,3 +57,16 @@ fn hidden_columns_are_not_described() {
     let all = serde_json::to_string(&described).unwrap();
     assert!(!all.contains("ssn") && !all.contains("111"), "{all}");
 }
+
+#[test]
+fn records_that_are_no_rows_do_not_say_what_columns_hold() {
+    let space = Workspace::new();
+    let source = space.file("a.csv", "id,n\n1,2\n2\nx,y,z\n3,4\n").source("a.csv");
+    let columns = |source: &Source| json!(describe(source, 0).columns);
+    let integers = json!([{"name": "id", "type": "integer"}, {"name": "n", "type": "integer"}]);
+    assert_eq!(columns(&source), integers);
+    let short = crate::SourceOptions { short_records: true, ..crate::SourceOptions::default() };
+    space.file("b.csv", "id,n\n1,2\nx\n");
+    let source = Source::new(vec![space.open("b.csv")], short, Vec::new()).unwrap();
+    assert_eq!(columns(&source)[0]["type"], "text");
+}

@@ -99,7 +99,7 @@ impl Delimited {
             let (records, bytes) = self.records(sample, limits)?;
             let header = usize::from(self.style.header);
             record_bytes = record_bytes.or_else(|| average(bytes, records.len() + header));
-            add_kinds(&mut kinds, &records);
+            add_kinds(&mut kinds, &records, self.style.short_records);
         }
         let fields = fields(&self.names, &kinds, options)?;
         let style = Some(self.style);
@@ -205,8 +205,13 @@ fn names_of(records: &[ByteRecord], header: bool, path: &str) -> Result<Vec<Stri
     records[0].iter().map(name).collect()
 }
 
-fn add_kinds(kinds: &mut [Kind], records: &[ByteRecord]) {
-    for record in records {
+/// Takes in the cells of records that are rows. Others are no rows, whatever their cells are, and do
+/// not make text of a column of numbers.
+fn add_kinds(kinds: &mut [Kind], records: &[ByteRecord], short_records: bool) {
+    let columns = kinds.len();
+    let is_row =
+        |record: &&ByteRecord| record.len() == columns || (short_records && record.len() < columns);
+    for record in records.iter().filter(is_row) {
         for (kind, field) in kinds.iter_mut().zip(record) {
             let text = std::str::from_utf8(field).unwrap_or("x");
             *kind = std::mem::take(kind).merge(infer::cell(text));

@@ -28,6 +28,10 @@ pub(super) trait Input: Send + Sync + 'static {
     }
     /// Ends every read that is under way.
     fn stop(&self) {}
+    /// How many bytes of its files were read, compressed where they are.
+    fn bytes_read(&self) -> u64 {
+        0
+    }
     /// One row group, in batches with the columns of `columns`, which count in the file's schema.
     fn row_group(&self, file: usize, group: usize, columns: &[usize]) -> Result<Batches, Fault>;
 }

@@ -57,6 +57,7 @@ pub use operation::{
     Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
     Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions, ValidateOptions,
 };
+pub use runner::Reading;
 pub use step::{Chunk, ProcessLimits, Progress, Report, Step};
 
 /// An operation on its way through a dataset.
@@ -152,6 +153,11 @@ impl Process {
     /// `Limit` if it is larger than a checkpoint may be.
     pub fn state(&mut self) -> Result<Vec<u8>, Fault> {
         self.running.state()
+    }
+
+    /// How far the reading of the files is: it runs ahead of the chunks, and moves during a step.
+    pub fn reading(&self) -> Reading {
+        self.running.reading()
     }
 
     /// The result over the chunks so far, in the form of the report.

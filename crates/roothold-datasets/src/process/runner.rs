@@ -35,6 +35,33 @@ pub(super) trait Running: Send {
     fn state(&mut self) -> Result<Vec<u8>, Fault>;
     /// The result so far.
     fn partial(&mut self) -> Result<Value, Fault>;
+    /// How far the reading is, whoever asks.
+    fn reading(&self) -> Reading;
+}
+
+/// How many bytes of the files were read, of how many; it can be asked during a step.
+#[derive(Clone)]
+pub struct Reading {
+    from: Arc<dyn Fn() -> u64 + Send + Sync>,
+    total: u64,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Reading {
+    pub(super) fn new(total: u64, from: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { from: Arc::new(from), total }
+    }
+
+    /// How many were read since the process began, or went on; as many as there are at most.
+    pub fn bytes(&self) -> u64 {
+        // What is read again from its beginning counts twice.
+        (self.from)().min(self.total)
+    }
 }
 
 /// Where a process is, and how it came there.
@@ -244,6 +271,11 @@ impl<F: Fold> Running for Runner<F> {
         let saved = self.fold.save()?;
         let header = serde_json::json!({ "trace": self.trace, "fold": saved.header });
         Saved { header, tables: saved.tables }.encode()
+    }
+
+    fn reading(&self) -> Reading {
+        let input = self.input.clone();
+        Reading::new(self.trace.progress.bytes_total, move || input.bytes_read())
     }
 
     fn partial(&mut self) -> Result<Value, Fault> {

@@ -156,6 +156,10 @@ impl Input for Opened {
         self.meter.stop();
     }
 
+    fn bytes_read(&self) -> u64 {
+        self.meter.bytes()
+    }
+
     fn row_groups(&self, file: usize) -> Result<Vec<GroupSize>, Fault> {
         let groups = self.footer(file)?;
         let groups = groups.metadata().row_groups().iter().map(|group| GroupSize {

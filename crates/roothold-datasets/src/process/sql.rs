@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::operation::SqlOptions;
-use super::runner::{LOOK_EVERY, Running, Trace};
+use super::runner::{LOOK_EVERY, Reading, Running, Trace};
 use super::saved::Saved;
 use super::source::endless;
 use super::step::{Chunk, Progress, Report, Step};
@@ -114,6 +114,11 @@ impl Running for Sql {
 
     fn state(&mut self) -> Result<Vec<u8>, Fault> {
         Saved { header: json!({ "trace": self.trace, "fold": null }), tables: Vec::new() }.encode()
+    }
+
+    fn reading(&self) -> Reading {
+        let meter = Arc::clone(&self.meter);
+        Reading::new(self.trace.progress.bytes_total, move || meter.bytes())
     }
 
     fn partial(&mut self) -> Result<Value, Fault> {

@@ -74,8 +74,8 @@ pub struct Report {
 }
 
 impl Progress {
-    /// In words, for the progress of a call.
-    pub(super) fn message(&self) -> String {
+    /// In words, for the progress of a call; they begin with `Processed: `.
+    pub fn message(&self) -> String {
         let permille =
             self.bytes_done.saturating_mul(1000).checked_div(self.bytes_total).unwrap_or(1000);
         let (done, total) = (size(self.bytes_done), size(self.bytes_total));

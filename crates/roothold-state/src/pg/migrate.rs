@@ -1,7 +1,7 @@
 //! Bringing the schema up to date, before the pool is made.
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::PgOptions;
 use super::connect::Way;
@@ -12,7 +12,21 @@ use crate::migrations::{self, PG};
 /// The key of the lock that starting replicas wait for, one after the other.
 const LOCK: i64 = 0x524f_4f54_484f_4c44;
 
-pub(super) async fn migrate(way: &Way, options: &PgOptions) -> Result<(), OpenError> {
+/// What becomes of a schema that is missing, or older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// It is made and brought up to date.
+    Made,
+    /// It stays, and is refused.
+    AsItIs,
+}
+
+/// Brings the schema up to date, or refuses one that is not.
+pub(super) async fn migrate(
+    way: &Way,
+    options: &PgOptions,
+    schema: Schema,
+) -> Result<(), OpenError> {
     let started = tokio::time::timeout(options.timeout, way.config.connect(way.tls.clone()));
     let (client, connection) = started
         .await
@@ -20,8 +34,17 @@ pub(super) async fn migrate(way: &Way, options: &PgOptions) -> Result<(), OpenEr
         .map_err(unreachable)?;
     let steps = async move {
         let mut client = client;
-        greet(&client, way, options).await?;
-        migrated(&mut client).await
+        client.batch_execute(&way.greeting).await.map_err(unreachable)?;
+        match schema {
+            Schema::Made => {
+                make_schema(&client, options).await?;
+                migrated(&mut client).await
+            }
+            Schema::AsItIs => {
+                let applied = existing(&client).await?.ok_or(OpenError::Absent)?;
+                migrations::complete(PG, &applied)
+            }
+        }
     };
     tokio::select! {
         done = steps => done,
@@ -39,9 +62,8 @@ fn unreachable(error: tokio_postgres::Error) -> OpenError {
     OpenError::Unreachable(said(&error))
 }
 
-/// Makes the schema if it is not there, and looks into it from here on.
-async fn greet(client: &Client, way: &Way, options: &PgOptions) -> Result<(), OpenError> {
-    client.batch_execute(&way.greeting).await.map_err(unreachable)?;
+/// Makes the schema if it is not there.
+async fn make_schema(client: &Client, options: &PgOptions) -> Result<(), OpenError> {
     let there = client
         .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&options.schema])
         .await
@@ -82,16 +104,25 @@ async fn migrated(client: &mut Client) -> Result<(), OpenError> {
     tx.commit().await.map_err(unreachable)
 }
 
+type Applied = Vec<(i64, Vec<u8>)>;
+
 /// What was done before; a schema without tables becomes ours.
-async fn applied(tx: &Transaction<'_>) -> Result<Vec<(i64, Vec<u8>)>, OpenError> {
+async fn applied(tx: &Transaction<'_>) -> Result<Applied, OpenError> {
+    if let Some(applied) = existing(tx).await? {
+        return Ok(applied);
+    }
+    let table = "CREATE TABLE migrations (version bigint PRIMARY KEY, hash bytea NOT NULL, at bigint NOT NULL)";
+    tx.batch_execute(table).await.map_err(unreachable)?;
+    Ok(Applied::new())
+}
+
+/// What was done before, if the schema has tables, which are ours.
+async fn existing(client: &(impl GenericClient + Sync)) -> Result<Option<Applied>, OpenError> {
     let tables = "SELECT count(*) FILTER (WHERE tablename = 'migrations'), count(*) \
                   FROM pg_tables WHERE schemaname = current_schema()";
-    let row = tx.query_one(tables, &[]).await.map_err(unreachable)?;
+    let row = client.query_one(tables, &[]).await.map_err(unreachable)?;
     match (row.get::<_, i64>(0), row.get::<_, i64>(1)) {
-        (0, 0) => {
-            let table = "CREATE TABLE migrations (version bigint PRIMARY KEY, hash bytea NOT NULL, at bigint NOT NULL)";
-            tx.batch_execute(table).await.map_err(unreachable)?;
-        }
+        (0, 0) => return Ok(None),
         (0, _) => {
             let what = "tables of another program are in its schema; name another in state.schema";
             return Err(OpenError::Foreign(what));
@@ -99,7 +130,7 @@ async fn applied(tx: &Transaction<'_>) -> Result<Vec<(i64, Vec<u8>)>, OpenError>
         _ => {}
     }
     let select = "SELECT version, hash FROM migrations ORDER BY version";
-    let rows = tx.query(select, &[]).await.map_err(unreachable)?;
+    let rows = client.query(select, &[]).await.map_err(unreachable)?;
     let row = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
-    rows.iter().map(row).collect::<Result<_, _>>().map_err(unreachable)
+    rows.iter().map(row).collect::<Result<_, _>>().map(Some).map_err(unreachable)
 }

@@ -34,11 +34,8 @@ impl Db {
         limits.check()?;
         make_private(path)
             .map_err(|error| OpenError::Unreachable(format!("its file: {}", error.kind())))?;
-        // Without URI: a name is a name, whatever it holds.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags).map_err(|error| unreachable(&error))?;
+        let mut conn = connect(path)?;
         let mode = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL";
-        conn.busy_timeout(BUSY_MAX).map_err(|error| unreachable(&error))?;
         conn.execute_batch(mode).map_err(|error| unreachable(&error))?;
         let mode: String = conn
             .pragma_query_value(None, "journal_mode", |row| row.get(0))
@@ -47,7 +44,28 @@ impl Db {
             let what = "its file system does not support a write-ahead log; use a local disk";
             return Err(OpenError::Unreachable(what.to_owned()));
         }
-        Self::migrated(conn, clock, limits, bell)
+        set_up(&conn)?;
+        migrate(&mut conn, clock.now())?;
+        Ok(Self { conn, clock, limits, bell })
+    }
+
+    /// Opens what is there, and makes nothing.
+    pub(super) fn open_existing(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        bell: Bell,
+    ) -> Result<Self, OpenError> {
+        limits.check()?;
+        let there = path.try_exists();
+        if !there.map_err(|error| OpenError::Unreachable(error.kind().to_string()))? {
+            return Err(OpenError::Absent);
+        }
+        let conn = connect(path)?;
+        set_up(&conn)?;
+        let applied = existing(&conn)?.ok_or(OpenError::Absent)?;
+        migrations::complete(SQLITE, &applied)?;
+        Ok(Self { conn, clock, limits, bell })
     }
 
     pub(super) fn in_memory(
@@ -56,23 +74,8 @@ impl Db {
         bell: Bell,
     ) -> Result<Self, OpenError> {
         limits.check()?;
-        let conn = Connection::open_in_memory().map_err(|error| unreachable(&error))?;
-        Self::migrated(conn, clock, limits, bell)
-    }
-
-    fn migrated(
-        mut conn: Connection,
-        clock: Arc<dyn Clock>,
-        limits: Limits,
-        bell: Bell,
-    ) -> Result<Self, OpenError> {
-        // FULL: a job is on the disk before its id is told.
-        conn.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-             PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864",
-        )
-        .map_err(|error| unreachable(&error))?;
-        conn.set_prepared_statement_cache_capacity(64);
+        let mut conn = Connection::open_in_memory().map_err(|error| unreachable(&error))?;
+        set_up(&conn)?;
         migrate(&mut conn, clock.now())?;
         Ok(Self { conn, clock, limits, bell })
     }
@@ -107,6 +110,27 @@ impl Db {
     }
 }
 
+/// Opens a file that is there.
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    // Without URI: a name is a name, whatever it holds.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| unreachable(&error))?;
+    conn.busy_timeout(BUSY_MAX).map_err(|error| unreachable(&error))?;
+    Ok(conn)
+}
+
+/// What holds for this connection alone.
+fn set_up(conn: &Connection) -> Result<(), OpenError> {
+    // FULL: a job is on the disk before its id is told.
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+         PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864",
+    )
+    .map_err(|error| unreachable(&error))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
 /// Makes the file, for its owner alone; SQLite gives its other files the same mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -134,27 +158,50 @@ fn migrate(conn: &mut Connection, now: UnixMillis) -> Result<(), OpenError> {
     tx.commit().map_err(|error| unreachable(&error))
 }
 
+type Applied = Vec<(i64, Vec<u8>)>;
+
 /// What was done before; a file without tables becomes ours.
-fn applied(tx: &Transaction<'_>) -> Result<Vec<(i64, Vec<u8>)>, OpenError> {
-    let read = || -> rusqlite::Result<_> {
-        let application: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let tables: i64 =
-            tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if application != APPLICATION && tables > 0 {
-            return Ok(None);
-        }
+fn applied(tx: &Transaction<'_>) -> Result<Applied, OpenError> {
+    refuse_foreign(tx)?;
+    let read = || {
         tx.pragma_update(None, "application_id", APPLICATION)?;
         tx.execute_batch(
             "CREATE TABLE IF NOT EXISTS migrations (
                  version INTEGER PRIMARY KEY, hash BLOB NOT NULL, at INTEGER NOT NULL) STRICT",
         )?;
-        let mut select = tx.prepare("SELECT version, hash FROM migrations ORDER BY version")?;
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect::<rusqlite::Result<Vec<_>>>().map(Some)
+        steps(tx)
     };
-    read().map_err(|error| unreachable(&error))?.ok_or(OpenError::Foreign(
-        "another program's database; name a file of its own in state.dir",
-    ))
+    read().map_err(|error| unreachable(&error))
+}
+
+/// What was done before, if the file is ours.
+fn existing(conn: &Connection) -> Result<Option<Applied>, OpenError> {
+    if refuse_foreign(conn)? == 0 {
+        return Ok(None);
+    }
+    steps(conn).map(Some).map_err(|error| unreachable(&error))
+}
+
+/// How many tables and indexes there are, all of them ours.
+fn refuse_foreign(conn: &Connection) -> Result<i64, OpenError> {
+    let look = || -> rusqlite::Result<(i64, i64)> {
+        let application = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let count = "SELECT count(*) FROM sqlite_schema";
+        Ok((application, conn.query_row(count, [], |row| row.get(0))?))
+    };
+    let (application, tables) = look().map_err(|error| unreachable(&error))?;
+    if application != APPLICATION && tables > 0 {
+        return Err(OpenError::Foreign(
+            "another program's database; name a file of its own in state.dir",
+        ));
+    }
+    Ok(tables)
+}
+
+fn steps(conn: &Connection) -> rusqlite::Result<Applied> {
+    let mut select = conn.prepare("SELECT version, hash FROM migrations ORDER BY version")?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 /// The code's own words: SQLite's longer ones may name a path.

@@ -174,6 +174,36 @@ fn a_newer_or_altered_schema_is_refused_and_left_alone() {
     assert!(error.contains("migration 1 is not the one"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_there_is_opened_without_making_or_changing_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let existing = || SqliteStore::open_existing(&path, Limits::default());
+    assert!(matches!(existing(), Err(OpenError::Absent)));
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(existing(), Err(OpenError::Absent)));
+    assert_eq!(std::fs::read(&path).unwrap(), b"", "nothing is made of an empty file");
+    std::fs::remove_file(&path).unwrap();
+    let store = open(&dir).unwrap();
+    let job = new_job("ann");
+    store.submit(job.clone()).await.unwrap();
+    // Beside the server that made it.
+    let mut changes = store.changes();
+    let second = existing().unwrap();
+    assert_eq!(second.get(job.id, Whose::Anyone).await.unwrap().owner, "ann");
+    second.cancel(job.id, Whose::Anyone).await.unwrap();
+    let change = tokio::time::timeout(std::time::Duration::from_secs(30), changes.next());
+    assert_eq!(change.await.unwrap().unwrap().what, What::Unknown);
+    second.close().await;
+    let edit = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    edit("DELETE FROM migrations");
+    let error = existing().unwrap_err();
+    assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
+    edit("PRAGMA application_id = 7");
+    let error = existing().unwrap_err().to_string();
+    assert!(error.contains("another program's database"), "{error}");
+}
+
 #[test]
 fn limits_out_of_their_bounds_are_named() {
     let limits = Limits { running_per_owner_max: 0, ..Limits::default() };

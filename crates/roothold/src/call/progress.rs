@@ -1,5 +1,6 @@
 //! How far a call is, for clients that asked to be told.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
@@ -64,15 +65,25 @@ impl Teller {
 }
 
 /// Where the progress of one call goes.
-#[derive(Debug, Clone)]
-pub(crate) struct ProgressSink {
-    peer: Peer<RoleServer>,
-    token: ProgressToken,
+#[derive(Clone)]
+pub(crate) struct ProgressSink(Listener);
+
+#[derive(Clone)]
+enum Listener {
+    /// A client, over the protocol.
+    Client { peer: Peer<RoleServer>, token: ProgressToken },
+    /// This process.
+    Here(Arc<dyn Fn(Progress) + Send + Sync>),
 }
 
 impl ProgressSink {
     pub(crate) fn new(peer: Peer<RoleServer>, token: ProgressToken) -> Self {
-        Self { peer, token }
+        Self(Listener::Client { peer, token })
+    }
+
+    /// For a call of this process's own. `hear` must not block.
+    pub(crate) fn here(hear: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(Listener::Here(Arc::new(hear)))
     }
 
     /// Passes news on until no more can come.
@@ -87,11 +98,15 @@ impl ProgressSink {
     }
 
     pub(super) async fn send(&self, progress: Progress) {
-        let mut param = ProgressNotificationParam::new(self.token.clone(), progress.done);
+        let (peer, token) = match &self.0 {
+            Listener::Here(hear) => return hear(progress),
+            Listener::Client { peer, token } => (peer, token),
+        };
+        let mut param = ProgressNotificationParam::new(token.clone(), progress.done);
         param.total = progress.total;
         param.message = progress.message;
         // A client that went away is noticed by the call's own cancellation.
-        if let Err(error) = self.peer.notify_progress(param).await {
+        if let Err(error) = peer.notify_progress(param).await {
             tracing::debug!(%error, "a progress message was not delivered");
         }
     }

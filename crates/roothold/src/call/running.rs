@@ -167,6 +167,11 @@ impl Call {
         self.job.as_ref()
     }
 
+    #[cfg(feature = "datasets")]
+    pub(crate) fn datasets(&self) -> &crate::datasets::Datasets {
+        &self.engine.datasets
+    }
+
     pub(crate) fn hub(&self) -> &Hub {
         &self.engine.hub
     }

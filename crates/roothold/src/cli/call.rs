@@ -1,6 +1,6 @@
 //! `roothold call`: one call of one tool, as any client would make it.
 
-mod arguments;
+pub(super) mod arguments;
 mod headers;
 pub(super) mod http;
 mod pipe;

@@ -3,11 +3,16 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use roothold_core::wall::Reach;
 use roothold_core::{Access, Policy};
 
 use super::{ConfigArgs, disk, print, say};
+#[cfg(feature = "datasets")]
+use crate::builder::refuse_spill;
 use crate::builder::{Builder, open_policy};
 use crate::config::Config;
+#[cfg(feature = "datasets")]
+use crate::datasets::{Datasets, Known};
 use crate::jobs::{Jobs, Place};
 use crate::walls::{self, Walls};
 use crate::{grants, serve, telemetry};
@@ -71,7 +76,31 @@ fn walls(config: &Config, policy: &Policy, jobs: Option<&Jobs>) -> anyhow::Resul
     let place = jobs.map(Jobs::place).filter(|place| place.directory().is_none_or(disk::is_there));
     let reach = walls::reach(config, audit.as_deref(), &private)
         .and(place.map(Place::reach).transpose()?.unwrap_or_default());
+    let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
+    let reach = spill.into_iter().fold(reach, Reach::write);
     Ok(walls::try_out(config, policy.roots(), &reach)?)
+}
+
+/// The datasets that have names, in words.
+#[cfg(feature = "datasets")]
+fn datasets(config: &Config, policy: &Policy) -> anyhow::Result<String> {
+    let datasets = Datasets::new(config, &Known::default())?;
+    datasets.check_roots(policy.roots())?;
+    refuse_spill(policy, &datasets)?;
+    let mut text = String::new();
+    for dataset in datasets.known().all() {
+        let hidden = match dataset.hidden() {
+            [] => String::new(),
+            columns => format!("; hidden columns: {}", columns.join(", ")),
+        };
+        let _ = writeln!(text, "dataset {}\n  {}{hidden}", dataset.name, dataset.files.join("  "));
+    }
+    Ok(text)
+}
+
+#[cfg(not(feature = "datasets"))]
+fn datasets(_: &Config, _: &Policy) -> anyhow::Result<String> {
+    Ok(String::new())
 }
 
 /// The effective policy in words.
@@ -117,6 +146,7 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
             list(&principal.tools)
         );
     }
+    text.push_str(&datasets(config, &policy)?);
     let _ = write!(
         text,
         "listen\n  {}\naudit\n  {}\n{}walls\n  {}",

@@ -125,10 +125,11 @@ fn welcome(program: &str, address: SocketAddr, dir: &Path, metrics: &str) -> Str
         "Roothold serves the demo at {url}\nfiles and audit log: {dir}\n\n\
          List the roots and the access policy\n  {program} call --url {url} listRoots\n\
          \x20 npx @modelcontextprotocol/inspector --cli {url} --transport http --method tools/call --tool-name listRoots\n\n\
-         Read a file\n  {program} call --url {url} read_text_file path=/workspace/mcp-demo/README.md\n\n\
+         Read a file\n  {program} call --url {url} read_text_file path=/workspace/mcp-demo/README.md\n\n{ask}\
          Ask why something is refused\n  {program} explain --config {config} read /workspace/mcp-demo/src/main.rs\n\n\
          Let an agent use it\n  claude mcp add --transport http roothold-demo {url}\n\n\
          See what was recorded\n  {program} audit tail --dir {audit}\n",
+        ask = if cfg!(feature = "datasets") { ask_a_dataset(program, &url) } else { String::new() },
         dir = dir.display(),
         config = config.display(),
         audit = dir.join("audit").display(),
@@ -138,6 +139,14 @@ fn welcome(program: &str, address: SocketAddr, dir: &Path, metrics: &str) -> Str
     }
     text.push_str("Ctrl-C ends the demo; the directory stays.");
     text
+}
+
+fn ask_a_dataset(program: &str, url: &str) -> String {
+    let sql =
+        "SELECT region, sum(seats * price) AS paid FROM data GROUP BY region ORDER BY paid DESC";
+    format!(
+        "Ask a dataset\n  {program} call --url {url} query_dataset data_source=/workspace/mcp-demo/data/orders.json \\\n    sql='{sql}'\n\n"
+    )
 }
 
 /// An address that a client on this machine can use: `0.0.0.0` is none.

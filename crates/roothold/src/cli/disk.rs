@@ -142,6 +142,60 @@ pub(super) fn is_directory(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_dir())
 }
 
+/// What is at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    /// A pipe, a socket or a device.
+    Other,
+}
+
+/// What is at a path, links followed; none, if there is nothing.
+pub(super) fn kind(path: &Path) -> anyhow::Result<Option<Kind>> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(Kind::File)),
+        Ok(found) if found.is_dir() => Ok(Some(Kind::Directory)),
+        Ok(_) => Ok(Some(Kind::Other)),
+        // A part of the path that is a file has nothing below it.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be looked at", path.display())),
+    }
+}
+
+/// The absolute path without links of what is there.
+pub(super) fn real(path: &Path) -> anyhow::Result<PathBuf> {
+    fs::canonicalize(path).with_context(|| format!("{} cannot be looked at", path.display()))
+}
+
+/// The directory that a file is in, or would be.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Writes a file in one step, with the mode that new files of the user have. What is there is
+/// replaced only if `overwrite` says so.
+pub(super) fn put(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()> {
+    let writing = || format!("{} cannot be written", path.display());
+    let new = beside(path, &format!(".new-{}", std::process::id()));
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(&new).with_context(writing)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| {
+        // A link fails where something is by now; a rename would not.
+        if overwrite { fs::rename(&new, path) } else { fs::hard_link(&new, path) }
+    });
+    let _ = fs::remove_file(&new);
+    written.with_context(writing)
+}
+
 /// The names in a directory, sorted.
 pub(super) fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
     let names: io::Result<Vec<String>> = fs::read_dir(directory).and_then(|entries| {
@@ -202,6 +256,23 @@ mod tests {
             (at("mcp.json.backup"), at("elsewhere")),
             ("precious".into(), "precious too".into())
         );
+    }
+
+    #[test]
+    fn a_file_is_put_where_nothing_is_and_elsewhere_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("page.html");
+        put(&path, "first", false).unwrap();
+        assert!(put(&path, "second", false).is_err());
+        assert_eq!(read(&path, 9).unwrap(), "first");
+        put(&path, "second", true).unwrap();
+        assert_eq!(read(&path, 9).unwrap(), "second");
+        assert!(put(&dir.path().join("no/page.html"), "x", true).is_err());
+        assert_eq!(names(dir.path()).unwrap(), ["page.html"]);
+        assert_eq!(kind(&path).unwrap(), Some(Kind::File));
+        assert_eq!(kind(&path.join("below")).unwrap(), None);
+        assert_eq!(kind(Path::new("/dev/null")).unwrap(), Some(Kind::Other));
+        assert_eq!(directory_of(Path::new("a")), Path::new("."));
     }
 
     #[test]

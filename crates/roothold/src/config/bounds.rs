@@ -6,8 +6,9 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use super::cache::Cache;
 use super::load::ConfigError;
-use super::sections::{Cache, Config, Limits, Server, Telemetry};
+use super::sections::{Audit, Config, Limits, Server, Telemetry};
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -25,6 +26,9 @@ impl Config {
         self.cache.check()?;
         self.jobs.check()?;
         self.state.check()?;
+        self.audit.check()?;
+        super::datasets::check(&self.datasets)?;
+        self.dataset_engine.check()?;
         self.telemetry.check()
     }
 }
@@ -99,6 +103,18 @@ impl Server {
         within("server.legacy_sessions.sessions_max", sessions.sessions_max, 1..=1_000_000)?;
         let idle = sessions.idle_timeout_seconds;
         within("server.legacy_sessions.idle_timeout_seconds", idle, 1..=DAY)
+    }
+}
+
+impl Audit {
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_name =
+            |name: &String| (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
+        if self.replica.as_ref().is_none_or(is_name) {
+            return Ok(());
+        }
+        let reason = "must be a name of 1 to 128 bytes without control characters".to_owned();
+        Err(ConfigError::Value { key: "audit.replica".to_owned(), reason })
     }
 }
 

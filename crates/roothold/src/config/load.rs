@@ -169,6 +169,7 @@ fn anchor(config: &mut Config, base: &Path) {
     config.audit.dir.iter_mut().for_each(fix);
     config.state.dir.iter_mut().for_each(fix);
     config.state.tls_ca_file.iter_mut().for_each(fix);
+    config.dataset_engine.spill_dir.iter_mut().for_each(fix);
 }
 
 impl Config {
@@ -209,7 +210,7 @@ impl Config {
             .map(|root| root_spec(root, several_users))
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
-        let places = [self.audit_dir().ok(), self.state_parent().ok()];
+        let places = [self.audit_dir().ok(), self.state_parent().ok(), self.spill_dir().ok()];
         for own in places.iter().flatten().chain(keys).chain(&self.file) {
             for spec in &mut specs {
                 hide(spec, own);
@@ -230,6 +231,11 @@ impl Config {
     /// When none is configured and the user has no home.
     pub fn audit_dir(&self) -> Result<PathBuf, ConfigError> {
         self.audit.dir.clone().map_or_else(|| in_users_state("roothold/audit", "audit.dir"), Ok)
+    }
+
+    /// The name of this replica.
+    pub(crate) fn replica(&self) -> String {
+        self.audit.replica.clone().unwrap_or_else(crate::process::host_name)
     }
 
     /// The directory of the SQLite file that jobs are kept in. Where none is configured, servers of
@@ -257,8 +263,21 @@ impl Config {
     }
 
     /// The directory that is configured, or the one that holds those of all servers.
-    fn state_parent(&self) -> Result<PathBuf, ConfigError> {
+    pub(crate) fn state_parent(&self) -> Result<PathBuf, ConfigError> {
         self.state.dir.clone().map_or_else(|| in_users_state("roothold/state", "state.dir"), Ok)
+    }
+
+    /// The directory for what queries over datasets do not hold in memory.
+    ///
+    /// # Errors
+    /// When none is configured and the user has no home.
+    pub(crate) fn spill_dir(&self) -> Result<PathBuf, ConfigError> {
+        match (&self.dataset_engine.spill_dir, &self.state.dir) {
+            (Some(dir), _) => Ok(dir.clone()),
+            // It can be written, as one beside it perhaps cannot.
+            (None, Some(state)) => Ok(state.join("spill")),
+            (None, None) => in_users_state("roothold/spill", "dataset_engine.spill_dir"),
+        }
     }
 
     /// How the PostgreSQL database is reached that jobs are kept in, if one is configured.

@@ -43,6 +43,8 @@ const ORDER: &[&str] = &[
     "audit",
     "state",
     "jobs",
+    "datasets",
+    "dataset_engine",
     "handles",
     "telemetry",
 ];

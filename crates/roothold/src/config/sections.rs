@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roothold_core::PrincipalSpec;
-use roothold_core::files::{Index, KeptTexts};
 use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cache::Cache;
+use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
 use crate::telemetry::LogFormat;
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub state: State,
     /// Work that goes on after the answer to the call which began it.
     pub jobs: Jobs,
+    /// Files that agents can ask for by a name. Other files need none: a path is a data source, too.
+    pub datasets: Vec<DatasetSection>,
+    /// What reading and querying datasets may use.
+    pub dataset_engine: DatasetEngine,
     /// The keys that seal cursors.
     pub handles: Handles,
     /// Logs and metrics.
@@ -401,31 +406,6 @@ impl Limits {
     }
 }
 
-/// What is kept in memory so that it need not be read again.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Cache {
-    /// The most memory that text files of up to 256 KiB take, with their hashes, in bytes; 0 keeps none. What another program writes through a shared memory map does not change a file's times until it is written back, and may be missed: then write 0.
-    pub content_bytes_max: usize,
-    /// The most memory that the places of lines in larger files take, in bytes; 0 keeps none. About 8 bytes for each MiB of a file.
-    pub lines_bytes_max: usize,
-    /// The most memory that the names in directories take, in bytes; 0 keeps none. About 40 bytes a file.
-    pub index_bytes_max: usize,
-    /// How long something is kept that nobody asks for, in seconds.
-    pub idle_seconds: u64,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            content_bytes_max: KeptTexts::CONTENT_BYTES_MAX_DEFAULT,
-            lines_bytes_max: KeptTexts::LINES_BYTES_MAX_DEFAULT,
-            index_bytes_max: Index::BYTES_MAX_DEFAULT,
-            idle_seconds: Index::IDLE_MAX_DEFAULT.as_secs(),
-        }
-    }
-}
-
 /// The audit log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -434,6 +414,8 @@ pub struct Audit {
     pub dir: Option<PathBuf>,
     /// When the lines of reads are stored: `written` before the answer, or `queued` within 100 ms. Of requests without a usable credential at most 20 a second are recorded; the metric `roothold_auth_failures_unrecorded_total` counts the others.
     pub reads: AuditReads,
+    /// The name of this replica in its log, and in the state store, which keeps how far each log has come. Default: the host's name.
+    pub replica: Option<String>,
 }
 
 /// When the lines of reads are stored.

@@ -23,7 +23,7 @@ pub(crate) struct Found {
 /// `NotFound`, for one that is not there or is somebody else's; `Denied`, for one's own when its
 /// tool is not granted any more.
 pub(crate) async fn look_up(call: &Call, permit: &Permit) -> Result<Found, Fault> {
-    let (store, id) = wanted(call, permit)?;
+    let (store, id) = wanted(call, permit).await?;
     let whose = permit.jobs()?.owner().map_or(Whose::Anyone, Whose::Of);
     let job = store.get(id, whose).await?;
     found(call, store, job)
@@ -34,7 +34,7 @@ pub(crate) async fn look_up(call: &Call, permit: &Permit) -> Result<Found, Fault
 /// # Errors
 /// As [`look_up`].
 pub(crate) async fn cancel(call: &Call, permit: &Permit) -> Result<Found, Fault> {
-    let (store, id) = wanted(call, permit)?;
+    let (store, id) = wanted(call, permit).await?;
     let whose = permit.jobs()?.owner().map_or(Whose::Anyone, Whose::Of);
     let job = store.cancel(id, whose).await?;
     call.budget().note_effect();
@@ -42,14 +42,14 @@ pub(crate) async fn cancel(call: &Call, permit: &Permit) -> Result<Found, Fault>
     Ok(Found { store, job, is_own })
 }
 
-fn wanted(call: &Call, permit: &Permit) -> Result<(Arc<Store>, JobId), Fault> {
+async fn wanted(call: &Call, permit: &Permit) -> Result<(Arc<Store>, JobId), Fault> {
     let jobs = call.engine().jobs.as_ref().ok_or_else(no_jobs)?;
     let id = permit.jobs()?.id().unwrap_or_default();
     // What is no id is the id of no job.
     let id = id
         .parse()
         .map_err(|error: roothold_state::JobIdError| Fault::not_found(error.to_string()))?;
-    Ok((Arc::clone(jobs.store()?), id))
+    Ok((jobs.store().await?, id))
 }
 
 fn found(call: &Call, store: Arc<Store>, job: Job) -> Result<Found, Fault> {

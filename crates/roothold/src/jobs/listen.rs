@@ -1,6 +1,7 @@
 //! Telling a client of the tasks that its subscription follows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -11,7 +12,9 @@ use rmcp::service::SubscriptionContext;
 use roothold_state::{Job, JobId, StateStore as _, Whose};
 use tokio::time::Instant;
 
+use super::Store;
 use super::tasks::tasks_of;
+use crate::call::Engine;
 use crate::handler::{Handler, Origin};
 
 /// How often it is looked whether a task has changed when nothing says so: another process that
@@ -25,7 +28,7 @@ type Told = (u64, u64, i64);
 /// have ended or the client is gone. A task that ended is told of once more and then no longer.
 pub(crate) async fn tell(handler: &Handler, context: &SubscriptionContext, ids: &[String]) {
     let engine = &handler.engine;
-    let Some(store) = engine.jobs.as_ref().and_then(|jobs| jobs.store().ok()) else { return };
+    let Some(store) = store(engine).await else { return };
     let origin = Origin::of(context.request_context());
     let mut changes = store.changes();
     let mut following: BTreeMap<JobId, Option<Told>> =
@@ -50,6 +53,10 @@ pub(crate) async fn tell(handler: &Handler, context: &SubscriptionContext, ids: 
     }
 }
 
+async fn store(engine: &Engine) -> Option<Arc<Store>> {
+    engine.jobs.as_ref()?.store().await.ok()
+}
+
 /// One round; whether the client is still there.
 async fn tell_changed(
     handler: &Handler,
@@ -59,9 +66,7 @@ async fn tell_changed(
 ) -> bool {
     let request = context.request_context();
     let owner = Whose::Of(origin.principal().name());
-    let Some(store) = handler.engine.jobs.as_ref().and_then(|jobs| jobs.store().ok()) else {
-        return false;
-    };
+    let Some(store) = store(&handler.engine).await else { return false };
     let mut changed: Vec<(JobId, Option<Told>, bool)> = Vec::new();
     for (id, told) in following.iter() {
         match store.get(*id, owner).await {

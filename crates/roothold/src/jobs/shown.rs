@@ -94,6 +94,26 @@ impl JobShown {
     }
 }
 
+/// What was stored of a job as value and as text, and whether it is a result: that of a `tools/call`,
+/// whose structured form counts, or its blocks where it has none.
+pub(crate) fn answered(mut stored: Value) -> (Value, String, bool) {
+    let Some(content) = stored.get("content").filter(|content| content.is_array()) else {
+        let text = stored.to_string();
+        return (stored, text, false);
+    };
+    let texts = content.as_array().into_iter().flatten().filter_map(|block| block["text"].as_str());
+    let text = texts.collect::<Vec<_>>().join("\n");
+    let value = match stored["structuredContent"].take() {
+        Value::Null => stored["content"].take(),
+        // It stands in `result` here too.
+        mut structured => match structured.get_mut("result") {
+            Some(result) => result.take(),
+            None => structured,
+        },
+    };
+    (value, text, true)
+}
+
 fn failure_text(failure: &Failure) -> String {
     format!("{}: {}", failure.kind.code(), failure.public)
 }

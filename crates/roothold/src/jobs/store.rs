@@ -108,13 +108,7 @@ impl Place {
     /// # Errors
     /// Why not, in one sentence with the key and the mend.
     pub(super) async fn open(&self, settings: &config::Jobs) -> Result<Store, String> {
-        let limits = Limits {
-            live_per_owner_max: settings.live_per_principal_max,
-            running_per_owner_max: settings.running_per_principal_max,
-            kept_per_owner_max: settings.kept_per_principal_max,
-            result_bytes_max: settings.result_bytes_max,
-            ..Limits::default()
-        };
+        let limits = limits(settings);
         match self {
             Self::Sqlite(dir) => {
                 let file = dir.join(FILE);
@@ -127,6 +121,37 @@ impl Place {
                 opened.map(Store::Postgres).map_err(|error| named("state.postgres", &error))
             }
         }
+    }
+
+    /// Opens the store as it is: none is made, and none is brought up to date.
+    ///
+    /// # Errors
+    /// Why not; `Absent` where there is none.
+    pub(crate) async fn open_existing(&self, settings: &config::Jobs) -> Result<Store, OpenError> {
+        let limits = limits(settings);
+        match self {
+            Self::Sqlite(dir) => {
+                let file = dir.join(FILE);
+                let open = move || SqliteStore::open_existing(&file, limits);
+                let opened = tokio::task::spawn_blocking(open).await;
+                let failed =
+                    |error: tokio::task::JoinError| OpenError::Unreachable(error.to_string());
+                Ok(Store::Sqlite(opened.map_err(failed)??))
+            }
+            Self::Postgres(options) => {
+                Ok(Store::Postgres(PgStore::connect_existing(options, limits).await?))
+            }
+        }
+    }
+}
+
+fn limits(settings: &config::Jobs) -> Limits {
+    Limits {
+        live_per_owner_max: settings.live_per_principal_max,
+        running_per_owner_max: settings.running_per_principal_max,
+        kept_per_owner_max: settings.kept_per_principal_max,
+        result_bytes_max: settings.result_bytes_max,
+        ..Limits::default()
     }
 }
 

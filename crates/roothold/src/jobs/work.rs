@@ -17,14 +17,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
 use super::{Input, JobMetrics, Store};
 use crate::call::{CallError, CallRequest, Engine};
-use crate::long::{AsJob, JobLink, Resume, Stepped, Wanted, no_jobs};
+use crate::long::{AsJob, JobEnd, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
 use crate::wire;
 
 /// The method by which runs of jobs are counted.
 const METHOD: &str = "jobs/run";
-/// How often a worker looks for a job when nothing wakes it.
+/// How often the first worker looks for a job when nothing wakes it: another process has put one
+/// into the file, or its lease is over.
 const POLL: Duration = Duration::from_secs(2);
+/// How often the others do: while the first is idle, they find nothing that it does not.
+const POLL_BESIDE: Duration = Duration::from_secs(10);
 /// How often what was kept long enough is deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How long a step may go on to its end once the server stops: the chunk then need not be done again.
@@ -44,17 +47,29 @@ pub(super) fn worker(
         name: format!("{}/{slot}", boot(engine)),
         kinds: kinds.clone(),
         lease: jobs.map_or(POLL, |jobs| jobs.settings().lease()),
-        poll: POLL,
+        poll: if slot == 0 { POLL } else { POLL_BESIDE },
         drain_grace: DRAIN_GRACE,
         ..WorkerOptions::default()
     };
-    let worker = Worker::new(store, Arc::new(Calls { engine: Arc::clone(engine) }), options);
+    let held = Held::default();
+    let calls = Calls { engine: Arc::clone(engine), held: held.clone() };
+    let worker = Worker::new(store, Arc::new(calls), options);
     let metrics = jobs.map_or_else(JobMetrics::new, |jobs| jobs.metrics.clone());
-    let told = Mutex::new(Told { kinds, metrics, holds: None });
+    let told = Mutex::new(Told { kinds, metrics, holds: None, held });
     let worker = worker.observed(move |event| {
         told.lock().unwrap_or_else(PoisonError::into_inner).event(event);
     });
     async move { worker.run(drain).await }
+}
+
+/// The end of the job that a worker holds.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<Option<Arc<JobEnd>>>>);
+
+impl Held {
+    fn set(&self, end: Option<Arc<JobEnd>>) -> Option<Arc<JobEnd>> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), end)
+    }
 }
 
 /// Makes events of what a worker tells.
@@ -63,6 +78,7 @@ struct Told {
     metrics: JobMetrics,
     /// The tool of the job that it holds, and since when.
     holds: Option<(&'static str, Instant)>,
+    held: Held,
 }
 
 impl Told {
@@ -74,7 +90,12 @@ impl Told {
                     ChunkDone { job: lease.job, tool }.emit(&self.metrics);
                 }
             }
-            WorkerEvent::Ended(lease, state) => self.ended(lease, state.as_str()),
+            WorkerEvent::Ended(lease, state) => {
+                if let Some(end) = self.held.set(None) {
+                    end.reached();
+                }
+                self.ended(lease, state.as_str());
+            }
             WorkerEvent::Released(lease, Release::Drained) => self.ended(lease, "released"),
             WorkerEvent::Released(lease, Release::RetryAfter(_)) => self.ended(lease, "put_off"),
             WorkerEvent::Lost(lease) => self.ended(lease, "lost"),
@@ -93,6 +114,7 @@ impl Told {
     }
 
     fn ended(&mut self, lease: Lease, outcome: &'static str) {
+        self.held.set(None);
         if let Some((tool, since)) = self.holds.take() {
             let (job, duration) = (lease.job, since.elapsed());
             JobFinished { job, tool, outcome, duration }.emit(&self.metrics);
@@ -127,6 +149,7 @@ pub(super) async fn sweep(store: Arc<Store>, metrics: JobMetrics, drain: Cancell
 /// Makes calls of jobs.
 struct Calls {
     engine: Arc<Engine>,
+    held: Held,
 }
 
 impl Work for Calls {
@@ -139,7 +162,10 @@ impl Work for Calls {
         let checkpoint = claimed.checkpoint.as_ref();
         let resume = checkpoint.map(|at| Resume { next: at.next, state: at.state.clone() });
         let (steps, wanted) = mpsc::channel(1);
-        let link = Arc::new(JobLink::new(resume, wanted, claimed.remaining));
+        let tasks = self.engine.jobs.as_ref().ok_or_else(no_jobs)?.workers.clone();
+        let end = JobEnd::new(tasks);
+        self.held.set(Some(Arc::clone(&end)));
+        let link = Arc::new(JobLink::new(resume, wanted, claimed.remaining, end));
         let cancel = CancellationToken::new();
         let of = (claimed.lease.job, entry.tool.name(), claimed.owner.as_str());
         let call = call(&self.engine, of, input, link, &cancel)?;

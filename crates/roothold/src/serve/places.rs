@@ -62,6 +62,8 @@ pub(super) fn line(
     item: &TxJsonRpcMessage<RoleServer>,
     parts: Option<Parts>,
 ) -> io::Result<Vec<Vec<u8>>> {
+    /// What is between the end of a result's last field and the end of the line.
+    const END: &[u8] = b"}}";
     let mut line = Vec::with_capacity(1024);
     serde_json::to_writer(&mut line, item)?;
     let Some(Parts { structured, first_text }) = parts.filter(|_| takes_parts(item)) else {
@@ -78,8 +80,6 @@ pub(super) fn line(
         pieces.push(line);
         return Ok(pieces);
     }
-    /// What is between the end of a result's last field and the end of the line.
-    const END: &[u8] = b"}}";
     if !line.ends_with(END) {
         return Err(io::Error::other("a result that is not the end of its message"));
     }

@@ -111,7 +111,12 @@ fn status(engine: &Engine, shutdown: &Shutdown) -> String {
 
 /// The metrics; they include what `/proc` says of this process, which blocks.
 async fn text(engine: Arc<Engine>) -> String {
-    let text = tokio::task::spawn_blocking(move || engine.metrics.text(&engine.caches())).await;
+    let text = tokio::task::spawn_blocking(move || {
+        #[cfg(feature = "datasets")]
+        engine.datasets.observe();
+        engine.metrics.text(&engine.caches())
+    });
+    let text = text.await;
     // It fails only where the runtime ends, and the connection with it.
     text.unwrap_or_default()
 }

@@ -208,6 +208,13 @@ impl Metrics {
         }
     }
 
+    /// With what else registers metrics.
+    #[cfg(feature = "datasets")]
+    pub(crate) fn with(mut self, register: impl FnOnce(&mut Registry)) -> Self {
+        register(&mut self.registry);
+        self
+    }
+
     pub(crate) fn edge(&self) -> EdgeMetrics {
         self.edge.clone()
     }

@@ -1,5 +1,7 @@
 //! The built-in tools: one file each, one line each below.
 
+#[cfg(feature = "datasets")]
+mod datasets;
 mod find;
 mod jobs;
 mod many;
@@ -10,11 +12,13 @@ mod scope;
 mod write;
 
 use crate::catalog::Catalog;
+#[cfg(feature = "datasets")]
+use crate::datasets::Known;
 use crate::long::AsJob;
 
 pub(crate) use media::media_type;
 
-/// Adds every built-in tool, in the order in which clients list them.
+/// Adds the built-in tools for files, in the order in which clients list them.
 pub(crate) fn add(catalog: &mut Catalog) {
     catalog.add(scope::ListRoots);
     catalog.add(scope::ListAllowedDirectories);
@@ -34,7 +38,15 @@ pub(crate) fn add(catalog: &mut Catalog) {
     catalog.add(write::MoveFile);
     catalog.add(write::DeleteFile);
     catalog.add(many::Batch);
-    add_for_jobs(catalog);
+}
+
+/// Adds the tools for datasets, which know those that have names.
+#[cfg(feature = "datasets")]
+pub(crate) fn add_datasets(catalog: &mut Catalog, known: &Known) {
+    catalog.add(datasets::ListDatasets(known.clone()));
+    catalog.add(datasets::DescribeDataset(known.clone()));
+    catalog.add(datasets::QueryDataset(known.clone()));
+    catalog.add(datasets::ProcessLargeDataset(known.clone()));
 }
 
 /// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.

@@ -159,6 +159,12 @@ impl Room {
     }
 }
 
+/// The most bytes of a cursor that holds a place of so many bytes as JSON.
+#[cfg(feature = "datasets")]
+pub(super) fn cursor_bytes_max(call: &Call, place_bytes: usize) -> usize {
+    (place_bytes + call.principal().name().len() + CURSOR_FRAME_BYTES).div_ceil(3) * 4
+}
+
 /// The room for a text beside the line about it, which holds hash, range and cursor.
 pub(super) fn beside_note(call: &Call) -> usize {
     let note = 2 * CURSOR_FRAME_BYTES + (call.principal().name().len() + 352).div_ceil(3) * 4;

@@ -36,6 +36,7 @@ fn golden(path: &str, actual: &str) {
     );
 }
 
+#[cfg(feature = "datasets")]
 #[test]
 fn golden_tool_list() {
     let (_dirs, server) = server();
@@ -43,13 +44,14 @@ fn golden_tool_list() {
     golden("tests/golden/tools.json", &tools);
 }
 
+#[cfg(feature = "datasets")]
 #[test]
 fn golden_metric_names() {
     // A family shows once something happened: an answer, a denial, a wrong credential.
     let dirs = Dirs::with_fixture();
     let keys = dirs.base().join("keys");
-    let key =
-        KeysFile::open(&keys).unwrap().new_key("anna", &["files:read".to_owned()], None).unwrap().1;
+    let scopes = ["files:read", "datasets:read"].map(str::to_owned);
+    let key = KeysFile::open(&keys).unwrap().new_key("anna", &scopes, None).unwrap().1;
     let more = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
     let server = Spec::new(dirs.base(), dirs.config(&more)).start();
     for path in ["$ROOT/hello.txt", "$ROOT/.env"] {
@@ -57,6 +59,9 @@ fn golden_metric_names() {
         server.send(&read.clone().bearer(key.reveal()));
         server.send(&read.bearer("wrong"));
     }
+    let query =
+        json!({"data_source": dirs.fill_in("$ROOT/hello.txt"), "sql": "SELECT * FROM data"});
+    server.send(&Request::call("query_dataset", &query).bearer(key.reveal())).result();
     let metrics = server.metrics();
     let mut names: Vec<&str> = metrics.lines().filter(|line| line.starts_with("# TYPE ")).collect();
     names.sort_unstable();
@@ -68,6 +73,7 @@ fn golden_configuration_page() {
     golden("../../docs/configuration.md", &roothold::config::reference());
 }
 
+#[cfg(feature = "datasets")]
 #[test]
 fn golden_tools_page() {
     let (_dirs, server) = server();
@@ -110,6 +116,9 @@ fn golden_tools_page() {
 const WITHOUT_OUTPUT_SCHEMA: &[&str] =
     &["read_text_file", "read_file", "read_media_file", "read_multiple_files"];
 
+/// Tools whose many arguments are worth their bytes; all others are short.
+const LONG: &[&str] = &["search_content", "query_dataset", "process_large_dataset"];
+
 #[test]
 fn every_tool_is_described_whole() {
     let (_dirs, server) = server();
@@ -119,6 +128,9 @@ fn every_tool_is_described_whole() {
     assert!(size <= 20_000, "{size}");
     for tool in &tools {
         let name = tool["name"].as_str().unwrap();
+        let size = tool.to_string().len();
+        let most = if LONG.contains(&name) { 2500 } else { 1250 };
+        assert!(size <= most, "{name}: {size}");
         for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
             assert!(tool["annotations"][hint].is_boolean(), "{name} lacks {hint}");
         }
@@ -183,6 +195,29 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
                 Some(search(at("$OUT"))),
                 Over::Cut(search(small("$ROOT/large.txt"))),
             )
+        }
+        "process_large_dataset" => {
+            let search = |source: &str, max_bytes: usize| json!({"data_source": dirs.fill_in(source), "operation": "search", "pattern": "l", "max_bytes": max_bytes});
+            let small = Over::Cut(search("$ROOT/large.txt", 1024));
+            (search("$ROOT/large.txt", 10_000), Some(search("$ROOT/.env", 10_000)), small)
+        }
+        "list_datasets" => (json!({}), Some(at("$OUT")), Over::Cut(small("$ROOT/csv"))),
+        "describe_dataset" | "query_dataset" => {
+            let of = |source: &str| {
+                let mut arguments = json!({"data_source": dirs.fill_in(source)});
+                if tool == "query_dataset" {
+                    arguments["sql"] = "SELECT * FROM data".into();
+                }
+                arguments
+            };
+            let over = if tool == "query_dataset" {
+                let mut small = of("$ROOT/large.txt");
+                small["max_bytes"] = 1024.into();
+                Over::Cut(small)
+            } else {
+                Over::Refused(of(&format!("/{}", "x".repeat(5000))), "invalid")
+            };
+            (of("$ROOT/large.txt"), Some(of("$ROOT/.env")), over)
         }
         // A job that is not there and one that may not be seen are one answer.
         "list_jobs" => {
@@ -268,11 +303,12 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     std::fs::File::create(dirs.work().join("huge.png")).unwrap().set_len(6 << 20).unwrap();
     for at in 0..100 {
         dirs.write(&format!("work/many/{at}"), "");
+        dirs.write(&format!("work/csv/{at}.csv"), "a\n1\n");
     }
     let keys = dirs.base().join("keys");
     let file = KeysFile::open(&keys).unwrap();
     let key = |name: &str| {
-        let scopes = ["files:read".to_owned(), "files:write".to_owned()];
+        let scopes = ["files:read", "files:write", "datasets:read"].map(str::to_owned);
         file.new_key(name, &scopes, None).unwrap().1.reveal().to_owned()
     };
     let (anna, nobody) = (key("anna"), key("nobody"));

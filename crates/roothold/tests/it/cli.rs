@@ -5,7 +5,10 @@ mod call;
 mod config;
 mod explain;
 mod install;
+mod jobs;
 mod keys;
+#[cfg(feature = "datasets")]
+mod process;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

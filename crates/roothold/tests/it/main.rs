@@ -10,18 +10,27 @@ mod attacks;
 mod batch;
 mod catalog;
 mod cli;
+#[cfg(feature = "datasets")]
+mod datasets;
 mod durable;
 mod failing;
+mod heads;
 mod http;
 mod index;
 mod jobs;
 mod killed;
 mod large;
 mod paging;
+#[cfg(feature = "datasets")]
+mod processing;
 mod product;
 mod replicas;
 mod searching;
 mod shutdown;
+#[cfg(feature = "datasets")]
+mod stdio_start;
+#[cfg(feature = "datasets")]
+mod storm;
 mod support;
 mod walls;
 mod watch;

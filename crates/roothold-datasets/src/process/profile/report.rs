@@ -37,6 +37,11 @@ pub(super) fn column(column: &mut Column) -> Result<Value, Fault> {
         Some(kept) => exact(&mut out, &kept)?,
         None => sketched(&mut out, &column.sketched().map_err(broken)?)?,
     }
+    // An estimate can be beyond what there is.
+    let values = column.rows.saturating_sub(column.nulls);
+    if out.get("distinct").and_then(Value::as_u64).is_some_and(|distinct| distinct > values) {
+        out.insert("distinct".into(), values.into());
+    }
     if let Some((mean, digest)) = column.number().map_err(broken)? {
         out.insert("mean".into(), scalar(&mean)?);
         if column.rows > column.nulls {

@@ -53,6 +53,10 @@ impl Input for AsLines {
         self.inner.stop();
     }
 
+    fn bytes_read(&self) -> u64 {
+        self.inner.bytes_read()
+    }
+
     fn row_groups(&self, file: usize) -> Result<Vec<GroupSize>, Fault> {
         self.inner.row_groups(file)
     }

@@ -31,6 +31,27 @@ async fn a_newer_or_altered_schema_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_there_is_opened_without_making_or_changing_anything() {
+    let server = Server::shared();
+    let options = options(server);
+    let existing = || PgStore::connect_existing(&options, Limits::default());
+    assert!(matches!(existing().await, Err(OpenError::Absent)));
+    let schema = &options.schema;
+    // It fails if the schema was made.
+    say(server, &format!("CREATE SCHEMA {schema}")).await;
+    assert!(matches!(existing().await, Err(OpenError::Absent)));
+    say(server, &format!("DROP SCHEMA {schema} RESTRICT")).await;
+    let store = PgStore::connect(&options, Limits::default()).await.unwrap();
+    let second = existing().await.unwrap();
+    second.check().await.unwrap();
+    second.close().await;
+    store.close().await;
+    say(server, &format!("DELETE FROM {schema}.migrations")).await;
+    let error = existing().await.unwrap_err();
+    assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_schema_of_another_program_is_refused() {
     let server = Server::shared();
     let options = options(server);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// A word without `=`, a key that the tool does not have, or a value of the wrong type.
-pub(super) fn merge(
+pub(in crate::cli) fn merge(
     schema: &Value,
     given: Map<String, Value>,
     pairs: &[String],

@@ -20,6 +20,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     file!("workspace/mcp-demo/config/credentials.json"),
     file!("workspace/mcp-demo/config/deploy.yaml"),
     file!("workspace/mcp-demo/config/prices.json"),
+    file!("workspace/mcp-demo/data/orders.json"),
     file!("workspace/mcp-demo/docs/meeting.md"),
     file!("workspace/mcp-demo/docs/pricing.md"),
     file!("workspace/mcp-demo/notes.md/secret.bin"),

@@ -30,43 +30,43 @@ const LINE_BYTES_MAX: usize = 512;
     reason = "each is an argument that agents know by its name"
 )]
 pub(in crate::tools) struct Input {
-    /// A file, or a directory to search below.
+    /// A file or directory.
     path: String,
-    /// A regular expression, line by line; no look-around or backreferences.
+    /// A regular expression, by line.
     pattern: String,
-    /// The pattern is plain text.
+    /// Plain text.
     #[serde(default)]
     literal: bool,
-    /// Ignore upper and lower case.
+    /// Ignore case.
     #[serde(default)]
     ignore_case: bool,
-    /// Whole words only.
+    /// Whole words.
     #[serde(default)]
     word: bool,
-    /// A match may span lines; `.` matches line ends.
+    /// May span lines.
     #[serde(default)]
     multiline: bool,
-    /// Lines shown around a match, up to 100.
+    /// Lines around, up to 100.
     context: Option<usize>,
-    /// Lines shown before it.
+    /// Lines before.
     before: Option<usize>,
-    /// Lines shown after it.
+    /// Lines after.
     after: Option<usize>,
-    /// Globs of files to search, such as `**/*.rs`.
+    /// Globs such as `**/*.rs`.
     #[serde(default)]
     include: Vec<String>,
-    /// Globs of what to leave out, with all below it.
+    /// Globs to leave out.
     #[serde(default, rename = "excludePatterns")]
     exclude_patterns: Vec<String>,
-    /// Obey .gitignore files.
+    /// Obey .gitignore.
     #[serde(default)]
     gitignore: bool,
-    /// lines (default), only files, or counts of lines.
+    /// Default: lines.
     #[serde(default)]
     output: Output,
-    /// Most matching lines of a file.
+    /// Most lines of a file.
     max_per_file: Option<u64>,
-    /// Most matching lines, or files, in all.
+    /// Most lines or files.
     max_matches: Option<u64>,
 }
 
@@ -99,8 +99,7 @@ impl Tool for SearchContent {
     fn about(&self) -> About {
         About {
             title: "Search Content",
-            description: "Finds lines that match a pattern, in a file or all files below a directory. Shows `line:text` below \
-                          each path, context as `line-text`. Skips binary files; cuts long lines around the match.",
+            description: "Finds lines that match a pattern, in a file or all files below a directory. Skips binary files.",
             effect: Effect::Reads,
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::one;
 use crate::call::Call;
-use crate::jobs::{self, JobShown, look_up};
+use crate::jobs::{self, JobShown, answered, look_up};
 use crate::tool::{About, Effect, Permits, Structured, Tool};
 use crate::tools::GET_JOB;
 use crate::tools::page::{Room, note};
@@ -23,7 +23,7 @@ const AT_ONCE: u32 = 100;
 pub(in crate::tools) struct Input {
     /// The job's id.
     job_id: String,
-    /// Whose job: a principal's name, or `*`; needs the scope jobs:manage, and shows no content. Default: yours
+    /// A principal, or `*`; needs jobs:manage
     owner: Option<String>,
 }
 
@@ -139,24 +139,4 @@ impl Page {
         *(if is_result { &mut self.result } else { &mut self.partial }) = Some(value);
         Ok(())
     }
-}
-
-/// What was stored as value and as text, and whether it is a result: that of a `tools/call`, whose
-/// structured form counts, or its blocks where it has none.
-fn answered(mut stored: Value) -> (Value, String, bool) {
-    let Some(content) = stored.get("content").filter(|content| content.is_array()) else {
-        let text = stored.to_string();
-        return (stored, text, false);
-    };
-    let texts = content.as_array().into_iter().flatten().filter_map(|block| block["text"].as_str());
-    let text = texts.collect::<Vec<_>>().join("\n");
-    let value = match stored["structuredContent"].take() {
-        Value::Null => stored["content"].take(),
-        // It stands in `result` here too.
-        mut structured => match structured.get_mut("result") {
-            Some(result) => result.take(),
-            None => structured,
-        },
-    };
-    (value, text, true)
 }

@@ -22,7 +22,7 @@ const AT_ONCE: u32 = 100;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// Whose jobs: a principal's name, or `*`; needs the scope jobs:manage. Default: yours
+    /// A principal, or `*`; needs jobs:manage
     owner: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Tool for ListJobs {
 
     async fn run(&self, call: Call, permits: Permits, _: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let store = call.engine().jobs.as_ref().ok_or_else(no_jobs)?.store()?;
+        let store = call.engine().jobs.as_ref().ok_or_else(no_jobs)?.store().await?;
         let own = permit.jobs()?.owner() == Some(call.principal().name());
         let whose = permit.jobs()?.owner().map_or(Whose::Anyone, Whose::Of);
         let mut before: Option<u64> = call.resume()?;

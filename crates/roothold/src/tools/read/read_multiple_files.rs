@@ -44,8 +44,7 @@ impl Tool for ReadMultipleFiles {
     fn about(&self) -> About {
         About {
             title: "Read Multiple Files",
-            description: "Reads the texts of several files at once, each under its path. A file that cannot be read \
-                          is said in its place and does not fail the others.",
+            description: "Reads the texts of several files. One that cannot be read fails only itself.",
             effect: Effect::Reads,
         }
     }

@@ -4,6 +4,8 @@
 mod case;
 mod check;
 mod race;
+#[cfg(feature = "datasets")]
+mod replay;
 mod setup;
 mod steps;
 mod variations;
@@ -13,6 +15,8 @@ use std::sync::Mutex;
 
 use case::{Case, battery};
 use check::Verdict;
+#[cfg(feature = "datasets")]
+pub(crate) use replay::paths_are_as_for_reading;
 
 /// Cases that cannot be shown with files and calls alone, each with its reason.
 const NOT_HERE: &[(&str, &str)] = &[];

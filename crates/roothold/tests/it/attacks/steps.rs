@@ -131,7 +131,7 @@ impl Ask {
 }
 
 /// `@repeat::x:3` is `xxx`.
-fn long(text: &str) -> String {
+pub(super) fn long(text: &str) -> String {
     match text.strip_prefix("@repeat::").and_then(|rest| rest.split_once(':')) {
         Some((unit, times)) => unit.repeat(times.parse().unwrap()),
         None => text.to_owned(),

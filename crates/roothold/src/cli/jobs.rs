@@ -1,0 +1,119 @@
+//! `roothold jobs`: what servers keep as jobs, for whoever operates them.
+//!
+//! It asks the store itself, and no server: so all owners' jobs are seen, also while no server runs.
+//! Nothing is made where no store is, and a store of another version is left as it is.
+
+mod cancel;
+mod list;
+mod show;
+mod stores;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use roothold_state::Job;
+use serde_json::{Value, json};
+
+use super::table::{bytes, counted, line};
+use crate::jobs::shown;
+
+/// Lists, shows and cancels the jobs of all owners.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Jobs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "The store of jobs is asked, and no server. Without a configuration, all stores are that servers of this user keep by default.
+
+Examples:
+  roothold jobs list --config roothold.toml
+  roothold jobs list --owner anna --live
+  roothold jobs show job-0123456789abcdef0123456789abcdef
+  roothold jobs cancel --config roothold.toml job-0123456789abcdef0123456789abcdef";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists jobs, newest first.
+    List(list::List),
+    /// Shows how far a job is, why it failed, and what it has found.
+    Show(show::Show),
+    /// Has jobs stopped, also those that a running server works on.
+    Cancel(cancel::Cancel),
+}
+
+/// Which store, and whose jobs.
+#[derive(Debug, Clone, Default, Args)]
+struct Which {
+    /// The configuration whose store is meant.
+    #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// The directory of the store, as `state.dir` would name it.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    state_dir: Option<PathBuf>,
+    /// Only jobs of this principal.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+}
+
+impl Jobs {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let done = runtime.block_on(async {
+            match self.command {
+                Command::List(list) => list.run().await,
+                Command::Show(show) => show.run().await,
+                Command::Cancel(cancel) => cancel.run().await,
+            }
+        });
+        // A store that does not answer must not keep the process.
+        runtime.shutdown_background();
+        done
+    }
+}
+
+/// A job for programs: as its owner's `get_job` tells it, with what only the operator sees.
+fn value(job: &Job) -> Value {
+    let mut value = json!(shown(job));
+    value["owner"] = job.owner.clone().into();
+    value["worker"] = job.worker.clone().into();
+    value["attempts"] = job.attempts.into();
+    value["attempts_max"] = job.attempts_max.into();
+    value["cancel_asked"] = job.cancel_asked.into();
+    value
+}
+
+/// Where a job is in its life.
+fn status(job: &Job) -> String {
+    let asked = if job.cancel_asked && job.state.is_live() { ", to be cancelled" } else { "" };
+    format!("{}{asked}", job.state.as_str())
+}
+
+/// How far a job is.
+fn progress(job: &Job) -> String {
+    let done = job.progress.bytes_done;
+    let mut parts = Vec::new();
+    match job.progress.bytes_total {
+        Some(total) => {
+            let permille = done.saturating_mul(1000).checked_div(total).unwrap_or(1000);
+            let (done, total) = (bytes(done), bytes(total));
+            parts.push(format!("{done} of {total} ({}.{} %)", permille / 10, permille % 10));
+        }
+        None if done > 0 => parts.push(bytes(done)),
+        None => {}
+    }
+    if job.progress.rows > 0 {
+        parts.push(counted(job.progress.rows, "row", "rows"));
+    }
+    parts.join(", ")
+}
+
+/// What the last chunk said, or why the job failed.
+fn says(job: &Job) -> String {
+    match (&job.failure, &job.message) {
+        (Some(failure), _) => line(&format!("{}: {}", failure.kind.code(), failure.public)),
+        (None, Some(message)) => line(message),
+        (None, None) => String::new(),
+    }
+}

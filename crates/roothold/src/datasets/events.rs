@@ -1,0 +1,108 @@
+//! What happens to datasets, as a struct whose `emit` writes the log line and the metric together;
+//! and what the engine uses, looked at when it is asked for.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use roothold_core::FaultKind;
+use roothold_datasets::EngineFigures;
+
+/// Bounds in seconds.
+const BUCKETS: [f64; 10] = [0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabel {
+    operation: &'static str,
+    error_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+type NewHistogram = fn() -> Histogram;
+
+/// The metrics of datasets; cloning shares them.
+#[derive(Clone)]
+pub(crate) struct DatasetMetrics {
+    durations: Family<ReadLabel, Histogram, NewHistogram>,
+    bytes_read: Family<OperationLabel, Counter>,
+    memory: Gauge,
+    memory_max: Gauge,
+    spilled: Gauge,
+}
+
+impl DatasetMetrics {
+    pub(super) fn new() -> Self {
+        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
+        Self {
+            durations,
+            bytes_read: Family::default(),
+            memory: Gauge::default(),
+            memory_max: Gauge::default(),
+            spilled: Gauge::default(),
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "roothold_dataset_operation_duration",
+            "How long datasets were described, queried and written",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register_with_unit(
+            "roothold_dataset_read",
+            "Bytes read from files of datasets",
+            Unit::Bytes,
+            self.bytes_read.clone(),
+        );
+        for (name, about, gauge) in [
+            ("roothold_dataset_memory", "Memory that queries hold", &self.memory),
+            ("roothold_dataset_memory_max", "Memory that queries may hold", &self.memory_max),
+            ("roothold_dataset_spill", "Bytes on disk that did not fit", &self.spilled),
+        ] {
+            registry.register_with_unit(name, about, Unit::Bytes, gauge.clone());
+        }
+    }
+
+    /// Takes over what the engine uses now.
+    pub(crate) fn observe(&self, figures: EngineFigures) {
+        let whole = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.memory.set(whole(figures.memory_bytes as u64));
+        self.memory_max.set(whole(figures.memory_bytes_max as u64));
+        self.spilled.set(whole(figures.spill_bytes));
+    }
+}
+
+/// Something was done with a dataset.
+pub(crate) struct DatasetRead {
+    /// `describe`, `query`, `export`, or an operation of processing.
+    pub(crate) operation: &'static str,
+    /// Bytes read from files, as far as they are known.
+    pub(crate) bytes: u64,
+    pub(crate) duration: Duration,
+    pub(crate) fault: Option<FaultKind>,
+}
+
+impl DatasetRead {
+    pub(crate) fn emit(&self, metrics: &DatasetMetrics) {
+        let Self { operation, bytes, duration, fault } = *self;
+        let error_type = fault.map_or("", FaultKind::code);
+        metrics
+            .durations
+            .get_or_create(&ReadLabel { operation, error_type })
+            .observe(duration.as_secs_f64());
+        if bytes > 0 {
+            metrics.bytes_read.get_or_create(&OperationLabel { operation }).inc_by(bytes);
+        }
+        let duration_ms = duration.as_secs_f64() * 1e3;
+        tracing::debug!(operation, bytes, duration_ms, error_type, "dataset read");
+    }
+}
