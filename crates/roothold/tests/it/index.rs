@@ -132,7 +132,7 @@ fn a_large_tree_is_walked_whole_in_bounded_memory_that_is_given_back() {
     let config = dirs.config("[cache]\nidle_seconds = 5\n");
     let server = Spec { log: "info", ..Spec::new(dirs.base(), config) }.start();
     server.call("list_directory", &json!({"path": dirs.fill_in("$ROOT")})).result();
-    let idle = server.memory().0;
+    let idle = server.own_memory();
     walk_tree(&server, &dirs, &tree);
     search_tree(&server, &dirs, &tree);
     // What has just been made is not trusted for some seconds; then a whole walk is a hit.
@@ -146,12 +146,12 @@ fn a_large_tree_is_walked_whole_in_bounded_memory_that_is_given_back() {
         assert!(Instant::now() < until, "the index is never used: {}", server.metrics());
     }
     search_tree(&server, &dirs, &tree);
-    let (held, with_index) = (metric(&server, BYTES), server.memory().0);
+    let (held, with_index) = (metric(&server, BYTES), server.own_memory());
     assert!(held > 0.0 && with_index < MEMORY_MAX, "{held} in the index, {with_index} in all");
     let given_back = |memory: u64| memory <= idle + idle / 2;
     let until = Instant::now() + PATIENCE;
-    while metric(&server, BYTES) > 0.0 || !given_back(server.memory().0) {
-        let (now, held) = (server.memory().0, metric(&server, BYTES));
+    while metric(&server, BYTES) > 0.0 || !given_back(server.own_memory()) {
+        let (now, held) = (server.own_memory(), metric(&server, BYTES));
         assert!(Instant::now() < until, "{idle} before, {with_index} with, {now} after, {held}");
         std::thread::sleep(Duration::from_millis(500));
     }

@@ -170,12 +170,19 @@ impl Server {
 
     /// Resident memory in bytes, now and at its highest.
     pub(crate) fn memory(&self) -> (u64, u64) {
+        (self.status_bytes("VmRSS:"), self.status_bytes("VmHWM:"))
+    }
+
+    /// The memory that is the process's own, in bytes: without pages of the program's file, of which
+    /// a program built for tests has many times as many, and which the kernel takes back as it likes.
+    pub(crate) fn own_memory(&self) -> u64 {
+        self.status_bytes("RssAnon:") + self.status_bytes("RssShmem:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
