@@ -68,10 +68,10 @@ fn every_case_of_the_battery_is_shown() {
                 while let Some((id, show)) =
                     CASES.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
-                    println!("{id}");
-                    let bench = Bench::new();
+                    let (began, bench) = (Instant::now(), Bench::new());
                     show(&bench);
                     bench.is_well(id);
+                    println!("{id} {:?}", began.elapsed());
                 }
             });
         }
