@@ -199,9 +199,10 @@ impl Builder {
         let datasets = self.datasets_of(&policy)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
-        if let Some(jobs) = &jobs {
-            jobs.place().make_directory()?;
-        }
+        let jobs = match jobs {
+            Some(jobs) if !jobs.make_place()? => None,
+            jobs => jobs,
+        };
         let walls = if self.confine {
             AuditLog::make_directory(&audit_dir)?;
             let state = jobs.as_ref().map(Jobs::place);
