@@ -198,29 +198,6 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
                 Over::Cut(search(small("$ROOT/large.txt"))),
             )
         }
-        "process_large_dataset" => {
-            let search = |source: &str, max_bytes: usize| json!({"data_source": dirs.fill_in(source), "operation": "search", "pattern": "l", "max_bytes": max_bytes});
-            let small = Over::Cut(search("$ROOT/large.txt", 1024));
-            (search("$ROOT/large.txt", 10_000), Some(search("$ROOT/.env", 10_000)), small)
-        }
-        "list_datasets" => (json!({}), Some(at("$OUT")), Over::Cut(small("$ROOT/csv"))),
-        "describe_dataset" | "query_dataset" => {
-            let of = |source: &str| {
-                let mut arguments = json!({"data_source": dirs.fill_in(source)});
-                if tool == "query_dataset" {
-                    arguments["sql"] = "SELECT * FROM data".into();
-                }
-                arguments
-            };
-            let over = if tool == "query_dataset" {
-                let mut small = of("$ROOT/large.txt");
-                small["max_bytes"] = 1024.into();
-                Over::Cut(small)
-            } else {
-                Over::Refused(of(&format!("/{}", "x".repeat(5000))), "invalid")
-            };
-            (of("$ROOT/large.txt"), Some(of("$ROOT/.env")), over)
-        }
         // A job that is not there and one that may not be seen are one answer.
         "list_jobs" => {
             let others = json!({"owner": "*"});
@@ -282,9 +259,40 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
             let calls = |n: usize| json!({"calls": vec![json!({"tool": "listRoots"}); n]});
             (calls(1), None, Over::Refused(calls(101), "invalid"))
         }
-        _ => return None,
+        _ => return dataset_cases(dirs, tool),
     };
     Some(Cases { fine, denied, over })
+}
+
+fn dataset_cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
+    let of = |source: &str, more: Value| {
+        let mut arguments = more;
+        arguments["data_source"] = dirs.fill_in(source).into();
+        arguments
+    };
+    let (more, over) = match tool {
+        "list_datasets" => {
+            let at = |path: &str| json!({"path": dirs.fill_in(path), "max_bytes": 1024});
+            let over = Over::Cut(at("$ROOT/csv"));
+            return Some(Cases { fine: json!({}), denied: Some(at("$OUT")), over });
+        }
+        "describe_dataset" => {
+            let long = of(&format!("/{}", "x".repeat(5000)), json!({}));
+            (json!({}), Over::Refused(long, "invalid"))
+        }
+        "query_dataset" => {
+            let all = json!({"sql": "SELECT * FROM data", "max_bytes": 1024});
+            (all.clone(), Over::Cut(of("$ROOT/large.txt", all)))
+        }
+        "process_large_dataset" => {
+            let search =
+                |bytes: usize| json!({"operation": "search", "pattern": "l", "max_bytes": bytes});
+            (search(10_000), Over::Cut(of("$ROOT/large.txt", search(1024))))
+        }
+        _ => return None,
+    };
+    let (fine, denied) = (of("$ROOT/large.txt", more.clone()), of("$ROOT/.env", more));
+    Some(Cases { fine, denied: Some(denied), over })
 }
 
 fn kind(result: &Value) -> &str {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::workspace;
+use super::{Asked, workspace};
 use crate::support::{Dirs, Server, Spec, find_canary};
 
 /// What the server may hold at its peak, whatever it is given.
@@ -68,10 +68,10 @@ fn every_case_of_the_battery_is_shown() {
                 while let Some((id, show)) =
                     CASES.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
-                    println!("{id}");
-                    let bench = Bench::new();
+                    let (began, bench) = (Instant::now(), Bench::new());
                     show(&bench);
                     bench.is_well(id);
+                    println!("{id} {:?}", began.elapsed());
                 }
             });
         }
@@ -94,7 +94,7 @@ impl Bench {
     }
 
     /// Asks, and gives the structured answer, or the kind of the error and its text.
-    fn ask(&self, tool: &str, arguments: &Value) -> Result<Value, (String, String)> {
+    fn ask(&self, tool: &str, arguments: &Value) -> Asked {
         self.calls.set(self.calls.get() + 1);
         let began = Instant::now();
         let answer = super::asked(&self.server, tool, arguments);
@@ -107,12 +107,12 @@ impl Bench {
         answer
     }
 
-    fn query(&self, source: &str, sql: &str) -> Result<Value, (String, String)> {
+    fn query(&self, source: &str, sql: &str) -> Asked {
         self.ask("query_dataset", &json!({"data_source": self.at(source), "sql": sql}))
     }
 
     /// Asks every tool that reads datasets to read all of a source.
-    fn everywhere(&self, source: &str) -> Vec<(&'static str, Result<Value, (String, String)>)> {
+    fn everywhere(&self, source: &str) -> Vec<(&'static str, Asked)> {
         let source = self.at(source);
         let count =
             "SELECT count(*), max(length(cast(x AS varchar))) FROM (SELECT * FROM data) AS t(x)";

@@ -35,7 +35,9 @@ fn server(dirs: &Dirs, more: &str) -> Server {
 }
 
 /// The structured answer, or the kind of the error with its text.
-fn asked(server: &Server, tool: &str, arguments: &Value) -> Result<Value, (String, String)> {
+type Asked = Result<Value, (String, String)>;
+
+fn asked(server: &Server, tool: &str, arguments: &Value) -> Asked {
     let mut result = server.call(tool, arguments).result();
     if result["isError"] == true {
         let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
@@ -45,6 +47,6 @@ fn asked(server: &Server, tool: &str, arguments: &Value) -> Result<Value, (Strin
     Ok(result["structuredContent"].take())
 }
 
-fn query(server: &Server, source: &str, sql: &str) -> Result<Value, (String, String)> {
+fn query(server: &Server, source: &str, sql: &str) -> Asked {
     asked(server, "query_dataset", &json!({"data_source": source, "sql": sql}))
 }

@@ -25,45 +25,58 @@ pub(super) fn archives_are_refused(bench: &Bench) {
 
 pub(super) fn bombs_are_limits(bench: &Bench) {
     // 10 GiB of zeros, in as many members as it takes.
-    let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..16 {
-        member.write_all(&vec![b'0'; MIB]).unwrap();
-    }
-    bench.file("zeros.csv.gz", member.finish().unwrap().repeat(640));
+    let member = gzip(&vec![b'0'; 16 * MIB]);
+    bench.file("zeros.csv.gz", member.repeat(640));
     bench.refused_everywhere("$ROOT/data/zeros.csv.gz", &["limit"]);
-    let lines = [b"a\n".to_vec(), b"0\n".repeat(64 * MIB)].concat();
-    let gzip = {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        gzip.write_all(&lines).unwrap();
-        gzip.finish().unwrap()
+    // 80 MiB of sound records, in streams one after the other: a page of them is a few KiB.
+    let streams = |pack: fn(&[u8]) -> Vec<u8>| {
+        let page = [b"a\n".to_vec(), b"0\n".repeat(MIB / 2)].concat();
+        pack(&page).repeat(80)
     };
-    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
-    bzip2.write_all(&lines).unwrap();
-    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    xz.write_all(&lines).unwrap();
     for (name, bytes) in [
-        ("lines.csv.gz", gzip.clone()),
-        ("lines.csv.zst", zstd::stream::encode_all(&lines[..], 1).unwrap()),
-        ("lines.csv.bz2", bzip2.finish().unwrap()),
-        ("lines.csv.xz", xz.finish().unwrap()),
+        ("lines.csv.gz", streams(gzip)),
+        ("lines.csv.zst", streams(|page| zstd::stream::encode_all(page, 1).unwrap())),
+        ("lines.csv.bz2", streams(bzip2)),
+        ("lines.csv.xz", streams(xz)),
     ] {
         bench.file(name, bytes);
         let (kind, text) = bench
-            .query(&format!("$ROOT/data/{name}"), "SELECT count(*) FROM data")
+            .ask(
+                "query_dataset",
+                &json!({
+                    "data_source": bench.at(&format!("$ROOT/data/{name}")),
+                    "sql": "SELECT count(*) FROM data",
+                    "options": {"types": {"*": "text"}},
+                }),
+            )
             .expect_err(name);
         assert_eq!(kind, "limit", "{name}: {text}");
     }
-    let small = {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(b"a\n1\n").unwrap();
-        gzip.finish().unwrap()
-    };
+    let small = gzip(b"a\n1\n");
     bench.file("garbage.csv.gz", [small, b"garbage behind it".to_vec()].concat());
     bench.refused_everywhere("$ROOT/data/garbage.csv.gz", &["invalid"]);
     bench.file("window.csv.zst", b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00");
     bench.refused_everywhere("$ROOT/data/window.csv.zst", &["invalid", "limit"]);
     bench.file("a.csv.lz4", b"\x04\x22\x4d\x18xxxx");
     bench.refused_everywhere("$ROOT/data/a.csv.lz4", &["unsupported"]);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    bzip2.write_all(bytes).unwrap();
+    bzip2.finish().unwrap()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(bytes).unwrap();
+    xz.finish().unwrap()
 }
 
 pub(super) fn odd_text_is_an_error_with_its_line(bench: &Bench) {
