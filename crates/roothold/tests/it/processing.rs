@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -329,6 +330,33 @@ fn what_is_given_up_stops_and_leaves_no_file() {
         (intents == outcomes).then_some(())
     });
     assert!(!dirs.work().join("job.csv").exists() && !dirs.work().join("call.csv").exists());
+}
+
+/// One chunk that takes long, and a query that would never end.
+#[test]
+fn cancelling_reaches_a_chunk_that_is_worked_on() {
+    let dirs = Dirs::with_fixture();
+    dirs.write("work/table.csv", format!("id,city\n{}", "1,Oslo\n".repeat(8_000_000)));
+    let mut spec = spec(&dirs, "a", "");
+    spec.config = spec.config.replace("chunk_bytes = 4096", "chunk_bytes = 268435456");
+    let server = spec.start();
+    let endless = json!({"sql": "SELECT count(*) FROM data a, data b WHERE a.id + b.id = 3"});
+    for (operation, more) in [("profile", json!({})), ("sql", endless)] {
+        let id = begin(&server, &in_background(process(&dirs, operation, more)));
+        eventually("it runs", || (job(&server, &id)["job"]["status"] == "running").then_some(()));
+        std::thread::sleep(Duration::from_millis(500));
+        let asked = Instant::now();
+        server.call("cancel_job", &json!({"job_id": id})).result();
+        let job = ended(&server, &id);
+        assert_eq!(job["job"]["status"], "cancelled", "{job}");
+        assert_ne!(job["job"]["progress"]["rows"], 8_000_000, "{job}");
+        println!("{operation} ended {:?} after it was asked to", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(10));
+        eventually("its call has ended, too", || {
+            let (intents, outcomes) = server.audit().counts();
+            (intents == outcomes).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::{PATIENCE, begin, ended, eventually, job};
+use crate::jobs::{PATIENCE, begin, eventually, job};
 use crate::processing::{left, process, spec, table};
 use crate::support::{Dirs, Postgres, Server, Spec, full};
 
@@ -22,6 +22,19 @@ const JOBS: &str = "[jobs]\nlease_seconds = 2\nrunning_max = 1\nattempts_max = 1
 /// Of who only looks.
 const WATCHER: &str = "[jobs]\nlease_seconds = 2\nrunning_max = 0\nattempts_max = 1000\n";
 const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Waits for the end of a job of many chunks.
+fn ended(server: &Server, id: &str) -> Value {
+    let until = Instant::now() + Duration::from_mins(20);
+    loop {
+        let job = job(server, id);
+        if job["job"]["ended_at"].is_string() {
+            return job;
+        }
+        assert!(Instant::now() < until, "the job does not end: {job}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
 
 /// What chance chose, in a way that can be repeated.
 struct Chance(u64);
