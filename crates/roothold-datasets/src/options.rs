@@ -29,6 +29,8 @@ impl Format {
         let last = extensions.next()?;
         let packed = ["gz", "gzip", "zst", "zstd", "bz2", "xz"].contains(&last);
         let extension = if packed { extensions.next()? } else { last };
+        // A name without a dot has no ending.
+        extensions.next()?;
         match extension {
             "csv" => Some(Self::Csv),
             "tsv" | "tab" => Some(Self::Tsv),

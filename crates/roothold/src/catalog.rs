@@ -89,11 +89,11 @@ fn add_page_arguments(schema: &mut JsonObject) {
     if let Value::Object(properties) = properties {
         properties.insert(
             "cursor".to_owned(),
-            json!({"type": "string", "description": "next_cursor of the page before"}),
+            json!({"type": "string", "description": "A page's next_cursor"}),
         );
         properties.insert(
             "max_bytes".to_owned(),
-            json!({"type": "integer", "minimum": 1024, "description": "Largest answer"}),
+            json!({"type": "integer", "description": "Largest answer"}),
         );
     }
 }
@@ -105,8 +105,8 @@ pub(crate) fn schema_of_input<T: JsonSchema>() -> JsonObject {
     object(generator.into_root_schema_for::<T>())
 }
 
-/// The schema of a tool's structured answer: the names and types of its fields. What is inside of
-/// lists and objects shows when it comes, and every agent would pay for it with each list of tools.
+/// The schema of a tool's structured answer: the names of its fields. What they hold shows when they
+/// come, and every agent would pay for it with each list of tools.
 pub(crate) fn schema_of_output<T: JsonSchema>() -> JsonObject {
     let generator = SchemaSettings::draft2020_12()
         .with(|s| s.inline_subschemas = true)
@@ -114,11 +114,9 @@ pub(crate) fn schema_of_output<T: JsonSchema>() -> JsonObject {
         .into_generator();
     let mut schema = object(generator.into_root_schema_for::<T>());
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
-        for field in fields.values_mut().filter_map(Value::as_object_mut) {
-            field.retain(|keyword, _| keyword == "type");
-        }
+        fields.values_mut().for_each(|field| *field = json!({}));
     }
-    schema.remove("description");
+    schema.retain(|keyword, _| keyword == "properties" || keyword == "type");
     schema
 }
 
@@ -137,13 +135,20 @@ fn object(mut schema: schemars::Schema) -> JsonObject {
 }
 
 /// What the schema says of Rust and agents have no use for: `uint64` and that it is not below zero,
-/// and `null` beside a type for what may simply be left out.
+/// and `null` beside a type for what may simply be left out; and that nothing else is allowed, since
+/// unknown arguments are refused by name all the same.
 fn strip(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
     object.remove("default");
+    if object.get("additionalProperties").is_some_and(Value::is_boolean) {
+        object.remove("additionalProperties");
+    }
     if object.get("minimum").is_some_and(|least| least == 0) {
         object.remove("minimum");
+    }
+    if let Some(Value::Array(words)) = object.get_mut("enum") {
+        words.retain(|word| !word.is_null());
     }
     if let Some(Value::Array(kinds)) = object.get_mut("type") {
         kinds.retain(|kind| kind != "null");

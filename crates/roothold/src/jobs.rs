@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::builder::StartError;
 use crate::call::{Call, Engine};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, ConfigError};
@@ -49,6 +50,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Jobs {
     settings: config::Jobs,
     place: Place,
+    /// Whether the configuration names the place. The one by default is worth less than serving.
+    is_named: bool,
     store: OnceLock<Arc<Store>>,
     opening: watch::Sender<Opening>,
     pub(crate) metrics: JobMetrics,
@@ -110,6 +113,7 @@ impl Jobs {
         Ok(Some(Self {
             settings: config.jobs.clone(),
             place: Place::of(config)?,
+            is_named: config.state.dir.is_some() || config.state.postgres.is_some(),
             store: OnceLock::new(),
             opening: watch::Sender::new(Opening::Ahead),
             metrics: JobMetrics::new(),
@@ -127,6 +131,21 @@ impl Jobs {
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Makes the directory for them; whether there are jobs at all: where nothing can be made in the
+    /// place by default, the server does without.
+    ///
+    /// # Errors
+    /// When the directory that the configuration names cannot be made.
+    pub(crate) fn make_place(&self) -> Result<bool, StartError> {
+        match self.place.make_directory() {
+            Err(error) if !self.is_named => {
+                tracing::warn!(%error, "there is no place for jobs: calls are not taken in as jobs");
+                Ok(false)
+            }
+            made => made.map(|()| true),
+        }
     }
 
     /// The store. Where it is being opened, this waits for it.
@@ -150,10 +169,12 @@ impl Jobs {
         self.store.get().cloned().ok_or_else(failed)
     }
 
-    /// Opens the store and begins to work on jobs. Wants a runtime.
+    /// Opens the store and begins to work on jobs. Wants a runtime. A store in the place by default
+    /// that cannot be opened is told in the log, and jobs are refused.
     ///
     /// # Errors
-    /// Why the store cannot be opened, in one sentence with the key and the mend.
+    /// Why the store that the configuration names cannot be opened, in one sentence with the key and
+    /// the mend.
     pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
         if self.store.get().is_some() {
             return Ok(());
@@ -162,7 +183,13 @@ impl Jobs {
         let opened = self.place.open(&self.settings).await;
         let opened = opened.map(|store| self.work_on(Arc::new(store), engine));
         self.opening.send_replace(Opening::Over);
-        opened
+        match opened {
+            Err(error) if !self.is_named => {
+                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+                Ok(())
+            }
+            opened => opened,
+        }
     }
 
     /// The same beside what comes next, where that can be: a file that is ours alone is hardly ever

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "datasets")]
 mod datasets;
+mod escape;
 mod form;
 mod grants;
 mod handler;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a transport writes as it is, both as JSON in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// The structured form, in pieces one behind the other.
+    /// The structured form, in pieces one behind the other; none if there is no such form.
     pub(crate) structured: Vec<String>,
     /// The text of the first block, a string, which the result then lacks.
     pub(crate) first_text: Option<String>,

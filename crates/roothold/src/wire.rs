@@ -6,29 +6,44 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::json;
 
 use crate::call::CallError;
-use crate::form::FirstText;
+use crate::escape::json_string;
+use crate::form::{FirstText, Form};
 use crate::tool::Answer;
 use crate::verbatim::{Parts, Verbatim};
 
 /// An answer as the result of `tools/call`. Where the transport writes texts as they are, the
-/// structured form goes there, and the first text if it is there as JSON.
+/// structured form goes there, and the first text if that is long or there as JSON.
 pub(crate) fn tool_result(answer: Answer, verbatim: Option<&Verbatim>) -> CallToolResult {
     let mut result = CallToolResult::success(answer.content);
-    match (answer.structured, verbatim) {
-        (Some(form), Some(verbatim)) => {
-            let (structured, first_text) = form.into_pieces();
-            let first_text = first_text.map(|text| text.json);
-            verbatim.put(Parts { structured, first_text });
-        }
-        (Some(form), None) => {
+    result.is_error = None;
+    let Some(verbatim) = verbatim else {
+        if let Some(form) = answer.structured {
             let first_text = form.first_text().map(FirstText::block);
             result.content.splice(0..0, first_text);
             result.structured_content = Some(form.value());
         }
-        (None, _) => {}
-    }
-    result.is_error = None;
+        return result;
+    };
+    let (structured, first_text) = answer.structured.map(Form::into_pieces).unwrap_or_default();
+    let first_text = match first_text {
+        Some(text) => Some(text.json),
+        None => take_long_text(&mut result.content),
+    };
+    verbatim.put(Parts { structured, first_text });
     result
+}
+
+/// Takes the first text out of an answer, as JSON, if it is worth it.
+fn take_long_text(content: &mut Vec<ContentBlock>) -> Option<String> {
+    /// Of a shorter one it does not matter who escapes it.
+    const BYTES_MIN: usize = 1024;
+    let ContentBlock::Text(text) = content.first()? else { return None };
+    if text.text.len() < BYTES_MIN || text.meta.is_some() || text.annotations.is_some() {
+        return None;
+    }
+    let json = json_string(&text.text);
+    content.remove(0);
+    Some(json)
 }
 
 /// A failed call: an error that the agent reads, or one of the protocol.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, statat};
 
-use super::walk::entries_of;
+use super::walk::{entries_of, set_last};
 use crate::budget::Budget;
 use crate::fault::Fault;
 use crate::gate::entries::{Entries, EntryKind};
@@ -56,15 +56,21 @@ impl Listing<'_> {
                 at + usize::from(self.entries.get(at).is_some_and(|(found, _)| found == name))
             }
         };
-        let path_of = |name: &[u8]| join(&self.public, name);
+        let (mut path, base) = (self.public.clone(), self.public.len());
         (first..self.entries.len()).filter_map(move |at| {
             let (raw, kind) = self.entries.get(at)?;
-            let by_name = self.rules.shows_by_name(raw, kind);
-            if !by_name.unwrap_or_else(|| self.rules.shows(&path_of(raw), kind)) {
+            let shows = self.rules.shows_by_name(raw, kind).unwrap_or_else(|| {
+                set_last(&mut path, base, raw);
+                self.rules.shows(&path, kind)
+            });
+            if !shows {
                 return None;
             }
             let simple = self.entries.simple_name(at);
-            let name = simple.map_or_else(|| shown_name(raw, || path_of(raw)), Cow::Borrowed);
+            let name = match simple {
+                Some(name) => Cow::Borrowed(name),
+                None => shown_name(raw, || join(&self.public, raw)),
+            };
             Some(Listed { name, raw, kind, is_simple: simple.is_some() })
         })
     }

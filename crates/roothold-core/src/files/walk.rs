@@ -399,7 +399,7 @@ pub(super) fn entries_of(
 }
 
 /// Replaces what stands after the first `base` bytes with `/name`, or `name` when there is no base.
-fn set_last(path: &mut Vec<u8>, base: usize, name: &[u8]) {
+pub(super) fn set_last(path: &mut Vec<u8>, base: usize, name: &[u8]) {
     path.truncate(base);
     if base > 0 {
         path.push(b'/');

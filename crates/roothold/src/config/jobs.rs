@@ -15,7 +15,7 @@ use super::load::ConfigError;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct State {
-    /// The directory of the SQLite file, on a local disk. Default: `roothold/state` in the user's state directory, and below it one directory for each set of roots.
+    /// The directory of the SQLite file, on a local disk. Default: `roothold/state` in the user's state directory, and below it one directory for each set of roots; where that cannot be made, there are no jobs.
     pub dir: Option<PathBuf>,
     /// A PostgreSQL database instead: `postgresql://user:password@host/database`, or `key=value …`. It holds a password, so write `${VARIABLE}`. Other machines are reached over TLS, and their certificate is verified. It wants `handles.keys`: what one replica seals the others must open.
     #[serde(deserialize_with = "secret")]

@@ -233,7 +233,12 @@ impl Found {
             );
             return Err(Fault::new(FaultKind::Limit, what));
         }
-        self.add(found.files);
+        // There is nothing in it to ask for, and who named it did so by accident.
+        let (empty, files): (Vec<_>, Vec<_>) =
+            found.files.into_iter().partition(|file| file.size() == 0);
+        self.add(files);
+        let left_out = empty.iter().map(|file| Problem { path: file.path(), reason: "is empty" });
+        self.problems.extend(left_out);
         self.problems.extend(found.problems);
         self.problems_omitted += found.problems_omitted;
         Ok(())

@@ -116,6 +116,17 @@ fn what_is_no_source_says_what_to_do() {
 }
 
 #[test]
+fn a_glob_leaves_empty_files_out_and_says_so() {
+    let space = Workspace::new(&[("a.csv", "n\n1\n"), ("b.csv", ""), ("none/c.csv", "")], "");
+    let opened = space.open("/data/*.csv").unwrap();
+    assert_eq!(paths(&opened), ["/data/a.csv"]);
+    assert_eq!(opened.notes, ["/data/b.csv was left out: it is empty"]);
+    let fault = space.open("/data/none/*").unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::NotFound);
+    assert!(fault.public().contains("/data/none/c.csv was left out: it is empty"), "{fault}");
+}
+
+#[test]
 fn a_call_says_every_file_and_directory_that_it_would_touch() {
     let datasets =
         "[[datasets]]\nname = \"both\"\nfiles = [\"/data/a.csv\", \"/data/sub/*.csv\"]\n";

@@ -66,14 +66,19 @@ pub(super) fn line(
     const END: &[u8] = b"}}";
     let mut line = Vec::with_capacity(1024);
     serde_json::to_writer(&mut line, item)?;
-    let Some(parts) = parts.filter(|_| wants_structured(item)) else {
+    let Some(Parts { structured, first_text }) = parts.filter(|_| takes_parts(item)) else {
         line.push(b'\n');
         return Ok(vec![line]);
     };
     let mut pieces = Vec::with_capacity(8);
-    if let Some(text) = parts.first_text {
+    if let Some(text) = first_text {
         let before = put_first_text(&mut line)?;
         pieces.extend([before, text.into_bytes()]);
+    }
+    if structured.is_empty() {
+        line.push(b'\n');
+        pieces.push(line);
+        return Ok(pieces);
     }
     if !line.ends_with(END) {
         return Err(io::Error::other("a result that is not the end of its message"));
@@ -81,7 +86,7 @@ pub(super) fn line(
     line.truncate(line.len() - END.len());
     line.extend_from_slice(b",\"structuredContent\":");
     pieces.push(line);
-    pieces.extend(parts.structured.into_iter().map(String::into_bytes));
+    pieces.extend(structured.into_iter().map(String::into_bytes));
     pieces.push([END, b"\n"].concat());
     Ok(pieces)
 }
@@ -100,7 +105,7 @@ fn put_first_text(line: &mut Vec<u8>) -> io::Result<Vec<u8>> {
 }
 
 /// Whether it is the answer of a tool, which has fields, without a structured form.
-fn wants_structured(item: &TxJsonRpcMessage<RoleServer>) -> bool {
+fn takes_parts(item: &TxJsonRpcMessage<RoleServer>) -> bool {
     let JsonRpcMessage::Response(response) = item else { return false };
     let ServerResult::CallToolResult(result) = &response.result else { return false };
     result.structured_content.is_none()
@@ -162,6 +167,10 @@ mod tests {
             let all = [&[text], notes].concat();
             let usual = line(&answer(blocks(&all), Some(json!({}))), None).unwrap();
             let as_it_is = line(&answer(blocks(notes), None), Some(parts())).unwrap();
+            assert_eq!(parsed(&as_it_is), parsed(&usual));
+            let usual = line(&answer(blocks(&all), None), None).unwrap();
+            let text_alone = Parts { structured: Vec::new(), ..parts() };
+            let as_it_is = line(&answer(blocks(notes), None), Some(text_alone)).unwrap();
             assert_eq!(parsed(&as_it_is), parsed(&usual));
         }
     }

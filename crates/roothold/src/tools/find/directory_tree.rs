@@ -26,7 +26,7 @@ pub(in crate::tools) struct DirectoryTree;
 pub(in crate::tools) struct Input {
     /// The directory.
     path: String,
-    /// Globs of what to leave out; one without `*` also leaves out that name at any depth.
+    /// Globs to leave out; one without `*` at any depth.
     #[serde(default, rename = "excludePatterns")]
     exclude_patterns: Vec<String>,
 }
@@ -59,9 +59,7 @@ impl Tool for DirectoryTree {
     fn about(&self) -> About {
         About {
             title: "Directory Tree",
-            description: "Shows a directory and all below it as a JSON tree. Links are shown, not \
-                          followed. Each page of a large tree repeats the directories above its \
-                          first entry.",
+            description: "Shows a directory and all below it as a JSON tree. Links are not followed.",
             effect: Effect::Reads,
         }
     }

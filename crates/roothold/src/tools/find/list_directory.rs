@@ -44,8 +44,7 @@ impl Tool for ListDirectory {
     fn about(&self) -> About {
         About {
             title: "List Directory",
-            description: "Lists the files and directories directly in a directory, sorted by name, with [FILE] and \
-                          [DIR] prefixes. For what lies deeper use directory_tree or search_files.",
+            description: "Lists what is directly in a directory, sorted by name, with [FILE] and [DIR] prefixes.",
             effect: Effect::Reads,
         }
     }

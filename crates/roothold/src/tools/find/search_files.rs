@@ -14,11 +14,11 @@ pub(in crate::tools) struct SearchFiles;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// The directory to search below.
+    /// The directory.
     path: String,
-    /// A glob over paths below it: `*.md` finds what lies directly in it, `**/*.md` what lies anywhere below.
+    /// A glob over paths below it; `**/*.md` finds what lies anywhere.
     pattern: String,
-    /// Globs of what to leave out, with all below it.
+    /// Globs to leave out.
     #[serde(default, rename = "excludePatterns")]
     exclude_patterns: Vec<String>,
 }
@@ -46,8 +46,7 @@ impl Tool for SearchFiles {
     fn about(&self) -> About {
         About {
             title: "Search Files",
-            description: "Finds files and directories below a directory whose path matches a glob and gives \
-                          their full paths. Case-sensitive.",
+            description: "Finds files and directories by a glob and gives their full paths. Case-sensitive.",
             effect: Effect::Reads,
         }
     }

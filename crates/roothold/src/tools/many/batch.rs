@@ -22,7 +22,7 @@ pub(in crate::tools) struct Input {
     /// The calls.
     #[schemars(length(min = 1))]
     calls: Vec<Item>,
-    /// Largest answer of all calls together in bytes.
+    /// Largest answer
     max_bytes: Option<u64>,
 }
 
@@ -68,9 +68,7 @@ impl Tool for Batch {
     fn about(&self) -> About {
         About {
             title: "Batch",
-            description: "Runs several tool calls at once, one after the other if any changes \
-                          files, and gives their results in order. A call that fails does not fail \
-                          the others. Batches do not nest.",
+            description: "Runs several tool calls at once, in order if any writes. A call that fails does not fail the others.",
             effect: Effect::Writes { destructive: true, idempotent: false },
         }
     }

@@ -29,8 +29,7 @@ impl Tool for ReadMediaFile {
     fn about(&self) -> About {
         About {
             title: "Read Media File",
-            description: "Reads a whole file as base64 with its media type: images and audio as such, anything else \
-                          as an embedded resource. The limit is 5 MiB unless the operator set another.",
+            description: "Reads a whole file as base64: images and audio as such, anything else as an embedded resource.",
             effect: Effect::Reads,
         }
     }

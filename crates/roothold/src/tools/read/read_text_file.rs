@@ -21,25 +21,26 @@ pub(in crate::tools) struct ReadFile;
 pub(in crate::tools) struct Input {
     /// The file.
     path: String,
-    /// Only the first lines.
+    /// First lines.
     #[schemars(range(min = 1))]
     head: Option<u64>,
-    /// Only the last lines.
+    /// Last lines.
     #[schemars(range(min = 1))]
     tail: Option<u64>,
-    /// Only from this line, counted from 1.
+    /// From this line, the first is 1.
     #[schemars(range(min = 1))]
     line_start: Option<u64>,
-    /// Only to this line, which is included.
+    /// To this line, included.
     #[schemars(range(min = 1))]
     line_end: Option<u64>,
-    /// Only from this byte, counted from 0.
+    /// From this byte, the first is 0.
     byte_start: Option<u64>,
-    /// Only to this byte, which is not included.
+    /// To this byte, not included.
     byte_end: Option<u64>,
 }
 
-/// The same arguments under the older name; what they mean is said once, at `read_text_file`.
+/// The same arguments under the older name; those that are not as old are listed once, and what all of
+/// them mean is said once, at `read_text_file`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(in crate::tools) struct OlderInput(Input);
@@ -52,6 +53,7 @@ impl JsonSchema for OlderInput {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = Input::json_schema(generator);
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.retain(|argument, _| ["path", "head", "tail"].contains(&argument.as_str()));
             for argument in properties.values_mut().filter_map(Value::as_object_mut) {
                 argument.remove("description");
             }
@@ -100,8 +102,7 @@ impl Tool for ReadTextFile {
     fn about(&self) -> About {
         About {
             title: "Read Text File",
-            description: "Reads a file's text, or a part of it: head, tail, a range of lines or of bytes. The second \
-                          block has the content's hash, the range, and next_cursor when the text was cut.",
+            description: "Reads a file's text, or a part of it. The second block has its hash, the range, and next_cursor when it was cut.",
             effect: Effect::Reads,
         }
     }
@@ -138,7 +139,7 @@ impl Tool for ReadFile {
     fn about(&self) -> About {
         About {
             title: "Read File (older name)",
-            description: "The older name of read_text_file, same arguments; prefer that.",
+            description: "The older name of read_text_file, same arguments.",
             effect: Effect::Reads,
         }
     }

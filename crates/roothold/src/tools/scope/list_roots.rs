@@ -43,8 +43,7 @@ impl Tool for ListRoots {
     fn about(&self) -> About {
         About {
             title: "List Roots",
-            description: "Lists the roots that you can use and the access policy: glob patterns for what may be read \
-                          and written, and what is excluded. Call it first; every path must lie inside one of the roots.",
+            description: "Lists the roots that you can use and the access policy. Call it first; every path must lie inside a root.",
             effect: Effect::Reads,
         }
     }

@@ -25,14 +25,14 @@ pub(in crate::tools) struct Input {
     /// Only says what would change.
     #[serde(rename = "dryRun")]
     dry_run: Option<bool>,
-    /// The hash that a read gave: refused if the file is another.
+    /// The hash that a read gave.
     if_match: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct InputEdit {
-    /// The text to replace; it must be in the file once, white space around its lines aside.
+    /// The text to replace; it must be there once.
     old_text: String,
     /// What takes its place.
     new_text: String,

@@ -16,9 +16,9 @@ pub(in crate::tools) struct WriteFile;
 pub(in crate::tools) struct Input {
     /// The file.
     path: String,
-    /// All of its new content.
+    /// Its new content.
     content: String,
-    /// The hash that a read gave, or "none": refused if the file is another, or exists.
+    /// The hash that a read gave, or "none" for a new file.
     if_match: Option<String>,
     /// Only says what would happen.
     dry_run: Option<bool>,
@@ -46,8 +46,7 @@ impl Tool for WriteFile {
     fn about(&self) -> About {
         About {
             title: "Write File",
-            description: "Writes a whole text file, new or in place of the old one, with the directories above it. Give \
-                          if_match to lose nobody else's change. To change a part use edit_file.",
+            description: "Writes a whole text file, with the directories above it. Give if_match to lose nobody else's change.",
             effect: Effect::Writes { destructive: true, idempotent: true },
         }
     }
