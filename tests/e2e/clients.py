@@ -31,6 +31,7 @@ TOOLS = {
     "read_file",
     "read_media_file",
     "read_multiple_files",
+    "process_large_dataset",
 }
 TEMPLATE = "file:///{+path}"
 
@@ -49,7 +50,9 @@ read = ["**"]
 # The revision that each way of connecting must end up with.
 REVISIONS = {"legacy": "2025-11-25", "auto": "2026-07-28", "modern": "2026-07-28"}
 # What the Inspector's command line cannot do or tell.
-NOT_IN_INSPECTOR = {"version", "complete"}
+NOT_IN_INSPECTOR = {"version", "complete", "progress"}
+# Rows of a table that takes several chunks.
+ROWS = 600_000
 
 
 def plan(root, era):
@@ -76,11 +79,25 @@ def plan(root, era):
         (read("日本/東京.txt"), contents("東京\n")),
         ({"do": "templates"}, templates),
         (complete(f"{root}/nes"[1:]), completes(f"{root}/nested/"[1:])),
+        (processing(f"{root}/rows.csv"), processed),
     ]
 
 
 def call(tool, **arguments):
     return {"do": "call", "name": tool, "arguments": arguments}
+
+
+def processing(source):
+    arguments = {"data_source": source, "operation": "profile"}
+    return {"do": "progress", "name": "process_large_dataset", "arguments": arguments}
+
+
+def processed(answer):
+    seen = answer["seen"]
+    assert len(seen) >= 3 and seen == sorted(set(seen)), seen
+    assert all(message.startswith("Processed: ") for message in answer["said"]), answer["said"]
+    result = answer["result"]["structuredContent"]["result"]
+    assert result["rows"] == ROWS and result["bad_rows"] == 0, result
 
 
 def complete(value):
@@ -202,6 +219,8 @@ def main():
     ):
         scratch = Path(scratch).resolve()
         root = plant(scratch / "tree")
+        rows = (f"{row},Oslo,{row % 97}.5,some words for row {row}\n" for row in range(ROWS))
+        (root / "rows.csv").write_text("id,city,amount,note\n" + "".join(rows))
         program = binary("ROOTHOLD_BIN")
         port = free_port()
         configuration = scratch / "roothold.toml"

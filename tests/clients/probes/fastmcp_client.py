@@ -25,15 +25,16 @@ async def take(client, step):
         case "call":
             return dump(await client.call_tool_mcp(step["name"], step["arguments"]))
         case "progress":
-            seen = []
+            seen, said = [], []
 
             async def note(progress, total, message):
                 seen.append(progress)
+                said.append(message or "")
 
             result = await client.call_tool_mcp(
                 step["name"], step["arguments"], progress_handler=note
             )
-            return {"seen": seen, "result": dump(result)}
+            return {"seen": seen, "said": said, "result": dump(result)}
         case "read":
             return {"contents": [dump(part) for part in await client.read_resource(step["uri"])]}
         case "templates":

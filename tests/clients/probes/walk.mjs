@@ -5,9 +5,13 @@ const steps = {
   call: (client, step) => client.callTool({ name: step.name, arguments: step.arguments }),
   progress: async (client, step, { call }) => {
     const seen = [];
-    const onprogress = (update) => seen.push(update.progress);
+    const said = [];
+    const onprogress = (update) => {
+      seen.push(update.progress);
+      said.push(update.message ?? "");
+    };
     const result = await call(client, { name: step.name, arguments: step.arguments }, { onprogress });
-    return { seen, result };
+    return { seen, said, result };
   },
   read: (client, step) => client.readResource({ uri: step.uri }),
   templates: (client) => client.listResourceTemplates(),
