@@ -249,6 +249,8 @@ impl Builder {
     fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
         let mut datasets = Datasets::new(&self.config, &self.datasets)?;
         datasets.check_roots(policy.roots())?;
+        // Before it is made: nothing of ours is to be left in a root.
+        refuse_spill(policy, &datasets)?;
         if self.confine {
             datasets.make_directory()?;
         }
@@ -263,8 +265,9 @@ pub(crate) fn refuse_spill(policy: &Policy, datasets: &Datasets) -> Result<(), S
     let Some(dir) = datasets.spill_directory() else { return Ok(()) };
     let key = "dataset_engine.spill_dir";
     if datasets.spill_is_configured()
-        && let Some(uri) = policy.roots().containing(dir).map(Root::uri)
+        && let Some(root) = dir.ancestors().find_map(|above| policy.roots().containing(above))
     {
+        let uri = root.uri();
         return Err(StartError::Front(format!(
             "{key}: lies below the root {uri}; name a directory outside every root"
         )));

@@ -93,7 +93,7 @@ fn add_page_arguments(schema: &mut JsonObject) {
         );
         properties.insert(
             "max_bytes".to_owned(),
-            json!({"type": "integer", "minimum": 1024, "description": "Largest answer"}),
+            json!({"type": "integer", "description": "Largest answer"}),
         );
     }
 }
@@ -102,10 +102,7 @@ fn add_page_arguments(schema: &mut JsonObject) {
 pub(crate) fn schema_of_input<T: JsonSchema>() -> JsonObject {
     let generator =
         SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
-    let mut schema = object(generator.into_root_schema_for::<T>());
-    // Unknown arguments are refused by name all the same.
-    schema.remove("additionalProperties");
-    schema
+    object(generator.into_root_schema_for::<T>())
 }
 
 /// The schema of a tool's structured answer: the names of its fields. What they hold shows when they
@@ -138,11 +135,15 @@ fn object(mut schema: schemars::Schema) -> JsonObject {
 }
 
 /// What the schema says of Rust and agents have no use for: `uint64` and that it is not below zero,
-/// and `null` beside a type for what may simply be left out.
+/// and `null` beside a type for what may simply be left out; and that nothing else is allowed, since
+/// unknown arguments are refused by name all the same.
 fn strip(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
     object.remove("default");
+    if object.get("additionalProperties").is_some_and(Value::is_boolean) {
+        object.remove("additionalProperties");
+    }
     if object.get("minimum").is_some_and(|least| least == 0) {
         object.remove("minimum");
     }

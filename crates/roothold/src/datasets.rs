@@ -84,7 +84,7 @@ impl Datasets {
         let _ = known.0.set(datasets?);
         let engine = &config.dataset_engine;
         let mut spec = EngineSpec::default();
-        let bytes = engine.memory_bytes_max.map(|bytes| usize::try_from(bytes));
+        let bytes = engine.memory_bytes_max.map(usize::try_from);
         spec.memory_bytes = bytes.map_or(spec.memory_bytes, |bytes| bytes.unwrap_or(usize::MAX));
         spec.threads = engine.threads.unwrap_or(spec.threads);
         spec.spill_bytes_max = engine.spill_bytes_max;

@@ -120,7 +120,7 @@ impl Permits {
 }
 
 /// What clients are told of a tool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct About {
     /// A title for people.
     pub title: &'static str,

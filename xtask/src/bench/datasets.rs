@@ -51,7 +51,8 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     let events = Events::open(target, options.quick, (&python, &script))?;
     let home = tempfile::tempdir()?;
     let bench = Bench { events, python, script, home, options };
-    let mut rows = Vec::new();
+    let idle = bench.start()?.family().rss_mib()?;
+    let mut rows = vec![Row::new("memory, idle", "MiB", idle, None, None)];
     for (format, least) in FORMATS {
         for (operation, title) in OPERATIONS {
             let name = format!("{title}, {} of {format}", bench.events.size_of(format)?);
@@ -157,6 +158,11 @@ impl Bench<'_> {
 
     fn ours(&self, operation: &str, file: &Path) -> anyhow::Result<Turn> {
         let mut session = self.start()?;
+        // Starts the engine, as the others are loaded before their time is taken.
+        let small = self.events.place.join("small.csv");
+        std::fs::write(&small, "region\nnorth\n")?;
+        let small = json!({"data_source": small, "sql": "SELECT region FROM data"});
+        session.structured(&Call::new("query_dataset", small))?;
         let call = ours(operation, file)?;
         let started = Instant::now();
         let result = session.structured(&call)?;

@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
         [which, rest @ ..] if BENCHES.contains(&which.as_str()) => {
             let options = Options::parse(rest)?;
             if cfg!(debug_assertions) {
-                return again_in_release(root, args);
+                return again_optimised(root, args);
             }
             let rows = match which.as_str() {
                 "http" => http::run(&options)?,
@@ -118,23 +118,29 @@ impl Options {
     }
 }
 
-/// Builds server and bench in the release profile and goes on there: a figure of a debug build
-/// would say nothing.
-fn again_in_release(root: &Path, args: &[String]) -> anyhow::Result<()> {
+/// Builds server and bench with optimisation and goes on there: a figure of a debug build would say
+/// nothing. What concerns the front and the files is measured without the tools for datasets, as
+/// images are linked: what these cost a server that has them is a row of their own bench.
+fn again_optimised(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    let (profile, features) = match args.first().map(String::as_str) {
+        Some("datasets") => ("release", None),
+        _ => ("dist", Some("--no-default-features")),
+    };
     let status = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--package", "roothold", "--package", "xtask"])
-        .args(["--bins", "--example", "hello"])
+        .args(["build", "--profile", profile, "--locked"])
+        .args(["--package", "roothold", "--package", "xtask", "--bins", "--example", "hello"])
+        .args(features)
         .current_dir(root)
         .status()
         .context("starting cargo build")?;
-    ensure!(status.success(), "the release build failed");
+    ensure!(status.success(), "the optimised build failed");
     let here = std::env::current_exe()?;
     let target = here.ancestors().nth(2).context("the bench lies in TARGET/PROFILE")?;
-    let status = Command::new(target.join("release/xtask"))
+    let status = Command::new(target.join(profile).join("xtask"))
         .arg("bench")
         .args(args)
         .status()
-        .context("starting the release build of the bench")?;
+        .context("starting the optimised build of the bench")?;
     ensure!(status.success(), "the bench failed");
     Ok(())
 }

@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 4096;
 pub(super) struct Site {
     dir: tempfile::TempDir,
     root: PathBuf,
-    /// The folder of the programs: `TARGET/release`.
+    /// The folder of the programs: `TARGET/PROFILE`.
     programs: PathBuf,
 }
 

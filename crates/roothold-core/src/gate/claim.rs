@@ -122,4 +122,17 @@ mod tests {
             assert!(waiting.join().unwrap());
         });
     }
+
+    #[test]
+    fn a_claim_ends_with_its_own_call_and_no_other() {
+        let other = claim(wanted(&["ends/x"], None), &budget()).unwrap();
+        let held = claim(wanted(&["ends/a/b"], None), &budget()).unwrap();
+        drop(other);
+        let cancelled = budget();
+        cancelled.cancel();
+        let moves = || wanted(&["ends"], Some("ends/a"));
+        assert_eq!(claim(moves(), &cancelled).unwrap_err().kind(), FaultKind::Cancelled);
+        drop(held);
+        claim(moves(), &cancelled).unwrap();
+    }
 }

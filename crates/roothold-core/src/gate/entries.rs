@@ -386,6 +386,30 @@ mod tests {
     }
 
     #[test]
+    fn kinds_have_names_and_memory_is_told_and_given_back() {
+        let kinds = [
+            (FileType::RegularFile, "file"),
+            (FileType::Directory, "directory"),
+            (FileType::Symlink, "symlink"),
+            (FileType::Fifo, "other"),
+        ];
+        for (kind, name) in kinds {
+            assert_eq!(EntryKind::of(kind).name(), name);
+        }
+        for last in [&b"c"[..], b"\xff"] {
+            let mut reading = Reading::with_room(1 << 20);
+            for name in [&b"b"[..], b"aa", last] {
+                reading.push(name, EntryKind::File).unwrap();
+            }
+            let mut entries = reading.finish();
+            assert_eq!((entries.len(), entries.names_bytes()), (3, 4));
+            assert!(entries.is_whole() && entries.bytes() > 1 << 18);
+            entries.shrink();
+            assert_eq!(entries.bytes(), 4 + 3 * size_of::<Slot>());
+        }
+    }
+
+    #[test]
     fn a_removed_directory_is_said_to_be_removed() {
         let dir = tempfile::tempdir().unwrap();
         let handle = fs::File::open(dir.path()).unwrap();

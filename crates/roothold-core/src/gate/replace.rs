@@ -125,17 +125,20 @@ pub(crate) fn keep(new: &OwnedFd, old: &Stat, handle: Option<&OwnedFd>) -> Resul
     if own.st_uid != old.st_uid {
         lost.owner = fchown(new, Some(Uid::from_raw(old.st_uid)), None).is_err();
     }
-    let mut mode = old.st_mode & 0o777;
-    if lost.group {
-        // What the old group might do is not for another group.
-        mode &= !0o070 | ((mode & 0o007) << 3);
-    }
+    let mode = old.st_mode & 0o777;
+    let mode = if lost.group { for_another_group(mode) } else { mode };
     fchmod(new, Mode::from_raw_mode(mode))?;
     lost.attributes = match handle {
         Some(handle) => copy_attributes(handle, new, lost.group).is_err(),
         None => false,
     };
     Ok(lost)
+}
+
+/// Permission bits for a file that has another group now: what the old one might do is not for that,
+/// unless everybody might.
+fn for_another_group(mode: u32) -> u32 {
+    mode & (!0o070 | ((mode & 0o007) << 3))
 }
 
 fn copy_attributes(old: &OwnedFd, new: &OwnedFd, group_lost: bool) -> Result<(), Errno> {
@@ -200,4 +203,76 @@ pub(crate) fn sync_directory(directory: impl AsFd) -> Result<(), Fault> {
         )
         .with_source(errno)
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn another_group_may_do_what_everybody_may() {
+        for (mode, kept) in [
+            (0o640, 0o600),
+            (0o664, 0o644),
+            (0o775, 0o755),
+            (0o604, 0o604),
+            (0o670, 0o600),
+            (0o666, 0o666),
+            (0o777, 0o777),
+        ] {
+            assert_eq!(for_another_group(mode), kept, "{mode:o}");
+        }
+    }
+
+    /// An access control list as the kernel has it (`linux/posix_acl_xattr.h`): one user besides.
+    fn access_control_list() -> Vec<u8> {
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, bits, id) in [
+            (1_u16, 6_u16, u32::MAX),
+            (2, 4, 1234),
+            (4, 4, u32::MAX),
+            (16, 4, u32::MAX),
+            (32, 0, u32::MAX),
+        ] {
+            list.extend(tag.to_le_bytes());
+            list.extend(bits.to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        list
+    }
+
+    #[test]
+    fn attributes_are_copied_and_a_list_only_for_the_same_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| OwnedFd::from(File::create(dir.path().join(name)).unwrap());
+        let (old, new) = (file("old"), file("new"));
+        let set = |name: &[u8], value: &[u8]| fsetxattr(&old, name, value, XattrFlags::empty());
+        let get = |name: &[u8]| {
+            let mut value = [0_u8; 256];
+            fgetxattr(&new, name, &mut value[..]).map(|len| value[..len].to_vec())
+        };
+        if set(b"user.one", b"1") == Err(Errno::OPNOTSUPP) {
+            // Where the file system has none, there is nothing to keep, and that is no failure.
+            assert_eq!(copy_attributes(&old, &new, true), Ok(()));
+            return;
+        }
+        // More names than fit into the first look.
+        for n in 0..20 {
+            set(format!("user.{}{n}", "x".repeat(60)).as_bytes(), b"2").unwrap();
+        }
+        assert_eq!(copy_attributes(&old, &new, true), Ok(()));
+        assert_eq!(get(b"user.one"), Ok(b"1".to_vec()));
+        assert_eq!(get(format!("user.{}19", "x".repeat(60)).as_bytes()), Ok(b"2".to_vec()));
+        match set(ACL, &access_control_list()) {
+            Err(Errno::OPNOTSUPP) => return,
+            set => set.unwrap(),
+        }
+        assert_eq!(copy_attributes(&old, &new, true), Err(Errno::PERM));
+        assert!(get(ACL).is_err(), "it may name the old group");
+        assert_eq!(copy_attributes(&old, &new, false), Ok(()));
+        assert_eq!(get(ACL), Ok(access_control_list()));
+    }
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::fs::fcntl_getfl;
 use rustix::io::{FdFlags, fcntl_getfd};
@@ -71,6 +73,58 @@ fn at_once_a_plain_path_is_opened_and_nothing_that_needs_a_second_look() {
     for path in ["/work/l", "/work/k/f", "/work/out", "/work/d/../f", "/work/mount/f", "/work/none"]
     {
         assert!((0..100).all(|_| open(path).is_none()), "{path}");
+    }
+}
+
+/// A file system that is mounted at a directory until it is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(place: PathBuf) -> Self {
+        fs::create_dir_all(&place).unwrap();
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "tmpfs"]).arg(&place).status();
+        assert!(done.unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} stays", self.0.display());
+    }
+}
+
+#[test]
+fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root, so nothing is mounted: a file system of the kernel's stands for it");
+        let root = RootSpec {
+            uri: "file:///".to_owned(),
+            path: "/".into(),
+            ..Workspace::new().root("work")
+        };
+        let policy = policy(&[root], PolicySpec::default());
+        let asked = permit(&policy, Verb::Read, "/proc/version");
+        assert_eq!(open(&asked, Want::File).unwrap_err().rule().unwrap().name, RULE_ROOTS);
+        return;
+    }
+    let workspace = Workspace::new();
+    let _mounted = Mounted::at(workspace.disk("work/there"));
+    let root = workspace.file("work/there/d/f", "x").root("work");
+    for (mounts, allowed) in [(vec![], false), (vec!["there".to_owned()], true)] {
+        let policy = policy(&[RootSpec { mounts, ..root.clone() }], PolicySpec::default());
+        let asked = permit(&policy, Verb::Read, "/work/there/d/f");
+        assert!((0..100).all(|_| open_at_once(&asked, Want::File).is_none()));
+        let opened = open(&asked, Want::File).map_err(|fault| fault.rule().unwrap().name);
+        assert_eq!(opened.map(drop), if allowed { Ok(()) } else { Err(RULE_ROOTS) });
+        let above = open_below(policy.roots().at(0), b"").unwrap();
+        for open in [open_entry, look_up_entry] {
+            assert_eq!(open(above.as_fd(), b"there").unwrap_err(), Errno::XDEV);
+        }
+        let entry = open_allowed_mount(&asked, b"there").unwrap();
+        assert_eq!(entry.map(drop), if allowed { Ok(()) } else { Err(Errno::XDEV) });
     }
 }
 
@@ -177,4 +231,84 @@ fn places_are_looked_at_with_handles_that_wait_for_nothing() {
     let deepest = place::deepest(&write("/work/d/x/y")).unwrap();
     assert!(has(&deepest.handle, to_read));
     assert_eq!((deepest.rel, deepest.missing), (b"d".to_vec(), vec![b"x".to_vec(), b"y".to_vec()]));
+}
+
+#[test]
+fn a_place_that_is_moved_away_is_not_made_anything_in() {
+    let workspace = Workspace::new();
+    let mut root = entries(&workspace).root("work");
+    root.access = Access::ReadWrite;
+    let policy = policy(&[root], PolicySpec::default());
+    let asked = permit(&policy, Verb::Write, "/work/d/x/y");
+    let deepest = place::deepest(&asked).unwrap();
+    deepest.stays(&asked).unwrap();
+    fs::rename(workspace.disk("work/d"), workspace.disk("work/moved")).unwrap();
+    assert_eq!(deepest.stays(&asked).unwrap_err().kind(), FaultKind::Busy);
+}
+
+#[test]
+fn a_place_behind_a_link_and_dot_dot_is_where_the_kernel_goes() {
+    let workspace = Workspace::new();
+    let mut root = workspace.file("work/x/y/f", "x").file("work/f", "x").root("work");
+    workspace.link("work/k", "x/y");
+    root.access = Access::ReadWrite;
+    let policy = policy(&[root], PolicySpec::default());
+    let rel = |path: &str, last| {
+        let asked = permit(&policy, Verb::Write, path);
+        place::locate(&asked, last).map(|place| String::from_utf8(place.rel).unwrap())
+    };
+    for last in [place::Last::Follow, place::Last::Itself] {
+        assert_eq!(rel("/work/k/../f", last).unwrap(), "x/f");
+        assert_eq!(rel("/work/k/f", last).unwrap(), "x/y/f");
+        assert_eq!(rel("/work/x/y/../../f", last).unwrap(), "f");
+        // A slash behind it asks for a directory.
+        assert_eq!(rel("/work/x/", last).unwrap(), "x");
+        assert_eq!(rel("/work/f/", last).unwrap_err().kind(), FaultKind::NotFound);
+        assert_eq!(rel("/work/none/", last).unwrap(), "none");
+    }
+    assert_eq!(rel("/work/k", place::Last::Follow).unwrap(), "x/y");
+    assert_eq!(rel("/work/k", place::Last::Itself).unwrap(), "k");
+}
+
+#[test]
+fn a_directory_behind_a_link_is_looked_at_as_one() {
+    let workspace = Workspace::new();
+    let root = entries(&workspace).root("work");
+    let spec = PolicySpec { read: vec!["*.md".to_owned()], ..PolicySpec::default() };
+    let policy = policy(&[root], spec);
+    let look = |path: &str| open(&permit(&policy, Verb::Stat, path), Want::Either);
+    // Directories can be looked at, whatever can be read.
+    assert_eq!(look("/work/k").unwrap().rel, b"d");
+    assert_eq!(look("/work/k/").unwrap().rel, b"d");
+    for path in ["/work/f", "/work/l", "/work/l/", "/work/f/"] {
+        assert!(look(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn links_are_followed_as_text_as_far_as_the_kernel_follows_them() {
+    let workspace = Workspace::new();
+    entries(&workspace).link("work/odd", ".//d/./../d//f").link("work/away", "/work/d");
+    workspace.link("work/1", "d");
+    for n in 2..=41 {
+        workspace.link(&format!("work/{n}"), (n - 1).to_string());
+    }
+    let policy = workspace.policy();
+    let asked = permit(&policy, Verb::Read, "/work/f");
+    let (root, rules) = asked.root().unwrap();
+    let text = |path: &str| {
+        let found = follow::follow(root, rules, path.as_bytes()).unwrap();
+        found.map(|found| String::from_utf8(found).unwrap())
+    };
+    let leads = |to: &str| Some(to.to_owned());
+    assert_eq!((text("f"), text("l"), text("k/f")), (leads("f"), leads("f"), leads("d/f")));
+    assert_eq!(
+        (text("odd"), text("k/../f"), text("none/x")),
+        (leads("d/f"), leads("f"), leads("none/x"))
+    );
+    assert_eq!((text("40/f"), text("41/f")), (leads("d/f"), None));
+    assert_eq!((text("away/f"), text("out"), text("..")), (None, None, None));
+    assert_eq!(open_exact(root, b"d", LOOK).map(drop), Ok(()));
+    assert_eq!(resolve(root, b"40/f"), Ok(b"d/f".to_vec()));
+    assert_eq!(resolve(root, b"41/f"), Err(Errno::LOOP));
 }

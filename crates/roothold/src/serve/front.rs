@@ -18,7 +18,11 @@ use crate::config::{Config, Jwt};
 use crate::handler::Handler;
 
 /// The scopes of the built-in tools, for the OAuth metadata.
-const SCOPES: [&str; 3] = ["files:read", "files:write", "jobs:manage"];
+const SCOPES: &[&str] = if cfg!(feature = "datasets") {
+    &["files:read", "files:write", "datasets:read", "jobs:manage"]
+} else {
+    &["files:read", "files:write", "jobs:manage"]
+};
 
 /// Requests per second of one principal, unless configured: far above an agent's pace, far below a flood.
 const RATE_AUTHENTICATED: f64 = 200.0;
@@ -155,7 +159,7 @@ fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
         builder = builder.jwt(verifier(config, jwt, &jwt.jwks_file)?);
     }
     if let Some(url) = &config.server.public_url {
-        let scopes = SCOPES.map(str::to_owned).to_vec();
+        let scopes = SCOPES.iter().map(|scope| (*scope).to_owned()).collect();
         builder = builder.resource(ProtectedResource {
             url: url.clone(),
             authorization_servers: issuers,

@@ -28,6 +28,8 @@ mod replicas;
 mod searching;
 mod shutdown;
 #[cfg(feature = "datasets")]
+mod stdio_start;
+#[cfg(feature = "datasets")]
 mod storm;
 mod support;
 mod walls;

@@ -196,7 +196,7 @@ struct Queried {
 
 /// The tables of a query, opened.
 struct Tables {
-    tables: Vec<(String, Source)>,
+    by_name: Vec<(String, Source)>,
     /// Stands for the content of all of them.
     revision: String,
     notes: Vec<String>,
@@ -211,7 +211,7 @@ async fn query(
 ) -> Result<Queried, Fault> {
     // Before files are opened, so that as many are open as queries have a turn.
     let _turn = call.datasets().turn(call.budget()).await?;
-    let (Tables { tables, revision, notes }, _) =
+    let (Tables { by_name: tables, revision, notes }, _) =
         tables(call, permits, sources, input.options).await?;
     let offset = match start {
         Some((_, before)) if before != revision => return Err(changed()),
@@ -241,7 +241,7 @@ async fn write(
     format: FormatWord,
 ) -> Result<Wrote, Fault> {
     let _turn = call.datasets().turn(call.budget()).await?;
-    let (Tables { tables, mut notes, .. }, permit) =
+    let (Tables { by_name: tables, mut notes, .. }, permit) =
         tables(call, permits, sources, input.options).await?;
     let permit = permit.ok_or_else(|| Fault::internal("an output without a permit"))?;
     let Input { sql, parameters, guard_formulas, .. } = input;
@@ -314,7 +314,7 @@ fn open(
         notes.extend(opened.notes);
         tables.push((name.clone(), opened.source));
     }
-    Ok(Tables { tables, revision: digest(&revisions), notes })
+    Ok(Tables { by_name: tables, revision: digest(&revisions), notes })
 }
 
 fn changed() -> Fault {

@@ -17,7 +17,7 @@ pub(in crate::tools) struct ListDirectoryWithSizes;
 pub(in crate::tools) struct Input {
     /// The directory.
     path: String,
-    /// The order: by name, or the largest first.
+    /// Default: name.
     #[serde(default, rename = "sortBy")]
     sort_by: SortBy,
 }

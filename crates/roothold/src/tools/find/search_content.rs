@@ -46,7 +46,7 @@ pub(in crate::tools) struct Input {
     /// May span lines.
     #[serde(default)]
     multiline: bool,
-    /// Lines around a match, up to 100.
+    /// Lines around, up to 100.
     context: Option<usize>,
     /// Lines before.
     before: Option<usize>,

@@ -46,8 +46,7 @@ impl Tool for SearchFiles {
     fn about(&self) -> About {
         About {
             title: "Search Files",
-            description: "Finds files and directories below a directory whose path matches a glob and gives \
-                          their full paths. Case-sensitive.",
+            description: "Finds files and directories by a glob and gives their full paths. Case-sensitive.",
             effect: Effect::Reads,
         }
     }

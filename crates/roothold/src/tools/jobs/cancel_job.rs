@@ -17,7 +17,7 @@ pub(in crate::tools) struct CancelJob;
 pub(in crate::tools) struct Input {
     /// The job's id.
     job_id: String,
-    /// Whose job: a principal's name, or `*`; needs the scope jobs:manage. Default: yours
+    /// A principal, or `*`; needs jobs:manage
     owner: Option<String>,
 }
 

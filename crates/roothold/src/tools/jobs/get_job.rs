@@ -23,7 +23,7 @@ const AT_ONCE: u32 = 100;
 pub(in crate::tools) struct Input {
     /// The job's id.
     job_id: String,
-    /// Whose job: a principal's name, or `*`; needs the scope jobs:manage, and shows no content. Default: yours
+    /// A principal, or `*`; needs jobs:manage
     owner: Option<String>,
 }
 

@@ -22,7 +22,7 @@ const AT_ONCE: u32 = 100;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// Whose jobs: a principal's name, or `*`; needs the scope jobs:manage. Default: yours
+    /// A principal, or `*`; needs jobs:manage
     owner: Option<String>,
 }
 

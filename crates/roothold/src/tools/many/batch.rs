@@ -22,7 +22,7 @@ pub(in crate::tools) struct Input {
     /// The calls.
     #[schemars(length(min = 1))]
     calls: Vec<Item>,
-    /// Largest answer of all calls together in bytes.
+    /// Largest answer
     max_bytes: Option<u64>,
 }
 

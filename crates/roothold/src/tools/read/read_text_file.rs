@@ -21,21 +21,21 @@ pub(in crate::tools) struct ReadFile;
 pub(in crate::tools) struct Input {
     /// The file.
     path: String,
-    /// Only the first lines.
+    /// First lines.
     #[schemars(range(min = 1))]
     head: Option<u64>,
-    /// Only the last lines.
+    /// Last lines.
     #[schemars(range(min = 1))]
     tail: Option<u64>,
-    /// Only from this line, counted from 1.
+    /// From this line, the first is 1.
     #[schemars(range(min = 1))]
     line_start: Option<u64>,
-    /// Only to this line, which is included.
+    /// To this line, included.
     #[schemars(range(min = 1))]
     line_end: Option<u64>,
-    /// Only from this byte, counted from 0.
+    /// From this byte, the first is 0.
     byte_start: Option<u64>,
-    /// Only to this byte, which is not included.
+    /// To this byte, not included.
     byte_end: Option<u64>,
 }
 

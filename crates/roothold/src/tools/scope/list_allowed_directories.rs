@@ -26,8 +26,7 @@ impl Tool for ListAllowedDirectories {
     fn about(&self) -> About {
         About {
             title: "List Allowed Directories",
-            description: "Lists the directories that you can use, as absolute paths. listRoots also \
-                          shows the access policy.",
+            description: "Lists the directories that you can use, as absolute paths.",
             effect: Effect::Reads,
         }
     }

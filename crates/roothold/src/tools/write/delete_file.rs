@@ -16,7 +16,7 @@ pub(in crate::tools) struct DeleteFile;
 pub(in crate::tools) struct Input {
     /// The file.
     path: String,
-    /// The hash that a read gave: refused if the file is another.
+    /// The hash that a read gave.
     if_match: Option<String>,
     /// Only says what would happen.
     dry_run: Option<bool>,

@@ -25,7 +25,7 @@ pub(in crate::tools) struct Input {
     /// Only says what would change.
     #[serde(rename = "dryRun")]
     dry_run: Option<bool>,
-    /// The hash that a read gave: refused if the file is another.
+    /// The hash that a read gave.
     if_match: Option<String>,
 }
 

@@ -18,7 +18,7 @@ pub(in crate::tools) struct Input {
     source: String,
     /// Its new path, where nothing may be.
     destination: String,
-    /// The hash that a read gave: refused if the source is another.
+    /// The hash that a read gave.
     if_match: Option<String>,
     /// Only says what would happen.
     dry_run: Option<bool>,

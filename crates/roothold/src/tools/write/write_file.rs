@@ -16,9 +16,9 @@ pub(in crate::tools) struct WriteFile;
 pub(in crate::tools) struct Input {
     /// The file.
     path: String,
-    /// All of its new content.
+    /// Its new content.
     content: String,
-    /// The hash that a read gave, or "none": refused if the file is another, or exists.
+    /// The hash that a read gave, or "none" for a new file.
     if_match: Option<String>,
     /// Only says what would happen.
     dry_run: Option<bool>,

@@ -63,6 +63,28 @@ fn on_any_port(text: &str) -> String {
     }
 }
 
+#[cfg(feature = "datasets")]
+fn dataset(files: &str) -> String {
+    format!("[[datasets]]\nname = \"d\"\nfiles = [{files:?}]\n")
+}
+
+#[cfg(feature = "datasets")]
+#[test]
+fn check_shows_the_datasets_that_have_names() {
+    let person = Person::new();
+    let root = person.file("a/x.csv", "n\n1\n").replace("/x.csv", "");
+    let files = format!("{root}/*.csv");
+    let config = person.file(
+        "roothold.toml",
+        &on_any_port(&format!(
+            "{}hidden_columns = [\"n\"]\n[[roots]]\npath = \"a\"\n",
+            dataset(&files)
+        )),
+    );
+    let shown = person.run(&["check", "--config", &config]).good();
+    assert!(shown.contains(&format!("dataset d\n  {files}; hidden columns: n\n")), "{shown}");
+}
+
 #[test]
 fn check_refuses_what_serve_refuses() {
     let person = Person::new();
@@ -79,6 +101,14 @@ fn check_refuses_what_serve_refuses() {
         (2, "[limits]\ncalls_max = 0\n".to_owned(), "limits.calls_max: 0 is out of bounds"),
         (2, format!("[limits]\ncalls_max = {}\n", i64::MAX), "write 1 to 1000000"),
     ];
+    #[cfg(feature = "datasets")]
+    let cases = cases.into_iter().chain([
+        (1, dataset("/elsewhere/*.csv"), "`d` names /elsewhere, which lies in no root"),
+        (1, dataset("/a/["), "`d`: the glob is refused"),
+        (2, dataset("a.csv"), "`d`: \"a.csv\" is no absolute public path"),
+        (1, "[dataset_engine]\nspill_dir = \"a/s\"\n".to_owned(), "spill_dir: lies below the root"),
+        (2, "[dataset_engine]\nqueries_max = 0\n".to_owned(), "dataset_engine.queries_max: 0"),
+    ]);
     for (code, text, expected) in cases {
         let config = person.file("roothold.toml", &on_any_port(&(text + root)));
         let checked = person.run(&["check", "--config", &config]);
