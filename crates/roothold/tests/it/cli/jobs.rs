@@ -52,6 +52,7 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
     assert_eq!(listed(&["--owner", "nobody"]), Vec::<Value>::new());
     assert_eq!(listed(&["--live"])[0]["job_id"], runs.as_str());
     assert_eq!(listed(&["--limit", "1"]).len(), 1);
+    assert_eq!(jobs(&dirs, &["list", "--owner", "nobody"]).good(), "no jobs\n");
     let table = jobs(&dirs, &["list"]).good();
     assert!(
         table.contains("SQLite") && table.contains("completed") && table.contains("20,000 rows"),
