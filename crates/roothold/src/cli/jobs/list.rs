@@ -30,8 +30,10 @@ const PAGE: u32 = 100;
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<u8> {
         let stores = self.which.open().await?;
+        let mut any = false;
         for opened in &stores {
             let (jobs, more) = self.of(opened).await?;
+            any |= !jobs.is_empty();
             if self.json {
                 for job in &jobs {
                     let mut value = value(job);
@@ -40,10 +42,12 @@ impl List {
                 }
                 continue;
             }
-            if stores.len() > 1 && jobs.is_empty() {
-                continue;
+            if !jobs.is_empty() {
+                print(&format!("{opened}\n{}", table(&jobs, more)));
             }
-            print(&format!("{opened}\n{}", table(&jobs, more)));
+        }
+        if !any && !self.json {
+            print("no jobs");
         }
         Ok(0)
     }
@@ -71,9 +75,6 @@ impl List {
 }
 
 fn table(jobs: &[Job], more: bool) -> String {
-    if jobs.is_empty() {
-        return "no jobs".to_owned();
-    }
     let head = ["job", "owner", "tool", "status", "progress", "submitted", ""];
     let mut table = Table::new(head.map(|name| (name, Align::Left)));
     for job in jobs {

@@ -93,7 +93,7 @@ fn overview(columns: &[Value]) -> String {
              <td class=\"number\">{}</td><td class=\"value\"><bdi>{}</bdi></td><td class=\"value\"><bdi>{}</bdi></td><td class=\"number\">{}</td></tr>",
             name_of(column),
             value("type"),
-            count_and_share(&column["nulls"], &column["rows"]),
+            escape(&count_and_share(&column["nulls"], &column["rows"])),
             distinct(column),
             value("min"),
             value("max"),
@@ -209,7 +209,7 @@ fn bar(count: u64, all: u64) -> String {
         "<td class=\"number\">{}</td><td class=\"number\">{}</td>\
          <td><svg class=\"share\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"bar\" width=\"{}\" height=\"10\"/></svg></td>",
         thousands(count),
-        percent(count, all),
+        escape(&percent(count, all)),
         width.max(3),
     )
 }

@@ -333,11 +333,12 @@ pub(super) fn count_and_share(part: &Value, all: &Value) -> String {
     format!("{} ({})", thousands(part), percent(part, all))
 }
 
-/// A share, with one digit behind the point.
+/// A share, with one digit behind the point; only nothing is 0, and only all is 100.
 pub(super) fn percent(part: u64, all: u64) -> String {
-    let permille = u128::from(part) * 1000 / u128::from(all.max(1));
-    match permille {
+    let (part, all) = (u128::from(part), u128::from(all.max(1)));
+    match (part * 1000 + all / 2) / all {
         0 if part > 0 => "<0.1 %".to_owned(),
+        1000.. if part < all => ">99.9 %".to_owned(),
         permille => format!("{}.{} %", permille / 10, permille % 10),
     }
 }

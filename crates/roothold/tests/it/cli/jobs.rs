@@ -35,7 +35,7 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
     let auth = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
     let server = replica(&dirs, "a", &auth).start();
     let done = begin(&server, &background(&dirs, 0).bearer(&anna));
-    let runs = begin(&server, &background(&dirs, 400).bearer(&bert));
+    let runs = begin(&server, &background(&dirs, 2000).bearer(&bert));
     let listed =
         |arguments: &[&str]| lines(&jobs(&dirs, &[&["list", "--json"], arguments].concat()).good());
     eventually("one is done and one runs", || {
@@ -52,6 +52,7 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
     assert_eq!(listed(&["--owner", "nobody"]), Vec::<Value>::new());
     assert_eq!(listed(&["--live"])[0]["job_id"], runs.as_str());
     assert_eq!(listed(&["--limit", "1"]).len(), 1);
+    assert_eq!(jobs(&dirs, &["list", "--owner", "nobody"]).good(), "no jobs\n");
     let table = jobs(&dirs, &["list"]).good();
     assert!(
         table.contains("SQLite") && table.contains("completed") && table.contains("20,000 rows"),
@@ -89,7 +90,7 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
 fn a_job_that_no_server_works_on_is_cancelled_at_once() {
     let dirs = dirs(20_000);
     let mut server = start(&dirs);
-    let id = begin(&server, &background(&dirs, 400));
+    let id = begin(&server, &background(&dirs, 1000));
     eventually("it runs", || is_running(&server, &id, 1));
     server.signal(Signal::TERM);
     server.wait(std::time::Duration::from_secs(30)).unwrap();

@@ -66,6 +66,16 @@ fn hostile_names_and_values_are_text() {
 }
 
 #[test]
+fn shares_are_text_too() {
+    let page = profile(
+        &json!([{"name": "a", "type": "text", "rows": 1_000_000, "nulls": 1, "distinct": 2, "distinct_exact": true,
+        "min": "x", "max": "y", "top": [{"value": "x", "count": 999_998}, {"value": "y", "count": 1}]}]),
+    );
+    assert!(page.contains("1 (&lt;0.1 %)") && page.contains("&gt;99.9 %"), "{page}");
+    assert!(!page.contains("<0.1"), "{page}");
+}
+
+#[test]
 fn the_page_needs_nothing_else() {
     let page = profile(&json!([]));
     for word in ["<script", "src=", "@import", "url(", "http://", "https://", "<link", "<img"] {
@@ -90,7 +100,7 @@ fn a_column_is_drawn_by_what_is_known_of_it() {
         let from = page.find(&format!("id=\"c{id}\"")).unwrap();
         page[from..].split("</section>").next().unwrap()
     };
-    assert!(section(0).contains("All values") && section(0).contains("66.6 %"), "{}", section(0));
+    assert!(section(0).contains("All values") && section(0).contains("66.7 %"), "{}", section(0));
     assert!(!section(0).contains("<figure>"));
     assert!(
         section(1).contains("role=\"img\"") && section(1).contains("is not known"),

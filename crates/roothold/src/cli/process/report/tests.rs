@@ -19,8 +19,8 @@ fn a_profile_is_a_table_of_its_columns() {
     assert_eq!(lines[0], "in.csv: 1,200 rows, 2 columns");
     let words = |at: usize| lines[at].split_whitespace().collect::<Vec<_>>();
     assert_eq!(words(3), ["id", "integer", "0", "~1,190", "1", "1200", "600.5", "600.123"]);
-    assert!(lines[4].starts_with("ci\\nty") && lines[4].contains("3 (0.2 %)"), "{text}");
-    assert!(lines[4].ends_with("b\\u{1b}[2J 75.1 %, a 24.8 %"), "{text}");
+    assert!(lines[4].starts_with("ci\\nty") && lines[4].contains("3 (0.3 %)"), "{text}");
+    assert!(lines[4].ends_with("b\\u{1b}[2J 75.2 %, a 24.8 %"), "{text}");
     assert!(
         text.ends_with("1 row could not be read and left out\n  line 7: has 2 fields, expected 3")
     );
@@ -108,7 +108,7 @@ fn numbers_have_the_digits_that_matter() {
         assert_eq!(tidy(&number), expected);
     }
     assert_eq!(
-        (percent(1, 3), percent(1, 1_000_000), percent(2, 2)),
-        ("33.3 %".into(), "<0.1 %".into(), "100.0 %".into())
+        (percent(1, 3), percent(1, 1_000_000), percent(2, 2), percent(99_999, 100_000)),
+        ("33.3 %".into(), "<0.1 %".into(), "100.0 %".into(), ">99.9 %".into())
     );
 }
