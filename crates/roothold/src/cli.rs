@@ -68,7 +68,7 @@ enum Command {
     /// Makes, lists and revokes API keys.
     Keys(keys::Keys),
     /// Works through a file of any size: profile, aggregate, search, validate, sample, convert, SQL.
-    Process(process::Process),
+    Process(Box<process::Process>),
     /// Lists, shows and cancels the jobs of all owners.
     Jobs(jobs::Jobs),
     /// Checks and shows the audit log.

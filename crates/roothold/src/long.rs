@@ -156,8 +156,8 @@ impl<A: Reply> Reply for Long<A> {
     fn schema() -> Option<rmcp::model::JsonObject> {
         let mut schema = crate::catalog::schema_of_output::<Begun>();
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
-        if let (Some(properties), Some(result)) = (properties, A::schema()) {
-            properties.insert("result".to_owned(), Value::Object(result));
+        if let Some(properties) = properties {
+            properties.insert("result".to_owned(), serde_json::json!({"type": "object"}));
         }
         schema.remove("required");
         A::schema().map(|_| schema)

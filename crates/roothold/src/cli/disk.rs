@@ -189,8 +189,16 @@ pub(super) fn put(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&new).with_context(writing)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| {
-        // A link fails where something is by now; a rename would not.
-        if overwrite { fs::rename(&new, path) } else { fs::hard_link(&new, path) }
+        if overwrite {
+            return fs::rename(&new, path);
+        }
+        // A link fails where something is by now; a rename would not. Not every disk has links.
+        match fs::hard_link(&new, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !is_there(path) => {
+                fs::rename(&new, path)
+            }
+            linked => linked,
+        }
     });
     let _ = fs::remove_file(&new);
     written.with_context(writing)

@@ -102,6 +102,14 @@ impl Process {
                 "--html draws a profile, and this is {}; leave it out, or say --operation profile",
                 operation.name()
             );
+            let is_it = |file: &PathBuf| match (disk::real(file), disk::real(html)) {
+                (Ok(file), Ok(html)) => file == html,
+                _ => false,
+            };
+            ensure!(
+                !self.files.iter().any(is_it),
+                "the page would take the place of the file itself; name another one"
+            );
             ensure!(
                 self.options.overwrite || !disk::is_there(html),
                 "{} is there already; --overwrite replaces it",

@@ -163,3 +163,12 @@ impl Ran {
         lines[0].to_owned()
     }
 }
+
+#[cfg(not(feature = "datasets"))]
+#[test]
+fn without_datasets_a_file_is_not_processed() {
+    let person = Person::new();
+    let file = person.file("a.csv", "a\n1\n");
+    let refused = person.run(&["process", &file]).bad(2);
+    assert!(refused.contains("built without datasets"), "{refused}");
+}

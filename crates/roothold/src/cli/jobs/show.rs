@@ -1,5 +1,7 @@
 //! `roothold jobs show`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use jiff::Timestamp;
 use roothold_state::{Content, Job, JobId, StateStore as _, UnixMillis, Whose};
@@ -99,10 +101,10 @@ impl Found {
         let mut text = String::new();
         match &self.answer {
             Some((_, answer)) if self.is_result => {
-                text.push_str(&format!("\n\nresult\n{}", lines(answer)));
+                let _ = write!(text, "\n\nresult\n{}", lines(answer));
             }
             Some((partial, _)) => {
-                text.push_str(&format!("\n\nfound so far\n{}", lines(&format!("{partial:#}"))));
+                let _ = write!(text, "\n\nfound so far\n{}", lines(&format!("{partial:#}")));
             }
             None => {}
         }
@@ -110,11 +112,11 @@ impl Found {
             text.push_str("\n\nfound chunk by chunk");
         }
         for part in self.parts.iter().take(PARTS_SHOWN) {
-            text.push_str(&format!("\n{}", line(&part.to_string())));
+            let _ = write!(text, "\n{}", line(&part.to_string()));
         }
         let omitted = self.parts.len().saturating_sub(PARTS_SHOWN);
         if omitted > 0 {
-            text.push_str(&format!("\n… and {omitted} more; --json shows them"));
+            let _ = write!(text, "\n… and {omitted} more; --json shows them");
         }
         text
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use roothold_state::{Job, JobId, OpenError, StateError, StateStore as _, Whose};
 
-use super::super::{ConfigArgs, disk};
+use super::super::{ConfigArgs, disk, say};
 use super::Which;
 use crate::config::Config;
 use crate::jobs::{Place, Store};
@@ -35,17 +35,19 @@ impl Which {
     /// When there is none, with the places that were looked at; or one cannot be opened.
     pub(super) async fn open(&self) -> anyhow::Result<Vec<Opened>> {
         let config = self.load()?;
-        let places = self.places(&config)?;
+        let places = places(&config)?;
         let mut opened = Vec::new();
         for place in &places {
             match place.open_existing(&config.jobs).await {
                 Ok(store) => opened.push(Opened { place: place.clone(), store }),
                 Err(OpenError::Absent) => {}
-                Err(error) => bail!("{place}: {error}"),
+                Err(error) if is_named(&config) => bail!("{place}: {error}"),
+                // One that was only found must not hide the others.
+                Err(error) => say(&format!("roothold: {place}: {error}; left out")),
             }
         }
         if opened.is_empty() {
-            return Err(self.none(&config, &places));
+            return Err(none(&config, &places));
         }
         Ok(opened)
     }
@@ -59,36 +61,33 @@ impl Which {
         let source = ConfigArgs { config: self.config.clone(), ..ConfigArgs::default() };
         source.load(&[], false, more)
     }
+}
 
-    /// The one that is named, or else those that servers of this user have by default: one for each
-    /// set of roots, which a command line without roots cannot tell.
-    fn places(&self, config: &Config) -> anyhow::Result<Vec<Place>> {
-        if is_named(config) {
-            return Ok(vec![Place::of(config)?]);
-        }
-        let parent = config.state_parent()?;
-        if !disk::is_directory(&parent) {
-            return Ok(Vec::new());
-        }
-        let names = disk::names(&parent)?;
-        let dirs = names.iter().map(|name| parent.join(name)).filter(|dir| disk::is_directory(dir));
-        Ok(dirs.map(Place::Sqlite).collect())
+/// The one that is named, or else those that servers of this user have by default: one for each
+/// set of roots, which a command line without roots cannot tell.
+fn places(config: &Config) -> anyhow::Result<Vec<Place>> {
+    if is_named(config) {
+        return Ok(vec![Place::of(config)?]);
     }
+    let parent = config.state_parent()?;
+    if !disk::is_directory(&parent) {
+        return Ok(Vec::new());
+    }
+    let names = disk::names(&parent)?;
+    let dirs = names.iter().map(|name| parent.join(name)).filter(|dir| disk::is_directory(dir));
+    Ok(dirs.map(Place::Sqlite).collect())
+}
 
-    fn none(&self, config: &Config, places: &[Place]) -> anyhow::Error {
-        match places {
-            [place] if is_named(config) => anyhow!(
-                "{place}: {}; name the configuration that the server is started with",
-                OpenError::Absent
-            ),
-            _ => anyhow!(
-                "no server of this user has kept a job below {}; name the server's --config, or its --state-dir",
-                config
-                    .state_parent()
-                    .unwrap_or_else(|_| PathBuf::from("the home directory"))
-                    .display()
-            ),
-        }
+fn none(config: &Config, places: &[Place]) -> anyhow::Error {
+    match places {
+        [place] if is_named(config) => anyhow!(
+            "{place}: {}; name the configuration that the server is started with",
+            OpenError::Absent
+        ),
+        _ => anyhow!(
+            "no server of this user has kept a job below {}; name the server's --config, or its --state-dir",
+            config.state_parent().unwrap_or_else(|_| PathBuf::from("the home directory")).display()
+        ),
     }
 }
 

@@ -63,6 +63,7 @@ impl Format {
 
 /// What is to be done.
 #[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Options {
     /// What is done. Default: what the other flags are about, or profile.
     #[arg(long, value_name = "OPERATION")]
@@ -154,7 +155,7 @@ impl Options {
 
     /// The operation, if every flag is about it and none is missing.
     fn checked(&self, operation: Word, given: &[Flag]) -> anyhow::Result<Word> {
-        for flag in given.iter().filter(|flag| !flag.about.contains(&operation)) {
+        if let Some(flag) = given.iter().find(|flag| !flag.about.contains(&operation)) {
             let names: Vec<&str> = flag.about.iter().map(|word| word.name()).collect();
             bail!(
                 "{} is about {}, and this is {}; say one --operation, and its flags",

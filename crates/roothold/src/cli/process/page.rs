@@ -4,6 +4,8 @@
 
 mod chart;
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::super::table::{counted, line, thousands};
@@ -27,18 +29,19 @@ pub(super) fn page(report: &Report, file: &str, when: &str) -> String {
         bad_in_words(report)
     );
     for note in report.notes() {
-        page.push_str(&format!("<p class=\"note\">{}</p>\n", escape(&note)));
+        let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(&note));
     }
     page.push_str(&overview(columns));
     for (id, column) in columns.iter().enumerate() {
         page.push_str(&section(id, column));
     }
     page.push_str(&bad(report));
-    page.push_str(&format!(
-        "</main>\n<footer><p>Made by roothold {} on {}. What is marked with ~, and every quantile, is an estimate; the rest is exact.</p></footer>\n</body>\n</html>\n",
+    let _ = writeln!(
+        page,
+        "</main>\n<footer><p>Made by roothold {} on {}. What is marked with ~, and every quantile, is an estimate; the rest is exact.</p></footer>\n</body>\n</html>",
         env!("CARGO_PKG_VERSION"),
         escape(when)
-    ));
+    );
     page
 }
 
@@ -84,9 +87,10 @@ fn overview(columns: &[Value]) -> String {
             Value::Null => String::new(),
             value => escape(&short(value)),
         };
-        table.push_str(&format!(
+        let _ = writeln!(
+            table,
             "<tr><th scope=\"row\" class=\"value\"><a href=\"#c{id}\"><bdi>{}</bdi></a></th><td>{}</td><td class=\"number\">{}</td>\
-             <td class=\"number\">{}</td><td class=\"value\"><bdi>{}</bdi></td><td class=\"value\"><bdi>{}</bdi></td><td class=\"number\">{}</td></tr>\n",
+             <td class=\"number\">{}</td><td class=\"value\"><bdi>{}</bdi></td><td class=\"value\"><bdi>{}</bdi></td><td class=\"number\">{}</td></tr>",
             name_of(column),
             value("type"),
             count_and_share(&column["nulls"], &column["rows"]),
@@ -94,7 +98,7 @@ fn overview(columns: &[Value]) -> String {
             value("min"),
             value("max"),
             value("mean"),
-        ));
+        );
     }
     table + "</tbody>\n</table>\n</div>\n"
 }
@@ -182,18 +186,17 @@ fn bars(column: &Value, top: &[Value]) -> String {
         }
     );
     for entry in top {
-        table.push_str(&format!(
-            "<tr><th scope=\"row\" class=\"value\"><bdi>{}</bdi></th>{}</tr>\n",
+        let _ = writeln!(
+            table,
+            "<tr><th scope=\"row\" class=\"value\"><bdi>{}</bdi></th>{}</tr>",
             escape(&shown(&entry["value"])),
             bar(count(entry), values)
-        ));
+        );
     }
     let others = values.saturating_sub(top.iter().map(count).sum());
     if others > 0 {
-        table.push_str(&format!(
-            "<tr><th scope=\"row\">all others</th>{}</tr>\n",
-            bar(others, values)
-        ));
+        let _ =
+            writeln!(table, "<tr><th scope=\"row\">all others</th>{}</tr>", bar(others, values));
     }
     table + "</tbody></table></div>\n"
 }
@@ -223,12 +226,13 @@ fn bad(report: &Report) -> String {
     );
     for row in listed {
         let file = row["file"].as_str().map(|file| format!("<bdi>{}</bdi>, ", escape(file)));
-        section.push_str(&format!(
-            "<li>{}line {}: <bdi>{}</bdi></li>\n",
+        let _ = writeln!(
+            section,
+            "<li>{}line {}: <bdi>{}</bdi></li>",
             file.unwrap_or_default(),
             escape(&shown(&row["line"])),
             escape(&shown(&row["reason"]))
-        ));
+        );
     }
     section + "</ul>\n</section>\n"
 }

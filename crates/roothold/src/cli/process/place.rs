@@ -320,7 +320,9 @@ mod tests {
         let globs = roothold_core::PathGlobs::new(&["{1.csv,\\{2\\}\\,.csv}"]).unwrap();
         assert!(globs.matches(b"1.csv") && globs.matches(b"{2},.csv") && !globs.matches(b"2"));
         let many: Vec<PathBuf> = (0..300).map(|n| home.at(&format!("many/file-{n}.csv"))).collect();
-        many.iter().for_each(|file| disk::write_new(file, "x").unwrap());
+        for file in &many {
+            disk::write_new(file, "x").unwrap();
+        }
         let error = Place::of(&many, None).unwrap_err().to_string();
         assert!(error.starts_with("300 files are too many"), "{error}");
     }

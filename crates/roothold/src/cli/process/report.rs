@@ -2,6 +2,8 @@
 //!
 //! What is not known here is shown as JSON, so that nothing of an answer gets lost.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::super::table::{Align, Table, bytes, cell, counted, line, thousands};
@@ -68,7 +70,7 @@ impl Report {
         };
         text.push_str(&self.bad());
         for note in self.notes() {
-            text.push_str(&format!("\nnote: {}", line(&note)));
+            let _ = write!(text, "\nnote: {}", line(&note));
         }
         text
     }
@@ -187,12 +189,12 @@ impl Report {
             _ => format!("{file} is not valid"),
         };
         for problem in self.list("problems") {
-            text.push_str(&format!("\n{}", line(&shown(problem))));
+            let _ = write!(text, "\n{}", line(&shown(problem)));
         }
         let extra: Vec<String> =
             self.list("extra_columns").iter().map(|name| line(&shown(name))).collect();
         if !extra.is_empty() {
-            text.push_str(&format!("\ncolumns that were not asked about: {}", extra.join(", ")));
+            let _ = write!(text, "\ncolumns that were not asked about: {}", extra.join(", "));
         }
         text
     }
@@ -219,11 +221,11 @@ impl Report {
         for row in listed.iter().take(BAD_SHOWN) {
             let file = row["file"].as_str().map(|file| format!("{} ", line(file)));
             let (file, reason) = (file.unwrap_or_default(), line(&shown(&row["reason"])));
-            text.push_str(&format!("\n  {file}line {}: {reason}", shown(&row["line"])));
+            let _ = write!(text, "\n  {file}line {}: {reason}", shown(&row["line"]));
         }
         let more = all.saturating_sub(listed.len().min(BAD_SHOWN) as u64);
         if more > 0 {
-            text.push_str(&format!("\n  … and {} more", thousands(more)));
+            let _ = write!(text, "\n  … and {} more", thousands(more));
         }
         text
     }

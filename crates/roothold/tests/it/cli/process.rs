@@ -221,6 +221,8 @@ fn a_page_of_html_is_written_and_holds_no_markup_of_the_data() {
     assert!(other.contains("--html draws a profile"), "{other}");
     let nowhere = process(&person, &["data/a.csv", "--html", "no/b.html"]).bad(2);
     assert!(nowhere.contains("has no directory yet"), "{nowhere}");
+    let itself = process(&person, &["data/a.csv", "--html", "data/a.csv", "--overwrite"]).bad(2);
+    assert!(itself.contains("the place of the file itself"), "{itself}");
     assert_eq!(names(&person.home().join("data")), ["a.csv"]);
 }
 

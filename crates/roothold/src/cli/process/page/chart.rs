@@ -4,6 +4,8 @@
 //! bar reaches from one mark to the next and its area is the share between them: nothing is drawn
 //! that is not known. Where two marks are (nearly) one, many values are the same: a spike.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::super::report::short_number;
@@ -119,14 +121,15 @@ impl Marks {
                 let high = (density(bar) / densest * HEIGHT).max(BAR_MIN);
                 ("bar", (x(bar.to) - x(bar.from)).max(BAR_MIN), high)
             };
-            drawn.push_str(&format!(
+            let _ = write!(
+                drawn,
                 "<rect class=\"{class}\" x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{high:.2}\"><title>{}</title></rect>",
                 x(bar.from).min(WIDTH - wide),
                 HEIGHT - high,
                 // A gap lets neighbours be told apart.
                 if wide > 4.0 { wide - 1.0 } else { wide },
                 told(bar),
-            ));
+            );
         }
         let label = |at: f64, anchor: &str, text: String| {
             format!(
@@ -176,11 +179,11 @@ impl Marks {
         let (least, greatest) = (self.at(0.0), self.at(1.0));
         if from > least {
             let (least, from) = (short_number(least), short_number(from));
-            caption.push_str(&format!(" Not drawn: the lowest 1 %, from {least} to {from}."));
+            let _ = write!(caption, " Not drawn: the lowest 1 %, from {least} to {from}.");
         }
         if to < greatest {
             let (to, greatest) = (short_number(to), short_number(greatest));
-            caption.push_str(&format!(" Not drawn: the highest 1 %, from {to} to {greatest}."));
+            let _ = write!(caption, " Not drawn: the highest 1 %, from {to} to {greatest}.");
         }
         caption
     }

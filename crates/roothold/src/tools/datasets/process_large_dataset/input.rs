@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use roothold_core::{Fault, FilePath};
 use roothold_datasets::{
     Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
-    ExportFormat, Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions,
+    ExportFormat, Format, Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions,
     ValidateOptions,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -55,44 +55,51 @@ impl JsonSchema for Input {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let of = |kind: &str, words: &str| serde_json::json!({"type": kind, "description": words});
+        let of = |kind: &str| serde_json::json!({ "type": kind });
+        let like =
+            |kind: &str, words: &str| serde_json::json!({"type": kind, "description": words});
         json_schema!({
             "type": "object",
             "additionalProperties": false,
             "required": ["data_source", "operation"],
             "properties": {
-                "data_source": of("string", "As in describe_dataset"),
+                "data_source": like("string", "As in describe_dataset"),
                 "operation": {
                     "enum": ["profile", "aggregate", "search", "validate", "sample", "convert", "sql"],
-                    "description": "What to do; other arguments say for which",
+                    "description": OPERATIONS,
                 },
-                "columns": of("array", "profile, search, sample, convert"),
-                "group_by": of("array", "aggregate"),
-                "aggregates": of("array", "aggregate: {function, column, percentile, name}"),
-                "order_by": of("string", "aggregate"),
-                "descending": of("boolean", "aggregate"),
-                "limit": of("integer", "aggregate"),
-                "pattern": of("string", "search"),
-                "regex": of("boolean", "search"),
-                "ignore_case": of("boolean", "search"),
-                "context": of("integer", "search: lines"),
-                "max_matches": of("integer", "search"),
-                "expected": of("array", "validate: {name, type: text|integer|number|boolean|date|timestamp, nullable}"),
-                "rows": of("integer", "sample, sql"),
-                "seed": of("integer", "sample"),
-                "output": of("string", "convert: file to write"),
-                "format": {"enum": ["parquet", "csv", "jsonl"], "description": "convert"},
-                "overwrite": of("boolean", "convert"),
-                "guard_formulas": of("boolean", "convert"),
-                "sql": of("string", "sql: SELECT from data"),
-                "parameters": of("array", "sql: for $1, $2"),
-                "options": of("object", "As in describe_dataset"),
-                "background": of("boolean", "true: go on as a job"),
-                "max_bytes": of("integer", "Largest answer"),
+                "columns": of("array"),
+                "group_by": of("array"),
+                "aggregates": like("array", "{function: count|sum|avg|min|max|stddev|var|approx_distinct|approx_median|approx_percentile|bool_and|bool_or, column, percentile, name}"),
+                "order_by": of("string"),
+                "descending": of("boolean"),
+                "limit": of("integer"),
+                "pattern": of("string"),
+                "regex": of("boolean"),
+                "ignore_case": of("boolean"),
+                "context": of("integer"),
+                "max_matches": of("integer"),
+                "expected": like("array", "{name, type: text|integer|number|boolean|date|timestamp, nullable}"),
+                "rows": of("integer"),
+                "seed": of("integer"),
+                "output": like("string", "File to write"),
+                "format": {"enum": ["parquet", "csv", "jsonl"]},
+                "overwrite": of("boolean"),
+                "guard_formulas": of("boolean"),
+                "sql": like("string", "SELECT from data"),
+                "parameters": like("array", "For $1, $2"),
+                "options": like("object", "As in describe_dataset"),
+                "background": like("boolean", "true: as a job"),
+                "max_bytes": like("integer", "Largest answer"),
             },
         })
     }
 }
+
+/// Which arguments are for which operation.
+const OPERATIONS: &str = "Takes: profile columns; aggregate group_by, aggregates, order_by, descending, limit; \
+    search pattern, regex, ignore_case, context, columns, max_matches; validate expected; \
+    sample rows, seed, columns; convert output, format, columns, overwrite, guard_formulas; sql sql, parameters, rows";
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -203,18 +210,16 @@ impl Input {
         if let Some(format) = self.format {
             return Ok(format);
         }
-        let name = self.output.as_deref().unwrap_or_default().to_lowercase();
-        let ends = |end: &&str| name.ends_with(*end);
-        if name.ends_with(".parquet") {
-            Ok(ExportFormat::Parquet)
-        } else if name.ends_with(".csv") {
-            Ok(ExportFormat::Csv)
-        } else if [".jsonl", ".ndjson"].iter().any(ends) {
-            Ok(ExportFormat::Jsonl)
-        } else {
-            Err(Fault::invalid(
+        let name = self.output.as_deref().unwrap_or_default().rsplit('/').next();
+        let ending = name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
+        // By the last ending alone: nothing that is written is compressed as a whole.
+        match ending.and_then(|ending| Format::by_name(&format!("x.{ending}"))) {
+            Some(Format::Parquet) => Ok(ExportFormat::Parquet),
+            Some(Format::Csv) => Ok(ExportFormat::Csv),
+            Some(Format::Jsonl) => Ok(ExportFormat::Jsonl),
+            Some(Format::Tsv | Format::Text) | None => Err(Fault::invalid(
                 "the output's name does not tell its format; give format: parquet, csv or jsonl",
-            ))
+            )),
         }
     }
 
@@ -360,8 +365,12 @@ mod tests {
                 input(&json!({"operation": "convert", value: word})).unwrap();
             }
         }
+        for (name, property) in properties {
+            let is_told = OPERATIONS.split([' ', ',', ';']).any(|word| word == name);
+            assert!(is_told || property["description"].is_string(), "{name}");
+        }
         let bytes = schema.to_string().len();
-        assert!(bytes <= 1900, "{bytes}");
+        assert!(bytes <= 1700, "{bytes}");
     }
 
     #[test]
@@ -372,7 +381,9 @@ mod tests {
         assert_eq!(format("/a/b.PARQUET").unwrap(), ExportFormat::Parquet);
         assert_eq!(format("/a/b.csv").unwrap(), ExportFormat::Csv);
         assert_eq!(format("/a/b.ndjson").unwrap(), ExportFormat::Jsonl);
-        assert_eq!(format("/a/csv").unwrap_err().kind(), FaultKind::Invalid);
+        for untold in ["/a/csv", "/a.csv/b", "/a/b.csv.gz", "/a/b.tsv", "/a/b."] {
+            assert_eq!(format(untold).unwrap_err().kind(), FaultKind::Invalid, "{untold}");
+        }
     }
 
     #[test]

@@ -146,15 +146,12 @@ impl Processing {
         let output = output.map(|sink| Box::new(sink) as Box<dyn datasets::Output>);
         let (engine, budget) = (call.datasets().engine().await?, call.budget());
         let (source, operation) = (&self.source, &self.operation);
-        let process = match self.at.chunks {
-            Some(chunks) => {
-                let state = (std::mem::take(&mut self.state), chunks);
-                datasets::Process::resume(engine, source, operation, state, output, budget).await?
-            }
-            None => {
-                let limits = limits(call);
-                datasets::Process::open(engine, source, operation, limits, output, budget).await?
-            }
+        let process = if let Some(chunks) = self.at.chunks {
+            let state = (std::mem::take(&mut self.state), chunks);
+            datasets::Process::resume(engine, source, operation, state, output, budget).await?
+        } else {
+            let limits = limits(call);
+            datasets::Process::open(engine, source, operation, limits, output, budget).await?
         };
         self.reading = Some(process.reading());
         Ok(process)

@@ -36,10 +36,20 @@ impl Shown {
                 ("columns", Some(_)) => {}
                 ("result", _) => table(&mut out, self.report.get("columns"), list),
                 ("columns", None) if list.iter().any(Value::is_object) => {
-                    list.iter().for_each(|column| profiled(&mut out, column));
+                    for column in list {
+                        profiled(&mut out, column);
+                    }
                 }
-                ("matches", _) => list.iter().for_each(|found| matched(&mut out, found)),
-                ("sample", _) => list.iter().for_each(|row| sampled(&mut out, row)),
+                ("matches", _) => {
+                    for found in list {
+                        matched(&mut out, found);
+                    }
+                }
+                ("sample", _) => {
+                    for row in list {
+                        sampled(&mut out, row);
+                    }
+                }
                 _ if list.is_empty() => {}
                 _ => {
                     let _ = write!(out, "\n{name}\t{}", line(list));

@@ -1,0 +1,90 @@
+//! Statements that change data, in sources that allow it.
+
+use futures::StreamExt as _;
+use roothold_core::{Budget, Fault};
+use serde_json::Value;
+
+use super::binary::Shown;
+use super::error::Asked;
+use super::param;
+use super::query::told;
+use super::session::Session;
+use super::text::name;
+use crate::answer::{Answer, Column, Executed, Page, Statement, Window};
+use crate::sql::{self, Dialect};
+
+/// What a statement may begin with. All else would leave the transaction, the session or the
+/// database: `COMMIT`, `SET`, `COPY`, `LISTEN`, `PREPARE`, `DO`, `CALL`, …
+const BEGINNINGS: &[&str] = &[
+    "insert", "update", "delete", "merge", "with", "create", "alter", "drop", "truncate",
+    "comment", "refresh",
+];
+
+/// Runs the statement and commits it, or with `dry_run` undoes it again.
+pub(super) async fn run(
+    session: Session,
+    statement: &Statement,
+    window: Window,
+    dry_run: bool,
+    budget: &Budget,
+) -> Result<Executed, Fault> {
+    let first = sql::first_word(Dialect::Postgres, &statement.sql).unwrap_or_default();
+    if !BEGINNINGS.contains(&first.as_str()) {
+        session.end().await;
+        let text = format!("a statement here begins with {}", BEGINNINGS.join(", "));
+        return Err(Fault::invalid(text));
+    }
+    let (rows_affected, answer) = match changed(&session, statement, window).await {
+        Ok(changed) => changed,
+        Err(fault) => {
+            session.end_failed(&fault);
+            return Err(fault);
+        }
+    };
+    if dry_run {
+        session.end().await;
+    } else {
+        budget.check()?;
+        budget.note_effect();
+        session.commit().await?;
+    }
+    Ok(Executed { rows_affected, answer, dry_run })
+}
+
+async fn changed(
+    session: &Session,
+    statement: &Statement,
+    window: Window,
+) -> Result<(u64, Answer), Fault> {
+    let asked = Asked { sql: &statement.sql, before: 0 };
+    let bound = param::bind(&statement.parameters)?;
+    let rows = session
+        .client()
+        .query_typed_raw(&statement.sql, bound)
+        .await
+        .map_err(|error| told(session, &error, asked))?;
+    let mut rows = std::pin::pin!(rows);
+    let mut page = Page::new(Window { offset: 0, ..window });
+    let mut columns: Vec<Column> = Vec::new();
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| told(session, &error, asked))?;
+        if columns.is_empty() {
+            let column = |column: &tokio_postgres::Column| Column {
+                name: column.name().to_owned(),
+                kind: name(column.type_()),
+            };
+            columns = row.columns().iter().map(column).collect();
+        }
+        if !page.is_full() {
+            let value = |at| row.try_get::<_, Option<Shown>>(at);
+            let values: Result<Vec<_>, _> = (0..row.len()).map(value).collect();
+            let values = values.map_err(|error| Fault::internal(error.to_string()))?;
+            page.push(
+                values.into_iter().map(|shown| shown.map_or(Value::Null, |s| s.0)).collect(),
+            )?;
+        }
+    }
+    let affected = rows.rows_affected().unwrap_or(0);
+    let answer = Answer { columns, next_offset: None, rows: page.rows, stable: false };
+    Ok((affected, answer))
+}

@@ -1,0 +1,271 @@
+//! A source: its engine, and whether it may be used.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use roothold_core::{Budget, Fault, FaultKind};
+
+use crate::answer::{Answer, Executed, Plan, Statement, Window};
+use crate::describe::{DescribeRequest, Description};
+use crate::pg::Postgres;
+use crate::probe::Report;
+use crate::spec::{SourceAccess, SourceKind, SourceSpec, SpecError};
+use crate::sql::Dialect;
+use crate::sqlite::Sqlite;
+use crate::wait::Until;
+
+/// The rights of a role are asked again after this time, at the next call.
+const PROBE_EVERY: Duration = Duration::from_mins(5);
+
+/// A database that callers may ask. Connections are made at first use.
+pub struct Source {
+    spec: Arc<SourceSpec>,
+    engine: Engine,
+    report: Mutex<Option<(Instant, Arc<Report>)>>,
+    probing: tokio::sync::Mutex<()>,
+}
+
+enum Engine {
+    Postgres(Postgres),
+    Sqlite(Sqlite),
+}
+
+/// What a process must be able to reach for a source, for whoever builds a wall around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceReach {
+    /// The TCP ports that are connected to.
+    pub ports: Vec<u16>,
+    /// Whether a host is named, so that its address is looked up.
+    pub looks_up: bool,
+    /// Whether TLS is spoken, for which the system's authorities are read.
+    pub tls: bool,
+    /// The file that is opened.
+    pub file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// A source by its description. Nothing is opened or connected to.
+    ///
+    /// # Errors
+    /// [`SpecError`]: a setting is out of bounds, does not read, or is unsafe.
+    pub fn new(spec: SourceSpec) -> Result<Self, SpecError> {
+        spec.check()?;
+        let spec = Arc::new(spec);
+        let engine = match spec.kind {
+            SourceKind::Postgres => Engine::Postgres(Postgres::new(&spec)?),
+            SourceKind::Sqlite => Engine::Sqlite(Sqlite::new(&spec)?),
+        };
+        Ok(Self { spec, engine, report: Mutex::default(), probing: tokio::sync::Mutex::default() })
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &SourceSpec {
+        &self.spec
+    }
+
+    /// What a process must be able to reach for it.
+    pub fn reach(&self) -> SourceReach {
+        match &self.engine {
+            Engine::Postgres(engine) => engine.reach(),
+            Engine::Sqlite(engine) => {
+                SourceReach { file: Some(engine.path()), ..SourceReach::default() }
+            }
+        }
+    }
+
+    fn until(&self, budget: &Budget) -> Until {
+        Until::new(budget, self.spec.limits.time)
+    }
+
+    fn check(&self, statement: &Statement) -> Result<(), Fault> {
+        statement.check(Dialect::of(self.spec.kind), &self.spec.limits)
+    }
+
+    /// Asks what the source's role could do, now.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Busy`, `Timeout` or `Cancelled`, when it could not be asked.
+    pub async fn probe(&self, budget: &Budget) -> Result<Arc<Report>, Fault> {
+        let until = self.until(budget);
+        let report = match &self.engine {
+            Engine::Postgres(engine) => engine.probe(until, budget).await?,
+            Engine::Sqlite(engine) => engine.probe(until, budget).await?,
+        };
+        let report = Arc::new(report);
+        let mut kept = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((Instant::now(), Arc::clone(&report)));
+        Ok(report)
+    }
+
+    /// What was found when the rights were asked last.
+    pub fn report(&self) -> Option<Arc<Report>> {
+        let kept = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|(_, report)| Arc::clone(report))
+    }
+
+    fn fresh_report(&self) -> Option<Arc<Report>> {
+        let kept = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, report) = kept.as_ref()?;
+        (at.elapsed() < PROBE_EVERY).then(|| Arc::clone(report))
+    }
+
+    /// Whether the source may be used: it is asked first, and one that is only read but whose role
+    /// could do more is not.
+    ///
+    /// # Errors
+    /// `Unavailable`, with what its role can do too much, or because it could not be asked.
+    pub async fn ready(&self, budget: &Budget) -> Result<(), Fault> {
+        let report = match self.fresh_report() {
+            Some(report) => report,
+            None => {
+                let _one = self.probing.lock().await;
+                match self.fresh_report() {
+                    Some(report) => report,
+                    None => self.probe(budget).await?,
+                }
+            }
+        };
+        match (self.spec.access, report.disabled_by()) {
+            (SourceAccess::Read, Some(finding)) => {
+                let text = format!(
+                    "the database {} is disabled: it is to be read only, and {}; an operator must give it \
+                     another role",
+                    self.spec.name, finding.text
+                );
+                Err(Fault::new(FaultKind::Unavailable, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Describes tables of the source that can be read.
+    ///
+    /// # Errors
+    /// `NotFound`, when a table was named that is not there; those of [`Source::ready`].
+    ///
+    /// # Cancellation
+    /// Dropped or cancelled, it stops in the database.
+    pub async fn describe(
+        &self,
+        request: &DescribeRequest,
+        budget: &Budget,
+    ) -> Result<Description, Fault> {
+        self.ready(budget).await?;
+        let until = self.until(budget);
+        match &self.engine {
+            Engine::Postgres(engine) => engine.describe(request, until, budget).await,
+            Engine::Sqlite(engine) => engine.describe(request, until, budget).await,
+        }
+    }
+
+    /// Runs one statement that reads, and answers a page of its rows.
+    ///
+    /// # Errors
+    /// `Invalid` or `Denied`: the statement is not one that can run; `Limit`, `Timeout`: it asks
+    /// for too much; `Conflict`, `Busy`, `Unavailable`: it may succeed later.
+    ///
+    /// # Cancellation
+    /// Dropped or cancelled, it stops in the database.
+    pub async fn query(
+        &self,
+        statement: &Statement,
+        window: Window,
+        budget: &Budget,
+    ) -> Result<Answer, Fault> {
+        self.check(statement)?;
+        self.ready(budget).await?;
+        let (until, window) = (self.until(budget), window.within(&self.spec.limits));
+        match &self.engine {
+            Engine::Postgres(engine) => engine.query(statement, window, until, budget).await,
+            Engine::Sqlite(engine) => engine.query(statement, window, until, budget).await,
+        }
+    }
+
+    /// Tells how a statement would run, without running it.
+    ///
+    /// # Errors
+    /// Those of [`Source::query`].
+    ///
+    /// # Cancellation
+    /// Dropped or cancelled, it stops in the database.
+    pub async fn explain(&self, statement: &Statement, budget: &Budget) -> Result<Plan, Fault> {
+        self.check(statement)?;
+        self.ready(budget).await?;
+        let until = self.until(budget);
+        match &self.engine {
+            Engine::Postgres(engine) => engine.explain(statement, until, budget).await,
+            Engine::Sqlite(engine) => engine.explain(statement, until, budget).await,
+        }
+    }
+
+    /// Runs one statement that changes data, and commits it unless it is a dry run.
+    ///
+    /// # Errors
+    /// `Denied`, for a source that is only read; those of [`Source::query`].
+    ///
+    /// # Cancellation
+    /// Until it commits it stops in the database and is undone; a commit runs to its end.
+    pub async fn execute(
+        &self,
+        statement: &Statement,
+        window: Window,
+        dry_run: bool,
+        budget: &Budget,
+    ) -> Result<Executed, Fault> {
+        if self.spec.access != SourceAccess::Write {
+            let text = "this source is only read; a query reads from it";
+            return Err(Fault::new(FaultKind::Denied, text));
+        }
+        self.check(statement)?;
+        self.ready(budget).await?;
+        let (until, window) = (self.until(budget), window.within(&self.spec.limits));
+        match &self.engine {
+            Engine::Postgres(engine) => {
+                engine.execute(statement, window, dry_run, until, budget).await
+            }
+            Engine::Sqlite(engine) => {
+                engine.execute(statement, window, dry_run, until, budget).await
+            }
+        }
+    }
+
+    /// Closes its connections, and waits until what runs for them has ended. Nothing can be asked
+    /// afterwards.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Postgres(engine) => engine.close().await,
+            Engine::Sqlite(engine) => engine.close(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Secret;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// Servers spawn what they answer.
+    #[test]
+    fn every_call_can_move_between_threads() {
+        let dsn = Secret::new("postgresql://u@127.0.0.1/d");
+        let source = Source::new(SourceSpec::new("a", SourceKind::Postgres, dsn)).unwrap();
+        let (budget, statement) = (Budget::new(1, 1, Duration::ZERO), Statement::new(""));
+        let (window, request) = (Window::default(), DescribeRequest::default());
+        is_send(&source.query(&statement, window, &budget));
+        is_send(&source.explain(&statement, &budget));
+        is_send(&source.execute(&statement, window, true, &budget));
+        is_send(&source.describe(&request, &budget));
+        is_send(&source.probe(&budget));
+        is_send(&source.close());
+    }
+}

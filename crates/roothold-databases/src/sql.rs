@@ -1,0 +1,97 @@
+//! SQL as text: where its words and literals are. It serves messages, the audit log's
+//! fingerprint and names of parameters.
+//!
+//! **Invariant**: no decision about safety rests on it; these are the database's own.
+
+mod fingerprint;
+mod lex;
+mod named;
+
+pub use fingerprint::Fingerprint;
+pub use named::bind_names;
+
+use lex::{Lexer, Token};
+
+/// Whose SQL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
+/// The first word of a statement, in lower case, opening brackets and comments skipped.
+pub(crate) fn first_word(dialect: Dialect, sql: &str) -> Option<String> {
+    let mut tokens = Lexer::new(dialect, sql);
+    loop {
+        match tokens.next()? {
+            Token::Word(word) => return Some(word.to_ascii_lowercase()),
+            Token::Mark('(') => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Whether the statement orders its result: `ORDER BY` outside of all brackets.
+pub(crate) fn is_ordered(dialect: Dialect, sql: &str) -> bool {
+    let (mut depth, mut after_order) = (0_usize, false);
+    for token in Lexer::new(dialect, sql) {
+        let is = |token: &Token<'_>, word: &str| matches!(token, Token::Word(text) if text.eq_ignore_ascii_case(word));
+        match token {
+            Token::Mark('(' | '[') => depth += 1,
+            Token::Mark(')' | ']') => depth = depth.saturating_sub(1),
+            ref token if depth == 0 && after_order && is(token, "by") => return true,
+            _ => {}
+        }
+        after_order = is(&token, "order");
+    }
+    false
+}
+
+/// How deeply brackets nest.
+pub(crate) fn bracket_depth(dialect: Dialect, sql: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for token in Lexer::new(dialect, sql) {
+        match token {
+            Token::Mark('(' | '[') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            Token::Mark(')' | ']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dialect::{Postgres, Sqlite};
+    use super::*;
+
+    #[test]
+    fn an_order_counts_at_the_top_only() {
+        let ordered = |sql| is_ordered(Postgres, sql);
+        assert!(ordered("select a from t ORDER /* x */ BY a"));
+        assert!(ordered("(select 1) union (select 2) order by 1"));
+        assert!(!ordered("select a, row_number() over (order by a) from t"));
+        assert!(!ordered("select * from (select a from t order by a) x"));
+        assert!(!ordered("select 'order by', \"order by\", $$ order by $$ -- order by"));
+        assert!(!is_ordered(Sqlite, "select [order] , `by` from t"));
+    }
+
+    #[test]
+    fn the_first_word_is_behind_brackets_and_comments() {
+        let first = |sql| first_word(Postgres, sql);
+        assert_eq!(first("/* a /* b */ c */ -- d\n ((SELECT 1))").as_deref(), Some("select"));
+        assert_eq!(first("/**/COMMIT/**/;").as_deref(), Some("commit"));
+        assert_eq!(first(""), None);
+        assert_eq!(first("'select'"), None);
+        assert_eq!(first_word(Sqlite, "/* a /* b */ delete").as_deref(), Some("delete"));
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_literals() {
+        assert_eq!(bracket_depth(Postgres, "select ((1)), '((((', array[(2)]"), 2);
+        assert_eq!(bracket_depth(Postgres, &"(".repeat(9_000)), 9_000);
+    }
+}

@@ -1,0 +1,100 @@
+//! What SQLite said, for agents: without the file's path, and without telling what is hidden.
+
+use roothold_core::{Budget, Fault, FaultKind};
+use rusqlite::{Error, ErrorCode};
+
+use super::guard::Denied;
+use super::open::{code, unavailable};
+use crate::spec::SourceAccess;
+use crate::wait::Until;
+
+/// One text for what is not there and for what is hidden.
+const NO_NAME: &str = "a table or column of the statement is not there, or is not to be read; name \
+                       columns instead of *, and look at the description of the database";
+
+/// The fault for an error of the caller's statement.
+pub(super) fn fault(
+    error: &Error,
+    sql: &str,
+    denied: Option<Denied>,
+    access: SourceAccess,
+    until: Until,
+    budget: &Budget,
+) -> Fault {
+    if let Some(denied) = denied {
+        return refused(&denied, access);
+    }
+    let invalid = |text: &str| Fault::invalid(text.to_owned());
+    let (message, offset) = match error {
+        Error::MultipleStatement => return invalid("one statement at a time: send each by itself"),
+        Error::SqlInputError { msg, offset, .. } => (msg.as_str(), usize::try_from(*offset).ok()),
+        Error::SqliteFailure(_, Some(message)) => (message.as_str(), None),
+        _ => ("", None),
+    };
+    let unknown =
+        ["no such table", "no such column", "access to ", "no such view", "ambiguous column"];
+    if unknown.iter().any(|start| message.starts_with(start)) {
+        return invalid(NO_NAME);
+    }
+    let Some(kind) = error.sqlite_error_code() else {
+        return invalid("the statement or its parameters do not fit");
+    };
+    match kind {
+        ErrorCode::OperationInterrupted => {
+            until.check(budget).err().unwrap_or_else(|| until.overdue())
+        }
+        ErrorCode::TooBig => {
+            Fault::new(FaultKind::Limit, "a value or row is larger than SQLite may make here")
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            Fault::new(FaultKind::Conflict, "somebody writes to the database just now; try again")
+        }
+        ErrorCode::ReadOnly => refused(&Denied::Kind("change anything"), access),
+        ErrorCode::ConstraintViolation => invalid("the change breaks a constraint of the table"),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            unavailable("the database's file is damaged").with_source(code(error))
+        }
+        ErrorCode::CannotOpen
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::DiskFull
+        | ErrorCode::OutOfMemory => {
+            let text = "SQLite found no room for a temporary file, or cannot read the database; sort and group less at once";
+            unavailable(text).with_source(code(error))
+        }
+        _ => invalid(&format!("{}{}", shown(message), place(sql, offset))),
+    }
+}
+
+fn refused(denied: &Denied, access: SourceAccess) -> Fault {
+    match denied {
+        Denied::Name => Fault::invalid(NO_NAME),
+        Denied::Function(name) => {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            Fault::new(
+                FaultKind::Denied,
+                format!("the function {name} is not one that statements may use here"),
+            )
+        }
+        Denied::Kind(what) => {
+            let only = match access {
+                SourceAccess::Read => "only reads",
+                SourceAccess::Write => "only reads and changes rows",
+            };
+            Fault::new(FaultKind::Denied, format!("this source {only}: a statement cannot {what}"))
+        }
+    }
+}
+
+fn shown(message: &str) -> String {
+    if message.is_empty() {
+        return "the statement fails".to_owned();
+    }
+    message.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn place(sql: &str, offset: Option<usize>) -> String {
+    let Some(before) = offset.and_then(|at| sql.get(..at)) else { return String::new() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!(" (at line {line}, column {column})")
+}

@@ -1,0 +1,239 @@
+//! More hostile statements of every class, against a role as it should be.
+
+use roothold_core::FaultKind;
+use serde_json::json;
+
+use super::{source, spec};
+use crate::server::Server;
+use crate::{ask, refused, rows};
+
+#[tokio::test]
+async fn nothing_but_a_select_gets_through() {
+    let server = Server::shared();
+    server.database("hostile", "CREATE TABLE orders AS SELECT generate_series(1, 50) AS id; CREATE TABLE vault (s text)").await;
+    let source = source(server, "hostile");
+    let statements = [
+        "",
+        ";",
+        "--",
+        "/* */",
+        "COMMIT",
+        "ROLLBACK",
+        "BEGIN",
+        "END",
+        "ABORT",
+        "SAVEPOINT a",
+        "ROLLBACK AND CHAIN",
+        "COMMIT AND CHAIN",
+        "START TRANSACTION READ WRITE",
+        "PREPARE TRANSACTION 'x'",
+        "COMMIT PREPARED 'x'",
+        "SET TRANSACTION READ WRITE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET transaction_read_only = off",
+        "SET LOCAL statement_timeout = 0",
+        "RESET ALL",
+        "SET ROLE postgres",
+        "RESET ROLE",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "DISCARD ALL",
+        "SHOW ALL",
+        "SHOW data_directory",
+        "INSERT INTO orders VALUES (1)",
+        "UPDATE orders SET id = 0",
+        "DELETE FROM orders",
+        "TRUNCATE orders",
+        "MERGE INTO orders o USING (SELECT 1 AS id) s ON o.id = s.id WHEN MATCHED THEN DELETE",
+        "WITH x AS (DELETE FROM orders RETURNING *) SELECT * FROM x",
+        "SELECT * INTO stolen FROM orders",
+        "CREATE TABLE x (a int)",
+        "CREATE TEMP TABLE x AS SELECT 1",
+        "CREATE VIEW v AS SELECT 1",
+        "DROP TABLE orders",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DO $$ BEGIN DELETE FROM app.orders; END $$",
+        "CALL x()",
+        "EXECUTE x",
+        "PREPARE x AS SELECT 1",
+        "DEALLOCATE ALL",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "FETCH ALL FROM roothold",
+        "MOVE 1 IN roothold",
+        "CLOSE ALL",
+        "CLOSE roothold",
+        "LISTEN x",
+        "NOTIFY x",
+        "UNLISTEN *",
+        "LOCK TABLE orders",
+        "LOAD 'x'",
+        "COPY orders TO STDOUT",
+        "COPY orders FROM STDIN",
+        "COPY (SELECT 1) TO PROGRAM 'id'",
+        "COPY orders TO '/tmp/x'",
+        "VACUUM",
+        "ANALYZE orders",
+        "CHECKPOINT",
+        "REINDEX TABLE orders",
+        "CLUSTER",
+        "REFRESH MATERIALIZED VIEW x",
+        "SECURITY LABEL ON TABLE orders IS 'x'",
+        "COMMENT ON TABLE orders IS 'x'",
+        "ALTER ROLE CURRENT_USER SET default_transaction_read_only = off",
+        "ALTER SYSTEM SET x = 1",
+        "GRANT ALL ON orders TO PUBLIC",
+        "SELECT 1; SELECT 2",
+        "SELECT 1;;SELECT 2",
+        "SELECT 1; COMMIT; DELETE FROM orders",
+        ") ; DROP TABLE orders; --",
+        "SELECT * FROM orders FOR UPDATE",
+        "SELECT * FROM orders FOR KEY SHARE",
+        "SELECT lo_create(0)",
+        "SELECT lo_import('/etc/passwd')",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT pg_ls_dir('/')",
+        "SELECT pg_read_binary_file('PG_VERSION')",
+        "SELECT * FROM pg_authid",
+        "SELECT * FROM vault",
+        "SELECT nextval('s')",
+        "SELECT pg_reload_conf()",
+        "SELECT txid_current(), pg_promote()",
+        "EXPLAIN ANALYZE DELETE FROM orders",
+        "EXPLAIN ANALYZE INSERT INTO orders VALUES (1)",
+        "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
+        "EXPLAIN SELECT 1; DELETE FROM orders",
+        "EXPLAIN ANALYZE EXECUTE x",
+        "SELECT 1 \0; DELETE FROM orders",
+        "SELECT $$",
+        "SELECT 'a",
+        "SELECT U&'\\0000'",
+    ];
+    server.say("hostile", "REVOKE SELECT ON app.vault FROM hostile").await;
+    for sql in statements {
+        let Err(fault) = ask(&source, sql).await else {
+            assert!(sql.starts_with("SELECT lo_create"), "{sql} answered");
+            continue;
+        };
+        let (kind, said) = (fault.kind(), fault.public());
+        let plain = matches!(kind, FaultKind::Invalid | FaultKind::Denied | FaultKind::Limit);
+        assert!(plain, "{sql}: {kind:?} {said}");
+        for inner in ["server.log", ".c:", "rusqlite", "portal", "Error {"] {
+            assert!(!said.contains(inner), "{sql}: {said}");
+        }
+        assert_eq!(
+            rows(&source, "SELECT count(*) FROM orders").await,
+            json!([[50]]),
+            "after {sql}"
+        );
+    }
+    let large_objects = "SELECT count(*) FROM pg_largeobject_metadata";
+    assert_eq!(
+        server.see("hostile", large_objects).await,
+        "0",
+        "what a query made was rolled back"
+    );
+    assert_eq!(
+        server
+            .see(
+                "hostile",
+                "SELECT to_regclass('app.x') IS NULL AND to_regclass('app.stolen') IS NULL"
+            )
+            .await,
+        "t"
+    );
+}
+
+#[tokio::test]
+async fn statements_as_people_write_them_run() {
+    let server = Server::shared();
+    server.database("plain", "CREATE TABLE orders AS SELECT generate_series(1, 3) AS id").await;
+    let source = source(server, "plain");
+    for (sql, expected) in [
+        ("TABLE orders;", json!([[1], [2], [3]])),
+        ("VALUES (1, 'a'), (2, 'b')", json!([[1, "a"], [2, "b"]])),
+        ("-- first\n/* ; */ SELECT ';' ; -- last", json!([[";"]])),
+        ("(SELECT 1) UNION ALL (SELECT 2) ORDER BY 1", json!([[1], [2]])),
+        (
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n FROM t",
+            json!([[1], [2], [3]]),
+        ),
+        ("SELECT", json!([[], []])),
+        ("SELECT 1 AS a, 2 AS a", json!([[1, 2]])),
+        ("SELECT 'e' || E'\\n' || $q$'$q$", json!([["e\n'"]])),
+    ] {
+        if sql == "SELECT" {
+            assert_eq!(rows(&source, sql).await, json!([[]]), "{sql}");
+        } else {
+            assert_eq!(rows(&source, sql).await, expected, "{sql}");
+        }
+    }
+    let plan = ask(&source, "EXPLAIN (COSTS off) SELECT * FROM orders").await.unwrap();
+    assert_eq!(plan.rows, [[json!("Seq Scan on orders")]]);
+    let plan = ask(&source, "EXPLAIN (FORMAT json, ANALYZE) SELECT * FROM orders").await.unwrap();
+    assert!(plan.rows[0][0].as_str().unwrap().contains("Actual Rows"));
+}
+
+#[tokio::test]
+async fn errors_say_where_and_never_what_a_row_holds() {
+    let server = Server::shared();
+    server.database("errors", "CREATE TABLE customers (id int, card text); INSERT INTO customers VALUES (1, 'CANARY-CARD'); \
+        CREATE FUNCTION shout(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE EXCEPTION 'CANARY %', $1; END $$; \
+        CREATE FUNCTION note(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE NOTICE 'CANARY %', $1; RETURN true; END $$").await;
+    let source = source(server, "errors");
+    let fault = refused(&source, "SELECT id,\n  nam FROM customers").await;
+    assert!(
+        fault.public().contains("column \"nam\" does not exist")
+            && fault.public().contains("line 2, column 3"),
+        "{fault}"
+    );
+    let fault = refused(&source, "SELEC 1").await;
+    assert!(
+        fault.public().contains("at or near \"SELEC\"")
+            && fault.public().contains("line 1, column 1"),
+        "{fault}"
+    );
+    let fault = refused(&source, "SELECT 'é', id FORM customers").await;
+    assert!(fault.public().contains("line 1, column 21"), "{fault}");
+    let fault = refused(&source, "SELECT idd FROM customers").await;
+    assert!(fault.public().contains("the database's hint: "), "{fault}");
+    for sql in [
+        "SELECT card::int FROM customers",
+        "SELECT shout(card) FROM customers",
+        "SELECT card::date FROM customers",
+        "SELECT cast(card AS json) FROM customers",
+        "SELECT id / 0, card FROM customers",
+        "SELECT ('{' || card)::int[] FROM customers",
+    ] {
+        let fault = refused(&source, sql).await;
+        let cause = std::error::Error::source(&fault).map(ToString::to_string).unwrap_or_default();
+        assert!(
+            !fault.public().contains("CANARY") && !cause.contains("CANARY"),
+            "{sql}: {fault} {cause}"
+        );
+    }
+    assert_eq!(rows(&source, "SELECT note(card) FROM customers").await, json!([[true]]));
+}
+
+#[tokio::test]
+async fn a_plan_that_costs_too_much_does_not_run() {
+    let server = Server::shared();
+    server
+        .database("costs", "CREATE TABLE n AS SELECT generate_series(1, 1000) AS n; ANALYZE n")
+        .await;
+    let mut spec = spec(server, "costs");
+    spec.limits.cost_max = Some(1_000.0);
+    let source = roothold_databases::Source::new(spec).unwrap();
+    assert_eq!(rows(&source, "SELECT count(*) FROM n").await, json!([[1_000]]));
+    let fault = refused(&source, "SELECT count(*) FROM n a, n b, n c").await;
+    assert_eq!(fault.kind(), FaultKind::Limit);
+    assert!(fault.public().contains("the plan costs"), "{fault}");
+    let statement = roothold_databases::Statement {
+        sql: "SELECT * FROM n WHERE n = $1".to_owned(),
+        parameters: vec![json!(5).into()],
+    };
+    let plan = source.explain(&statement, &crate::budget()).await.unwrap();
+    assert!(plan.would_run && plan.cost.unwrap() > 0.0, "{plan:?}");
+    let big = roothold_databases::Statement::new("SELECT * FROM n a, n b, n c");
+    assert!(!source.explain(&big, &crate::budget()).await.unwrap().would_run);
+    let write = roothold_databases::Statement::new("ANALYZE SELECT 1");
+    assert!(source.explain(&write, &crate::budget()).await.is_err());
+}
