@@ -306,6 +306,8 @@ fn links_are_followed_as_text_as_far_as_the_kernel_follows_them() {
         (text("odd"), text("k/../f"), text("none/x")),
         (leads("d/f"), leads("f"), leads("none/x"))
     );
+    assert_eq!(text("none/deep/../x"), leads("none/x"));
+    assert_eq!(text("none/deep/../../f"), leads("f"));
     assert_eq!((text("40/f"), text("41/f")), (leads("d/f"), None));
     assert_eq!((text("away/f"), text("out"), text("..")), (None, None, None));
     assert_eq!(open_exact(root, b"d", LOOK).map(drop), Ok(()));

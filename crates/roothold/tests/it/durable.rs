@@ -66,19 +66,19 @@ impl Event {
 
 /// Reads a trace. Calls that others interrupt stand in two lines.
 fn events(trace: &str) -> Vec<Event> {
-    let mut begun: HashMap<&str, (usize, String)> = HashMap::new();
+    let mut unfinished: HashMap<&str, (usize, String)> = HashMap::new();
     let mut events = Vec::new();
     for (at, line) in trace.lines().enumerate() {
         let Some((pid, rest)) = line.split_once(' ') else { continue };
         let rest = rest.trim_start();
         if let Some(part) = rest.strip_suffix(" <unfinished ...>") {
-            begun.insert(pid, (at, part.to_owned()));
+            unfinished.insert(pid, (at, part.to_owned()));
             continue;
         }
         let (begin, whole) = match rest.strip_prefix("<... ") {
             Some(resumed) => {
                 let (_, end) = resumed.split_once(" resumed>").unwrap();
-                let (begin, part) = begun.remove(pid).unwrap();
+                let (begin, part) = unfinished.remove(pid).unwrap();
                 (begin, part + end)
             }
             None => (at, rest.to_owned()),
@@ -147,7 +147,7 @@ impl<'a> Steps<'a> {
         });
         let intent = intent.unwrap_or_else(|| panic!("{what}: there is no intent"));
         let log = intent.arguments.split(['<', '>']).nth(1).unwrap();
-        assert!(log.contains("/audit/") && log.ends_with(".jsonl"), "{log}");
+        assert!(log.contains("/audit/audit-"), "{log}");
         let mut steps = Self { what, events, after: intent.end };
         let synced = steps.next("the intent is synced", |event| event.syncs(log));
         let is_change = |event: &&Event| event.begin > from && event.changes_names(work);
@@ -217,6 +217,15 @@ struct Made {
     answer: Value,
 }
 
+/// The files that [`call_all`] works with.
+fn prepare(dirs: &Dirs) {
+    for (name, text) in
+        [("from.txt", "PUBLIC"), ("gone.txt", "PUBLIC"), ("table.csv", "a,b\n1,2\n")]
+    {
+        dirs.write(&format!("work/{name}"), text);
+    }
+}
+
 /// Calls every tool that changes files, in turn.
 fn call_all(traced: &mut Traced) -> Vec<Made> {
     let path = |name: &str| traced.dirs.work().join(name).to_str().unwrap().to_owned();
@@ -224,7 +233,7 @@ fn call_all(traced: &mut Traced) -> Vec<Made> {
     let long = "x".repeat(600_000);
     let edits = json!([{"oldText": "PUBLIC", "newText": "CHANGED"}]);
     let nested = json!({"path": path("batch.txt"), "content": "new"});
-    let calls = [
+    let mut calls = vec![
         ("new.txt", "write_file", json!({"path": path("new.txt"), "content": long})),
         ("sub/s.txt", "write_file", json!({"path": path("sub/s.txt"), "content": "new"})),
         ("a/b/f.txt", "write_file", json!({"path": path("a/b/f.txt"), "content": "new"})),
@@ -238,6 +247,22 @@ fn call_all(traced: &mut Traced) -> Vec<Made> {
         ("gone.txt", "delete_file", json!({"path": path("gone.txt")})),
         ("batch.txt", "batch", json!({"calls": [{"tool": "write_file", "arguments": nested}]})),
     ];
+    if cfg!(feature = "datasets") {
+        let source = path("table.csv");
+        let output = |name: &str| json!({"data_source": source, "output": path(name)});
+        let with = |mut call: Value, key: &str, value: &str| {
+            call[key] = json!(value);
+            call
+        };
+        calls.extend([
+            ("rows.csv", "query_dataset", with(output("rows.csv"), "sql", "SELECT * FROM data")),
+            (
+                "converted.jsonl",
+                "process_large_dataset",
+                with(output("converted.jsonl"), "operation", "convert"),
+            ),
+        ]);
+    }
     let targets: Vec<String> = calls.iter().map(|(target, ..)| path(target)).collect();
     let call = |(target, (_, tool, arguments)): (String, (_, &'static str, Value))| {
         let answer = traced.call(tool, &arguments);
@@ -249,9 +274,7 @@ fn call_all(traced: &mut Traced) -> Vec<Made> {
 #[test]
 fn every_change_is_announced_made_and_answered_in_an_order_that_outlives_a_power_cut() {
     let mut traced = Traced::start();
-    for name in ["from.txt", "gone.txt"] {
-        traced.dirs.write(&format!("work/{name}"), "PUBLIC");
-    }
+    prepare(&traced.dirs);
     let made = call_all(&mut traced);
     assert_eq!(std::fs::read(traced.dirs.work().join("batch.txt")).unwrap(), b"new");
     let work = traced.dirs.work().canonicalize().unwrap().to_str().unwrap().to_owned();
@@ -301,9 +324,7 @@ fn shown(server: &mut Stdio) -> BTreeSet<String> {
 fn no_tool_that_changes_files_is_left_out() {
     let dirs = Dirs::with_fixture();
     let mut traced = Traced::start();
-    for name in ["from.txt", "gone.txt"] {
-        traced.dirs.write(&format!("work/{name}"), "PUBLIC");
-    }
+    prepare(&traced.dirs);
     let called: BTreeSet<String> =
         call_all(&mut traced).iter().map(|made| made.tool.to_owned()).collect();
     // They are shown only where something can be changed.
