@@ -57,8 +57,7 @@ impl Postgres {
     }
 
     async fn begin(&self, access: SourceAccess, until: Until) -> Result<Session, Fault> {
-        let wait = self.spec.limits.wait.min(until.left());
-        Session::begin(&self.pool, &self.way, wait, access, until.left()).await
+        Session::begin(&self.pool, &self.way, self.spec.limits.wait, access, until.left()).await
     }
 
     pub(crate) async fn query(

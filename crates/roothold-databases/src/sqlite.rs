@@ -31,6 +31,8 @@ use crate::sql::{self, Dialect};
 use crate::wait::{Until, under};
 
 const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
+/// What a query begins with. What else a statement could be would tell by its error what is there.
+const QUERIES: &[&str] = &["select", "with", "values"];
 /// What a changing statement may begin with.
 const BEGINNINGS: &[&str] = &["insert", "update", "delete", "replace", "with"];
 
@@ -43,6 +45,14 @@ struct Inner {
     spec: Arc<SourceSpec>,
     path: PathBuf,
     idle: Mutex<Vec<Db>>,
+}
+
+fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
+    let first = sql::first_word(Dialect::Sqlite, &statement.sql).unwrap_or_default();
+    if with.contains(&first.as_str()) {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!("a statement here begins with {}", with.join(", "))))
 }
 
 /// Ends the work of a call that nobody waits for any more.
@@ -74,6 +84,7 @@ impl Sqlite {
         until: Until,
         budget: &Budget,
     ) -> Result<Answer, Fault> {
+        begins(statement, QUERIES)?;
         let statement = statement.clone();
         self.run(until, budget, move |inner, db, stop| inner.query(db, &statement, window, stop))
             .await
@@ -85,10 +96,11 @@ impl Sqlite {
         until: Until,
         budget: &Budget,
     ) -> Result<Plan, Fault> {
+        begins(statement, QUERIES)?;
         let (statement, window) =
             (statement.clone(), Window::default().within(&self.inner.spec.limits));
-        self.run(until, budget, move |inner, db, stop| {
-            let answer = db.page(&inner.spec, EXPLAIN, &statement, window, stop)?;
+        self.run(until, budget, move |_, db, stop| {
+            let answer = db.page(EXPLAIN, &statement, window, stop)?;
             let step = |row: Vec<Value>| {
                 let mut row = row.into_iter();
                 json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
@@ -122,11 +134,7 @@ impl Sqlite {
         until: Until,
         budget: &Budget,
     ) -> Result<Executed, Fault> {
-        let first = sql::first_word(Dialect::Sqlite, &statement.sql).unwrap_or_default();
-        if !BEGINNINGS.contains(&first.as_str()) {
-            let text = format!("a statement here begins with {}", BEGINNINGS.join(", "));
-            return Err(Fault::invalid(text));
-        }
+        begins(statement, BEGINNINGS)?;
         let statement = statement.clone();
         let window = Window { offset: 0, ..window };
         self.run(until, budget, move |inner, db, stop| {
@@ -209,7 +217,7 @@ impl Inner {
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
-        let answer = db.page(&self.spec, "", statement, window, stop);
+        let answer = db.page("", statement, window, stop);
         // Tables that were made since then are known after another look.
         let unknown = matches!(&answer, Err(fault) if fault.kind() == FaultKind::Invalid);
         let changed = !db.serves(&self.path)?;
@@ -221,7 +229,7 @@ impl Inner {
         } else {
             db.learn().map_err(broken)?;
         }
-        let answer = db.page(&self.spec, "", statement, window, stop);
+        let answer = db.page("", statement, window, stop);
         match db.serves(&self.path)? {
             true => answer,
             false => {
@@ -247,7 +255,7 @@ impl Inner {
         // On an error the connection is closed, and with it the transaction.
         let before = db.conn.total_changes();
         db.guard.let_changes_through(true);
-        let answer = db.page(&self.spec, "", statement, window, stop)?;
+        let answer = db.page("", statement, window, stop)?;
         db.guard.let_changes_through(false);
         let rows_affected = db.conn.total_changes() - before;
         if dry_run {

@@ -97,6 +97,11 @@ impl Tables {
         !self.columns.iter().any(hides)
     }
 
+    /// Whether a column of any table is hidden.
+    pub(crate) fn hides_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     /// Whether a column of the table is hidden.
     pub(crate) fn hides_columns_of(&self, schema: &str, table: &str) -> bool {
         self.columns.iter().any(|(pattern, _)| pattern.covers(schema, table))

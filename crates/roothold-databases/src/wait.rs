@@ -33,10 +33,10 @@ impl Until {
     /// # Errors
     /// `Cancelled` or `Timeout`.
     pub(crate) fn check(&self, budget: &Budget) -> Result<(), Fault> {
-        budget.check()?;
-        match self.source {
-            Some(_) if self.left().is_zero() => Err(self.overdue()),
-            _ => Ok(()),
+        match budget.check() {
+            Err(fault) if fault.kind() != FaultKind::Timeout => Err(fault),
+            Ok(()) if !self.left().is_zero() => Ok(()),
+            _ => Err(self.overdue()),
         }
     }
 

@@ -89,7 +89,8 @@ const OWNED: &str = "SELECT format('the role owns %s, so that it can change it a
           c.relowner AS owner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
           WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(temp|toast)' \
         UNION ALL SELECT format('SCHEMA %I', nspname), nspowner FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)' \
-        UNION ALL SELECT format('FUNCTION %s', p.oid::regprocedure), p.proowner FROM pg_catalog.pg_proc p \
+        UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
+          p.proowner FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
         UNION ALL SELECT format('DATABASE %I', datname), datdba FROM pg_catalog.pg_database WHERE datname = current_database()) o \
     WHERE pg_catalog.pg_has_role(o.owner, 'MEMBER') AND $1::text[] IS NOT NULL \
       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) \
@@ -117,8 +118,8 @@ const DATABASE: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg
       AND $1::text[] IS NOT NULL LIMIT $2";
 
 const DEFINERS: &str = "SELECT format('the role can run %s with the rights of its owner %I (SECURITY DEFINER)', \
-        p.oid::regprocedure, r.rolname), \
-      format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', p.oid::regprocedure, current_user) \
+        format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), r.rolname), \
+      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     JOIN pg_catalog.pg_roles r ON r.oid = p.proowner \
     WHERE p.prosecdef AND p.prorettype <> 'pg_catalog.trigger'::regtype \
@@ -128,14 +129,14 @@ const DEFINERS: &str = "SELECT format('the role can run %s with the rights of it
     ORDER BY 1 LIMIT $2";
 
 /// What reads or writes the server's disk, talks to other servers, or changes the server.
-const DANGEROUS: &str = "SELECT format('the role can run %s, which %s', p.oid::regprocedure, \
+const DANGEROUS: &str = "SELECT format('the role can run %s, which %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
         CASE WHEN p.proname LIKE 'dblink%' THEN 'connects to other databases, past the read-only transaction' \
           WHEN NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c') THEN 'is written in a language without bounds' \
           ELSE 'reaches the server''s disk or changes the server' END), \
-      format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', p.oid::regprocedure, current_user) \
+      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-    WHERE (p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_read_file_old', 'pg_ls_dir', 'pg_ls_logdir', \
+    WHERE (p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'pg_ls_logdir', \
         'pg_ls_waldir', 'pg_ls_tmpdir', 'pg_ls_archive_statusdir', 'pg_ls_logicalmapdir', 'pg_ls_logicalsnapdir', \
         'pg_ls_replslotdir', 'pg_stat_file', 'lo_import', 'lo_export', 'pg_file_write', 'pg_file_read', \
         'pg_file_rename', 'pg_file_unlink', 'pg_file_sync', 'pg_logdir_ls', 'pg_reload_conf', 'pg_rotate_logfile', \
@@ -155,7 +156,7 @@ const DANGEROUS: &str = "SELECT format('the role can run %s, which %s', p.oid::r
 
 const ROW_SECURITY: &str = "SELECT format('the rows of %I.%I that the role sees depend on a setting, which it can choose with set_config', \
         n.nspname, c.relname), \
-      'REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC;' \
+      format('REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC, %I;', current_user) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relrowsecurity AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
       AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT') \
@@ -174,8 +175,10 @@ const EVERYTHING: &str = "SELECT format('the role is a member of %I, which reads
       AND r.rolname IN ('pg_read_all_data', 'pg_monitor', 'pg_read_all_settings', 'pg_read_all_stats') \
       AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";
 
-const LOCKS: &str = "SELECT format('the role can run %s; a lock is held until its statement ends', p.oid::regprocedure), \
-      format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', p.oid::regprocedure, current_user) \
+const LOCKS: &str = "SELECT format('the role can run %s; %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
+        CASE p.proname WHEN 'pg_logical_emit_message' THEN 'what it writes to the log of changes is not rolled back' \
+          ELSE 'others may wait for its lock until the statement ends' END), \
+      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'pg_catalog' AND p.proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', \
         'pg_logical_emit_message') \

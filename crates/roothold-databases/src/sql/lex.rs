@@ -111,21 +111,26 @@ impl<'a> Lexer<'a> {
 
     fn word(&mut self) -> Token<'a> {
         let word = self.take_while(|c| c.is_alphanumeric() || c == '_' || c == '$');
-        let quote = self.rest().starts_with('\'');
-        let unicode = self.rest().starts_with("&'") && word.eq_ignore_ascii_case("u");
-        if unicode {
+        let is = |prefix: &str| word.eq_ignore_ascii_case(prefix);
+        let rest = self.rest();
+        let postgres = self.dialect == Dialect::Postgres;
+        if postgres && is("u") && rest.starts_with("&'") {
             self.take(1);
-        } else if !(quote && ["e", "b", "x", "n"].iter().any(|p| word.eq_ignore_ascii_case(p))) {
+        } else if !rest.starts_with('\'')
+            || !(is("x") || postgres && (is("e") || is("b") || is("n")))
+        {
             return Token::Word(word);
         }
-        self.quoted('\'', word.eq_ignore_ascii_case("e"));
+        self.quoted('\'', postgres && is("e"));
         Token::Literal
     }
 
     fn parameter(&mut self) -> Token<'a> {
         let start = self.at;
-        self.take(1);
-        self.take_while(|c| c.is_alphanumeric() || c == '_');
+        let digits_only = self.take(1) == "?";
+        self.take_while(|c| {
+            if digits_only { c.is_ascii_digit() } else { c.is_alphanumeric() || c == '_' }
+        });
         Token::Parameter(&self.text[start..self.at])
     }
 }

@@ -86,6 +86,7 @@ impl Db {
                 }
                 if kind == "virtual" {
                     virtuals.push(name.clone());
+                    catalogue.virtuals.insert(name.to_lowercase());
                 }
                 catalogue.tables.insert(name.to_lowercase(), name);
             }
@@ -108,15 +109,19 @@ impl Db {
     /// guard lets changes through, one that would change something does not run.
     pub(super) fn page(
         &self,
-        spec: &SourceSpec,
         before: &str,
         statement: &Statement,
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
+        if self.guard.tables().hides_columns() && sql::joins_by_name(&statement.sql) {
+            let text = "tables of this database are joined by ON, not by USING or NATURAL";
+            return Err(Fault::invalid(text));
+        }
         let text = format!("{before}{}", statement.sql);
         let told = |error: &rusqlite::Error| {
-            fault(error, &text, self.guard.denied(), spec.access, stop.until, &stop.budget)
+            let changes = self.guard.lets_changes_through();
+            fault(error, &text, self.guard.denied(), changes, stop.until, &stop.budget)
         };
         self.guard.denied();
         self.guard.enter(Phase::Theirs);

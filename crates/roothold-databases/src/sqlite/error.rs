@@ -5,7 +5,6 @@ use rusqlite::{Error, ErrorCode};
 
 use super::guard::Denied;
 use super::open::{code, unavailable};
-use crate::spec::SourceAccess;
 use crate::wait::Until;
 
 /// One text for what is not there and for what is hidden.
@@ -17,12 +16,12 @@ pub(super) fn fault(
     error: &Error,
     sql: &str,
     denied: Option<Denied>,
-    access: SourceAccess,
+    changes: bool,
     until: Until,
     budget: &Budget,
 ) -> Fault {
     if let Some(denied) = denied {
-        return refused(&denied, access);
+        return refused(&denied, changes);
     }
     let invalid = |text: &str| Fault::invalid(text.to_owned());
     let (message, offset) = match error {
@@ -31,13 +30,22 @@ pub(super) fn fault(
         Error::SqliteFailure(_, Some(message)) => (message.as_str(), None),
         _ => ("", None),
     };
-    let unknown =
-        ["no such table", "no such column", "access to ", "no such view", "ambiguous column"];
-    if unknown.iter().any(|start| message.starts_with(start)) {
+    let unknown = [
+        "no such table",
+        "no such column",
+        "access to ",
+        "no such view",
+        "no such index",
+        "ambiguous column",
+    ];
+    if unknown.iter().any(|start| message.starts_with(start))
+        || message.ends_with("is not a function")
+    {
         return invalid(NO_NAME);
     }
-    let Some(kind) = error.sqlite_error_code() else {
-        return invalid("the statement or its parameters do not fit");
+    let kind = match error {
+        Error::SqlInputError { error, .. } | Error::SqliteFailure(error, _) => error.code,
+        _ => return invalid("the statement or its parameters do not fit"),
     };
     match kind {
         ErrorCode::OperationInterrupted => {
@@ -49,7 +57,7 @@ pub(super) fn fault(
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             Fault::new(FaultKind::Conflict, "somebody writes to the database just now; try again")
         }
-        ErrorCode::ReadOnly => refused(&Denied::Kind("change anything"), access),
+        ErrorCode::ReadOnly => refused(&Denied::Kind("change anything"), changes),
         ErrorCode::ConstraintViolation => invalid("the change breaks a constraint of the table"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
             unavailable("the database's file is damaged").with_source(code(error))
@@ -65,7 +73,7 @@ pub(super) fn fault(
     }
 }
 
-fn refused(denied: &Denied, access: SourceAccess) -> Fault {
+fn refused(denied: &Denied, changes: bool) -> Fault {
     match denied {
         Denied::Name => Fault::invalid(NO_NAME),
         Denied::Function(name) => {
@@ -76,11 +84,8 @@ fn refused(denied: &Denied, access: SourceAccess) -> Fault {
             )
         }
         Denied::Kind(what) => {
-            let only = match access {
-                SourceAccess::Read => "only reads",
-                SourceAccess::Write => "only reads and changes rows",
-            };
-            Fault::new(FaultKind::Denied, format!("this source {only}: a statement cannot {what}"))
+            let only = if changes { "only reads and changes rows" } else { "only reads" };
+            Fault::new(FaultKind::Denied, format!("a statement here {only}: it cannot {what}"))
         }
     }
 }

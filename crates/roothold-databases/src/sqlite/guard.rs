@@ -36,12 +36,17 @@ pub(super) enum Denied {
 pub(super) struct Catalogue {
     /// Tables and views, with the names as they are written.
     pub(super) tables: HashMap<String, String>,
+    /// Those among them that are virtual.
+    pub(super) virtuals: HashSet<String>,
     /// Tables in which virtual tables keep what they hold.
     pub(super) shadows: HashSet<String>,
 }
 
 /// Tables that are none of the database's: functions that give rows.
 const TABLE_FUNCTIONS: &[&str] = &["json_each", "json_tree", "jsonb_each", "jsonb_tree"];
+/// Names that begin so are SQLite's own.
+const MODULES: &[&str] =
+    &["sqlite_", "pragma_", "dbstat", "fts3", "fts4", "fts5", "rtree", "bytecode", "tables_used"];
 const SCHEMA: &str = "main";
 
 /// The state that the authorizer of one connection shares with who uses it.
@@ -111,7 +116,6 @@ impl Guard {
     }
 
     fn refusal(&self, asked: &AuthContext<'_>, running: bool) -> Option<Denied> {
-        let writes = self.lets_changes_through();
         let elsewhere = asked.database_name.is_some_and(|name| name != SCHEMA);
         match asked.action {
             AuthAction::Select | AuthAction::Recursive => None,
@@ -123,16 +127,15 @@ impl Guard {
                 let shown = self.shows(table_name, column_name, running, asked.accessor);
                 (elsewhere || !shown).then_some(Denied::Name)
             }
-            AuthAction::Insert { table_name } | AuthAction::Delete { table_name } if writes => {
-                let shown = self.shows(table_name, "", running, None);
-                (elsewhere || !shown).then_some(Denied::Name)
+            AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
+                self.change(table_name, "", elsewhere, running)
             }
-            AuthAction::Update { table_name, column_name } if writes => {
-                let shown = self.shows(table_name, column_name, running, None);
-                (elsewhere || !shown).then_some(Denied::Name)
+            AuthAction::Update { table_name, column_name } => {
+                self.change(table_name, column_name, elsewhere, running)
             }
-            AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. } => {
-                Some(Denied::Kind("change rows"))
+            // FTS5 asks whether somebody else changed the file.
+            AuthAction::Pragma { pragma_name: "data_version", pragma_value: None } if running => {
+                None
             }
             AuthAction::Pragma { .. } => Some(Denied::Kind("use pragmas")),
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
@@ -143,6 +146,14 @@ impl Guard {
             }
             _ => Some(Denied::Kind("change the schema or the file")),
         }
+    }
+
+    /// What is not there for callers is not there to be changed either.
+    fn change(&self, table: &str, column: &str, elsewhere: bool, running: bool) -> Option<Denied> {
+        if elsewhere || !self.shows(table, column, running, None) {
+            return Some(Denied::Name);
+        }
+        (!self.lets_changes_through()).then_some(Denied::Kind("change rows"))
     }
 
     /// Whether callers read it. What a view reads must be there for callers as well.
@@ -161,6 +172,14 @@ impl Guard {
         }
         if TABLE_FUNCTIONS.contains(&lower.as_str()) && !known(&lower) {
             return true;
+        }
+        if column.is_empty() && !known(&lower) {
+            // A common table expression of which no column is read, unless it is a module's.
+            return !MODULES.iter().any(|module| lower.starts_with(module));
+        }
+        // A search finds what it does not show: a virtual table has all its columns or none.
+        if catalogue.virtuals.contains(&lower) && self.tables.hides_columns_of(SCHEMA, table) {
+            return false;
         }
         known(&lower)
             && self.tables.shows_table(SCHEMA, table)

@@ -55,7 +55,7 @@ async fn a_caller_that_finds_no_connection_is_told_so() {
     server.database("busy", "").await;
     let mut spec = spec(server, "busy");
     spec.connections_max = 1;
-    spec.limits.wait = std::time::Duration::from_millis(50);
+    spec.limits.wait = std::time::Duration::from_millis(500);
     let source = Arc::new(Source::new(spec).unwrap());
     source.ready(&budget()).await.unwrap();
     let own = Arc::clone(&source);
