@@ -235,7 +235,6 @@ impl JobEnd {
         Arc::new(Self { state: Mutex::new(End::Awaited(Vec::new())), tasks })
     }
 
-    #[cfg_attr(not(feature = "datasets"), expect(dead_code, reason = "only datasets leave files"))]
     fn then(&self, cleanup: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &mut *state {

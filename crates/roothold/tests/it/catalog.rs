@@ -1,6 +1,7 @@
 //! What the server says of itself, kept in golden files; and by enumeration, that no tool is
 //! without the cases that every tool must have.
 
+#[cfg(feature = "datasets")]
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
