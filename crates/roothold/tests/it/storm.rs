@@ -118,7 +118,15 @@ impl<'a> Fleet<'a> {
         }
         let ended = replica.server.wait(PATIENCE).expect("it ends");
         assert!(how == 0 || ended.success(), "{}", replica.server.log());
-        replica.server = (self.start)(replica.name, JOBS).start();
+        let name = replica.name;
+        // A server does not start while one that sleeps holds the lock of a file.
+        while self.replicas.iter().any(|replica| replica.asleep.is_some()) {
+            self.wake(false);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let server = (self.start)(name, JOBS).start();
+        let replica = self.replicas.iter_mut().find(|replica| replica.name == name);
+        replica.expect("it is there").server = server;
         true
     }
 
