@@ -117,7 +117,7 @@ fn role_sql(readable: &Readable, spec: &SourceSpec) -> String {
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC;".to_owned(),
         "REVOKE EXECUTE ON FUNCTION pg_advisory_lock(bigint), pg_advisory_lock_shared(bigint), \
          pg_advisory_lock(integer, integer), pg_advisory_lock_shared(integer, integer), \
-         set_config(text, text, boolean) FROM PUBLIC;"
+         pg_terminate_backend, pg_cancel_backend, set_config(text, text, boolean) FROM PUBLIC;"
             .to_owned(),
         format!("GRANT CONNECT ON DATABASE {database} TO {ROLE};"),
     ];

@@ -166,6 +166,13 @@ async fn statements_as_people_write_them_run() {
             assert_eq!(rows(&source, sql).await, expected, "{sql}");
         }
     }
+    // A statement that sets another encoding spoils its own answer, and no later one.
+    let other = "SELECT set_config('client_encoding', 'LATIN1', true), i, 'é' FROM generate_series(1, 600) i";
+    assert_eq!(refused(&source, other).await.kind(), FaultKind::Invalid);
+    assert_eq!(rows(&source, "SELECT 'é'").await, json!([["é"]]));
+    let styled = "SELECT set_config('datestyle', 'German', true), '2026-01-02'::date";
+    assert_eq!(rows(&source, styled).await, json!([["German, DMY", "02.01.2026"]]));
+    assert_eq!(rows(&source, "SELECT '2026-01-02'::date").await, json!([["2026-01-02"]]));
     let plan = ask(&source, "EXPLAIN (COSTS off) SELECT * FROM orders").await.unwrap();
     assert_eq!(plan.rows, [[json!("Seq Scan on orders")]]);
     let plan = ask(&source, "EXPLAIN (FORMAT json, ANALYZE) SELECT * FROM orders").await.unwrap();
