@@ -131,9 +131,10 @@ fn role_sql(readable: &Readable, spec: &SourceSpec) -> String {
         }
         let shown = columns.iter().filter(|column| spec.tables.shows_column(schema, table, column));
         let some: Vec<String> = shown.map(|column| quoted(column)).collect();
-        let what = match spec.tables.hides_columns_of(schema, table) {
-            true => format!("SELECT ({})", some.join(", ")),
-            false => "SELECT".to_owned(),
+        let what = if spec.tables.hides_columns_of(schema, table) {
+            format!("SELECT ({})", some.join(", "))
+        } else {
+            "SELECT".to_owned()
         };
         lines.push(format!("GRANT {what} ON {}.{} TO {ROLE};", quoted(schema), quoted(table)));
     }

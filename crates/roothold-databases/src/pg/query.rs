@@ -62,8 +62,8 @@ pub(super) async fn run(
     };
     let mut page = Page::new(window);
     loop {
-        let (came, ended) = (rows.rows.len(), rows.ended);
-        for row in rows.rows {
+        let (came, ended) = (rows.came.len(), rows.ended);
+        for row in rows.came {
             page.push(values(&shapes, &row)?)?;
             if page.is_full() {
                 break;
@@ -128,7 +128,7 @@ struct Fetch<'a> {
 
 /// Rows that one fetch brought.
 struct Rows {
-    rows: Vec<SimpleQueryRow>,
+    came: Vec<SimpleQueryRow>,
     /// How many were asked for.
     asked: usize,
     /// Whether all that it brings came.
@@ -172,10 +172,10 @@ impl Fetch<'_> {
             }
             // One row more than fits shows that there is more; the rest is passed over.
             if bytes > self.window.bytes {
-                return Ok(Rows { rows, asked, ended: false });
+                return Ok(Rows { came: rows, asked, ended: false });
             }
         }
-        Ok(Rows { rows, asked, ended: true })
+        Ok(Rows { came: rows, asked, ended: true })
     }
 }
 
