@@ -123,14 +123,13 @@ impl Source {
     /// # Errors
     /// `Unavailable`, with what its role can do too much, or because it could not be asked.
     pub async fn ready(&self, budget: &Budget) -> Result<(), Fault> {
-        let report = match self.fresh_report() {
-            Some(report) => report,
-            None => {
-                let _one = self.probing.lock().await;
-                match self.fresh_report() {
-                    Some(report) => report,
-                    None => self.probe(budget).await?,
-                }
+        let report = if let Some(report) = self.fresh_report() {
+            report
+        } else {
+            let _one = self.probing.lock().await;
+            match self.fresh_report() {
+                Some(report) => report,
+                None => Box::pin(self.probe(budget)).await?,
             }
         };
         match (self.spec.access, report.disabled_by()) {

@@ -137,8 +137,8 @@ impl Sqlite {
         begins(statement, BEGINNINGS)?;
         let statement = statement.clone();
         let window = Window { offset: 0, ..window };
-        self.run(until, budget, move |inner, db, stop| {
-            inner.execute(db, &statement, window, dry_run, stop)
+        self.run(until, budget, move |_, db, stop| {
+            Inner::execute(db, &statement, window, dry_run, stop)
         })
         .await
     }
@@ -230,16 +230,13 @@ impl Inner {
             db.learn().map_err(broken)?;
         }
         let answer = db.page("", statement, window, stop);
-        match db.serves(&self.path)? {
-            true => answer,
-            false => {
-                Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
-            }
+        if db.serves(&self.path)? {
+            return answer;
         }
+        Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
     }
 
     fn execute(
-        &self,
         db: &mut Db,
         statement: &Statement,
         window: Window,

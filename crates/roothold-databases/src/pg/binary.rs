@@ -1,5 +1,7 @@
 //! Values in the server's binary form: what a changing statement gives back comes so.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use tokio_postgres::types::{FromSql, Kind, Type};
 
@@ -109,7 +111,7 @@ fn numeric(raw: &[u8]) -> Option<String> {
     };
     let mut text = String::new();
     for place in (0..=weight.max(0)).rev() {
-        text.push_str(&format!("{:04}", digit(place)?));
+        write!(text, "{:04}", digit(place)?).ok()?;
     }
     let whole = text.trim_start_matches('0');
     let mut text = if whole.is_empty() { "0".to_owned() } else { whole.to_owned() };
@@ -120,7 +122,7 @@ fn numeric(raw: &[u8]) -> Option<String> {
         let mut fraction = String::new();
         let mut place = -1;
         while fraction.len() < scale {
-            fraction.push_str(&format!("{:04}", digit(place)?));
+            write!(fraction, "{:04}", digit(place)?).ok()?;
             place -= 1;
         }
         text.push('.');

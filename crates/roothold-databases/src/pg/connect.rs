@@ -257,8 +257,9 @@ impl managed::Manager for Connections {
     type Error = Trouble;
 
     async fn create(&self) -> Result<Conn, Trouble> {
-        let conn = self.0.open().await?;
-        self.0.greet(&conn).await?;
+        // Boxed: a call that finds a connection does not carry the making of one.
+        let conn = Box::pin(self.0.open()).await?;
+        Box::pin(self.0.greet(&conn)).await?;
         Ok(conn)
     }
 

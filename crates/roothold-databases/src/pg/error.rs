@@ -59,9 +59,10 @@ struct ForLog(String);
 /// An error of the driver for the log: its code and, where this cannot hold rows, its words.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return match may_quote_rows(db.code()) {
-            true => format!("SQLSTATE {}", db.code().code()),
-            false => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        return if may_quote_rows(db.code()) {
+            format!("SQLSTATE {}", db.code().code())
+        } else {
+            format!("{} (SQLSTATE {})", db.message(), db.code().code())
         };
     }
     let mut text = error.to_string();
@@ -86,7 +87,7 @@ pub(super) fn is_too_large(error: &tokio_postgres::Error) -> bool {
     let mut cause = error.source();
     while let Some(next) = cause {
         let held = next.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if held.is_some_and(|held| held.is::<TooLarge>()) {
+        if held.and_then(|held| held.downcast_ref::<TooLarge>()).is_some() {
             return true;
         }
         cause = next.source();
@@ -125,7 +126,8 @@ pub(super) fn fault(error: &tokio_postgres::Error, asked: Asked<'_>) -> Fault {
     let (kind, said) = told(db);
     let mut text = format!("{said} (SQLSTATE {}", db.code().code());
     if let Some(at) = position(db, asked) {
-        text.push_str(&format!(", {at}"));
+        text.push_str(", ");
+        text.push_str(&at);
     }
     text.push(')');
     if let Some(hint) = db.hint().filter(|_| !may_quote_rows(db.code())) {

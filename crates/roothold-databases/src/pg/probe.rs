@@ -117,7 +117,7 @@ fn role_sql(readable: &Readable, spec: &SourceSpec) -> String {
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC;".to_owned(),
         "REVOKE EXECUTE ON FUNCTION pg_advisory_lock(bigint), pg_advisory_lock_shared(bigint), \
          pg_advisory_lock(integer, integer), pg_advisory_lock_shared(integer, integer), \
-         set_config(text, text, boolean) FROM PUBLIC;"
+         pg_terminate_backend, pg_cancel_backend, set_config(text, text, boolean) FROM PUBLIC;"
             .to_owned(),
         format!("GRANT CONNECT ON DATABASE {database} TO {ROLE};"),
     ];
@@ -131,9 +131,10 @@ fn role_sql(readable: &Readable, spec: &SourceSpec) -> String {
         }
         let shown = columns.iter().filter(|column| spec.tables.shows_column(schema, table, column));
         let some: Vec<String> = shown.map(|column| quoted(column)).collect();
-        let what = match spec.tables.hides_columns_of(schema, table) {
-            true => format!("SELECT ({})", some.join(", ")),
-            false => "SELECT".to_owned(),
+        let what = if spec.tables.hides_columns_of(schema, table) {
+            format!("SELECT ({})", some.join(", "))
+        } else {
+            "SELECT".to_owned()
         };
         lines.push(format!("GRANT {what} ON {}.{} TO {ROLE};", quoted(schema), quoted(table)));
     }

@@ -62,9 +62,9 @@ pub(super) async fn run(
     };
     let mut page = Page::new(window);
     loop {
-        let (came, ended) = (rows.rows.len(), rows.ended);
-        for row in rows.rows {
-            page.push(values(&shapes, &row))?;
+        let (came, ended) = (rows.came.len(), rows.ended);
+        for row in rows.came {
+            page.push(values(&shapes, &row)?)?;
             if page.is_full() {
                 break;
             }
@@ -128,7 +128,7 @@ struct Fetch<'a> {
 
 /// Rows that one fetch brought.
 struct Rows {
-    rows: Vec<SimpleQueryRow>,
+    came: Vec<SimpleQueryRow>,
     /// How many were asked for.
     asked: usize,
     /// Whether all that it brings came.
@@ -167,20 +167,36 @@ impl Fetch<'_> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(message) = stream.next().await {
             if let SimpleQueryMessage::Row(row) = message.map_err(told)? {
-                bytes += (0..row.len()).map(|at| row.get(at).map_or(0, str::len)).sum::<usize>();
+                bytes += text_bytes(&row)?;
                 rows.push(row);
             }
             // One row more than fits shows that there is more; the rest is passed over.
             if bytes > self.window.bytes {
-                return Ok(Rows { rows, asked, ended: false });
+                return Ok(Rows { came: rows, asked, ended: false });
             }
         }
-        Ok(Rows { rows, asked, ended: true })
+        Ok(Rows { came: rows, asked, ended: true })
     }
 }
 
-fn values(shapes: &[Shape], row: &SimpleQueryRow) -> Vec<Value> {
-    let value =
-        |(at, shape): (usize, &Shape)| row.get(at).map_or(Value::Null, |text| shape.value(text));
+fn values(shapes: &[Shape], row: &SimpleQueryRow) -> Result<Vec<Value>, Fault> {
+    let value = |(at, shape): (usize, &Shape)| {
+        Ok(text(row, at)?.map_or(Value::Null, |text| shape.value(text)))
+    };
     shapes.iter().enumerate().map(value).collect()
+}
+
+fn text_bytes(row: &SimpleQueryRow) -> Result<usize, Fault> {
+    let mut bytes = 0;
+    for at in 0..row.len() {
+        bytes += text(row, at)?.map_or(0, str::len);
+    }
+    Ok(bytes)
+}
+
+/// A value's text, which is UTF-8 unless the statement itself set another encoding.
+fn text(row: &SimpleQueryRow, at: usize) -> Result<Option<&str>, Fault> {
+    row.try_get(at).map_err(|_| {
+        Fault::invalid("a value did not come as UTF-8; leave the session's encoding as it is")
+    })
 }

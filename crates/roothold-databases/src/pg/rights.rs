@@ -41,7 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
     disables(ROW_SECURITY),
     advice(TEMPORARY),
     advice(EVERYTHING),
-    advice(LOCKS),
+    advice(OTHERS),
 ];
 
 const ATTRIBUTES: &str = "SELECT 'the role ' || v.what, \
@@ -175,12 +175,14 @@ const EVERYTHING: &str = "SELECT format('the role is a member of %I, which reads
       AND r.rolname IN ('pg_read_all_data', 'pg_monitor', 'pg_read_all_settings', 'pg_read_all_stats') \
       AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";
 
-const LOCKS: &str = "SELECT format('the role can run %s; %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
+const OTHERS: &str = "SELECT format('the role can run %s; %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
         CASE p.proname WHEN 'pg_logical_emit_message' THEN 'what it writes to the log of changes is not rolled back' \
+          WHEN 'pg_terminate_backend' THEN 'with it one caller can end the sessions of others of this role' \
+          WHEN 'pg_cancel_backend' THEN 'with it one caller can cancel statements of others of this role' \
           ELSE 'others may wait for its lock until the statement ends' END), \
       format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'pg_catalog' AND p.proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', \
-        'pg_logical_emit_message') \
+        'pg_logical_emit_message', 'pg_terminate_backend', 'pg_cancel_backend') \
       AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND $1::text[] IS NOT NULL \
     ORDER BY 1 LIMIT $2";

@@ -44,8 +44,8 @@ impl Session {
         loop {
             let mut session =
                 Self::take(pool, way, until.saturating_duration_since(Instant::now())).await?;
-            let begin = begin_sql(way, access, time);
-            let begun = session.client().batch_execute(&begin).await;
+            let sql = begin_sql(way, access, time);
+            let begun = session.client().batch_execute(&sql).await;
             let Err(error) = begun else { return Ok(session) };
             session.close();
             tries += 1;

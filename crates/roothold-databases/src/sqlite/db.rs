@@ -128,11 +128,12 @@ impl Db {
         let mut prepared = self.conn.prepare(&text).map_err(|error| told(&error))?;
         self.guard.enter(Phase::Running);
         let only_reads = prepared.readonly();
-        if !self.guard.lets_changes_through() && !(only_reads && prepared.column_count() > 0) {
+        let is_query = only_reads && prepared.column_count() > 0;
+        if !is_query && !self.guard.lets_changes_through() {
             return Err(Fault::invalid("a query is a SELECT, or WITH or VALUES"));
         }
         bind(&mut prepared, &statement.parameters)?;
-        let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let mut kinds = vec![Kind::None; names.len()];
         let mut page = Page::new(window);
         let mut skip = window.offset;
@@ -168,6 +169,7 @@ impl Db {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn broken(error: rusqlite::Error) -> Fault {
     open::unavailable("the database's file cannot be read").with_source(code(&error))
 }

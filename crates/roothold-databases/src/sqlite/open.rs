@@ -176,7 +176,7 @@ fn uri(path: &Path, reads: bool, fixed: bool) -> Result<String, Fault> {
     for byte in real.as_os_str().as_bytes() {
         match byte {
             b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                uri.push(*byte as char)
+                uri.push(*byte as char);
             }
             other => write!(uri, "%{other:02x}").expect("text can always be appended"),
         }

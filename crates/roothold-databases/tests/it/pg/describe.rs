@@ -47,15 +47,15 @@ async fn tables_are_described_as_far_as_they_are_read() {
     let page = DescribeRequest { offset: 1, tables: 1, ..DescribeRequest::default() };
     let page = source.describe(&page, &budget()).await.unwrap();
     assert_eq!((page.tables[0].name.as_str(), page.next_offset), ("names", Some(2)));
-    let named = |table: &str| DescribeRequest {
+    let only = |table: &str| DescribeRequest {
         schema: Some("app".to_owned()),
         table: Some(table.to_owned()),
         ..DescribeRequest::default()
     };
-    assert_eq!(source.describe(&named("orders"), &budget()).await.unwrap().tables.len(), 1);
+    assert_eq!(source.describe(&only("orders"), &budget()).await.unwrap().tables.len(), 1);
     let mut said = Vec::new();
     for table in ["vault", "audits", "nothing"] {
-        let fault = source.describe(&named(table), &budget()).await.unwrap_err();
+        let fault = source.describe(&only(table), &budget()).await.unwrap_err();
         said.push(fault.public().replace(table, "x"));
     }
     assert!(said[0] == said[1] && said[1] == said[2], "{said:?}");
