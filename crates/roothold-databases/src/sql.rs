@@ -156,4 +156,54 @@ mod tests {
         assert_eq!(bracket_depth(Postgres, "select ((1)), '((((', array[(2)]"), 2);
         assert_eq!(bracket_depth(Postgres, &"(".repeat(9_000)), 9_000);
     }
+
+    /// Pieces that begin or end something.
+    const PIECES: &[&str] = &[
+        "'",
+        "''",
+        "\"",
+        "`",
+        "[",
+        "]",
+        "/*",
+        "*/",
+        "--",
+        "\n",
+        "$$",
+        "$a$",
+        "$1",
+        "?",
+        ":a",
+        "::",
+        "e'",
+        "U&'",
+        "x'",
+        "\\",
+        "é",
+        "\u{1f600}",
+        "\u{feff}",
+        "1e+",
+        ".5",
+        "(",
+        ")",
+        ";",
+        "order by",
+        "using",
+        "a",
+        " ",
+    ];
+
+    proptest::proptest! {
+        /// Text of any kind is read to its end.
+        #[test]
+        fn no_text_is_too_strange(parts in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+            let text: String = parts.iter().map(|part| PIECES[*part]).collect();
+            for (dialect, kind) in [(Postgres, crate::SourceKind::Postgres), (Sqlite, crate::SourceKind::Sqlite)] {
+                let _ = (first_word(dialect, &text), is_ordered(dialect, &text), joins_by_name(&text), bracket_depth(dialect, &text));
+                let _ = bind_names(kind, &text, &["a"]);
+                let once = Fingerprint::of(kind, &text);
+                proptest::prop_assert!(once.text.len() <= 1_000 && once.hash.len() == 16);
+            }
+        }
+    }
 }

@@ -195,7 +195,7 @@ impl Inner {
     }
 
     fn take(&self, stop: &Stop) -> Result<Db, Fault> {
-        let look = Look::at(&self.path)?;
+        let look = Look::at(&self.spec, &self.path)?;
         while let Some(mut db) = { self.idle().pop() } {
             if db.look.still_serves(&look) {
                 db.watch(stop)?;
@@ -220,17 +220,17 @@ impl Inner {
         let answer = db.page("", statement, window, stop);
         // Tables that were made since then are known after another look.
         let unknown = matches!(&answer, Err(fault) if fault.kind() == FaultKind::Invalid);
-        let changed = !db.serves(&self.path)?;
+        let changed = !db.serves(&self.spec, &self.path)?;
         if !changed && !unknown {
             return answer;
         }
         if changed {
-            *db = Db::open(&self.spec, &self.path, Look::at(&self.path)?, stop)?;
+            *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
         } else {
             db.learn().map_err(broken)?;
         }
         let answer = db.page("", statement, window, stop);
-        if db.serves(&self.path)? {
+        if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))

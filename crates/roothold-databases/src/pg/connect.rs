@@ -62,6 +62,8 @@ pub(super) struct RoleLimits {
     pub(super) statement: u64,
     pub(super) lock: u64,
     pub(super) idle: u64,
+    /// Whether the server can look, while it works, whether its client is still there (from 14 on).
+    pub(super) looks_for_client: bool,
 }
 
 impl Way {
@@ -166,7 +168,7 @@ impl Way {
     }
 
     /// Asks the server to cancel what runs on a connection.
-    pub(super) async fn cancel(&self, cancel: Cancel) {
+    pub(super) async fn cancel(&self, cancel: &Cancel) {
         let asked = async {
             let Ok(stream) = socket(&cancel.address).await else { return };
             // What went wrong would help nobody: the socket is closed besides, and the server's
@@ -185,13 +187,14 @@ impl Way {
     /// What is learnt of a new connection: the role's own limits, and types of the database's own.
     async fn greet(&self, conn: &Conn) -> Result<(), Trouble> {
         let sql = "SELECT name::text, setting::int8 FROM pg_catalog.pg_settings WHERE name IN \
-                   ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')";
+                   ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'client_connection_check_interval')";
         let mut limits = RoleLimits::default();
         for row in conn.client.query_typed(sql, &[]).await? {
             let value = u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or(0);
             match row.try_get::<_, &str>(0)? {
                 "statement_timeout" => limits.statement = value,
                 "lock_timeout" => limits.lock = value,
+                "client_connection_check_interval" => limits.looks_for_client = true,
                 _ => limits.idle = value,
             }
         }
@@ -232,6 +235,11 @@ pub(super) struct Cancel {
 impl Conn {
     pub(super) fn cancel(&self) -> Cancel {
         Cancel { token: self.client.cancel_token(), address: self.address.clone() }
+    }
+
+    /// Closes the socket, so that nothing more is sent.
+    pub(super) fn hang_up(&self) {
+        self.drive.task.abort();
     }
 
     /// Whether it ended because a message was too large.

@@ -16,6 +16,8 @@ use crate::spec::SourceAccess;
 const GRACE: Duration = Duration::from_millis(500);
 /// How long making a session as new may take before it is closed instead.
 const RESET_TIMEOUT: Duration = Duration::from_secs(2);
+/// After this time a server is asked once more to cancel.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -197,10 +199,16 @@ impl Drop for Session {
             return;
         }
         let tasks = way.tasks().clone();
-        // The place in the pool is free once the server knows.
+        // What is not sent yet must not be, or it would run after the server was told to stop.
+        conn.hang_up();
         tasks.spawn(async move {
-            way.cancel(cancel).await;
+            way.cancel(&cancel).await;
+            // The place in the pool is free once the server knows.
             drop(Object::take(conn));
+            // The server passes over a request that comes between two messages, of which the
+            // second may have been on its way.
+            tokio::time::sleep(CANCEL_AGAIN).await;
+            way.cancel(&cancel).await;
         });
     }
 }
@@ -218,8 +226,13 @@ fn begin_sql(way: &Way, access: SourceAccess, time: Duration) -> String {
         SourceAccess::Read => "READ ONLY",
         SourceAccess::Write => "READ WRITE",
     };
+    let look = if role.looks_for_client {
+        "SET LOCAL client_connection_check_interval TO 250; "
+    } else {
+        ""
+    };
     format!(
-        "BEGIN {mode}; SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {}; \
+        "BEGIN {mode}; {look} SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {}; \
          SET LOCAL idle_in_transaction_session_timeout TO {}; SET LOCAL client_min_messages TO error; \
          SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; \
          SET LOCAL extra_float_digits TO 1; SET LOCAL cursor_tuple_fraction TO 1; SELECT 1",

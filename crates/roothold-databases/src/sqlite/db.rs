@@ -101,8 +101,8 @@ impl Db {
     }
 
     /// Whether the file is still as the connection took it to be.
-    pub(super) fn serves(&self, path: &Path) -> Result<bool, Fault> {
-        Ok(self.look.still_serves(&Look::at(path)?))
+    pub(super) fn serves(&self, spec: &SourceSpec, path: &Path) -> Result<bool, Fault> {
+        Ok(self.look.still_serves(&Look::at(spec, path)?))
     }
 
     /// Runs the caller's statement, with `before` in front of it, and answers a page. Unless the

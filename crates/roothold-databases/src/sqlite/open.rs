@@ -59,7 +59,7 @@ impl Look {
     ///
     /// # Errors
     /// `Unavailable`, for what is not a database file; no path is in it.
-    pub(super) fn at(path: &Path) -> Result<Self, Fault> {
+    pub(super) fn at(spec: &SourceSpec, path: &Path) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| {
             unavailable("the database's file cannot be opened")
                 .with_source(error.kind().to_string())
@@ -81,7 +81,9 @@ impl Look {
             length: meta.len(),
             changed: (meta.mtime(), meta.mtime_nsec()),
             has_wal: wal,
-            in_wal_mode: header.get(18) == Some(&2) || header.get(19) == Some(&2),
+            // Whoever writes opens it with all that belongs to it.
+            in_wal_mode: spec.access == SourceAccess::Read
+                && (header.get(18) == Some(&2) || header.get(19) == Some(&2)),
         })
     }
 

@@ -16,7 +16,8 @@ bin=$1 port=$2
 dir=$(mktemp -d /tmp/roothold-db.XXXXXX)
 server=
 quit() { [ -z "$server" ] || { kill -QUIT "$server" 2> /dev/null || :; wait "$server" 2> /dev/null || :; server=; }; }
-trap 'quit; rm -rf "$dir"' EXIT
+# Backends may outlive their parent by a moment, and write.
+trap 'quit; rm -rf "$dir" 2> /dev/null || { sleep 1; rm -rf "$dir"; }' EXIT
 say() { cat "$1" >&2; exit 1; }
 "$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync -E UTF8 --locale=C > "$dir/log" 2>&1 || say "$dir/log"
 cd "$dir/data"

@@ -293,7 +293,17 @@ async fn a_file_in_wal_mode_is_read_and_nothing_is_made_beside_it() {
     );
     writer.execute_batch("CREATE TABLE u (y); INSERT INTO u VALUES (3)").unwrap();
     assert_eq!(rows(&source, "SELECT y FROM u").await, json!([[3]]), "a new table is known");
-    drop(writer);
+    let mut spec = file.spec();
+    spec.access = SourceAccess::Write;
+    let writing = Source::new(spec).unwrap();
+    for _ in 0..3 {
+        let insert = Statement::new("INSERT INTO u VALUES (4)");
+        writing.execute(&insert, Window::default(), false, &budget()).await.unwrap();
+        assert!(ask(&writing, "SELECT y FROM u").await.is_ok());
+    }
+    assert_eq!(rows(&source, "SELECT count(*) FROM u").await, json!([[4]]));
+    writing.close().await;
+    drop((writing, writer));
     assert_eq!(rows(&source, "SELECT count(*) FROM t").await, json!([[2]]));
 }
 

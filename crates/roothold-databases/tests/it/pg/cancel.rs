@@ -83,3 +83,23 @@ async fn the_time_of_a_source_and_of_its_role_both_stand() {
     assert_eq!(fault.kind(), FaultKind::Timeout, "{fault}");
     assert!(fault.public().contains("57014"), "the role's limit is not loosened: {fault}");
 }
+
+/// Between two messages of a call a request to cancel finds nothing to cancel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_stops_at_whatever_moment_it_is_dropped() {
+    let server = Server::shared();
+    server.database("moments", "").await;
+    let source = std::sync::Arc::new(Source::new(spec(server, "moments")).unwrap());
+    rows(&source, "SELECT 1").await;
+    for micros in (0..6_000).step_by(100) {
+        let own = std::sync::Arc::clone(&source);
+        let dropped = tokio::spawn(async move {
+            let budget = Budget::new(1 << 20, 10, Duration::from_mins(1));
+            own.query(&Statement::new(LONG), Window::default(), &budget).await
+        });
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        dropped.abort();
+    }
+    gone(server, "moments").await;
+    assert_eq!(rows(&source, "SELECT 1").await, serde_json::json!([[1]]));
+}
