@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -78,22 +78,28 @@ fn open_if_unused(log: &Path) -> io::Result<Option<File>> {
 fn of_log(file: &mut File) -> io::Result<(u64, Vec<Left>)> {
     let len = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(len.saturating_sub(TAIL_BYTES)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    Ok((tail.len() as u64, of_lines(&tail)))
+    // Line by line: what a whole tail takes, the allocator would keep for a while.
+    of_lines(BufReader::new(file.take(TAIL_BYTES)))
 }
 
-/// The temporary names of intents without an outcome.
-fn of_lines(lines: &[u8]) -> Vec<Left> {
+/// How much was read, and the temporary names of intents without an outcome.
+fn of_lines(mut lines: impl BufRead) -> io::Result<(u64, Vec<Left>)> {
     let mut open: HashMap<u64, Vec<Left>> = HashMap::new();
-    for line in lines.split(|byte| *byte == b'\n') {
-        let announces = memchr::memmem::find(line, b"\"temp\":\"").is_some();
-        let ends = !open.is_empty() && memchr::memmem::find(line, b"\"outcome\"").is_some();
+    let (mut line, mut read) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let bytes = lines.read_until(b'\n', &mut line)?;
+        if bytes == 0 {
+            break;
+        }
+        read += bytes as u64;
+        let announces = memchr::memmem::find(&line, b"\"temp\":\"").is_some();
+        let ends = !open.is_empty() && memchr::memmem::find(&line, b"\"outcome\"").is_some();
         if !announces && !ends {
             continue;
         }
         // The first line may be the rest of one, and the last may be cut off.
-        let Ok(record) = serde_json::from_slice::<Record>(line) else { continue };
+        let Ok(record) = serde_json::from_slice::<Record>(&line) else { continue };
         match record.event {
             Event::Intent { call, actions, .. } => {
                 let left = actions
@@ -107,7 +113,7 @@ fn of_lines(lines: &[u8]) -> Vec<Left> {
             _ => {}
         }
     }
-    open.into_values().flatten().collect()
+    Ok((read, open.into_values().flatten().collect()))
 }
 
 #[cfg(test)]
