@@ -32,6 +32,9 @@ pub(super) fn span_of(source: &Source<'_>, range: TextRange) -> Result<Span, Fau
         TextRange::Lines(first, Some(last)) if last < first => {
             Err(Fault::invalid("the range of lines ends before it begins; swap its ends"))
         }
+        TextRange::Bytes(start, Some(end)) if end < start => {
+            Err(Fault::invalid("the range of bytes ends before it begins; swap its ends"))
+        }
         TextRange::Whole => Ok(whole),
         TextRange::Head(lines) => Ok(Span { lines_left: Some(lines), ..whole }),
         TextRange::Tail(lines) => {

@@ -88,6 +88,7 @@ fn ranges_at_the_edge_of_numbers_are_answered() {
         TextRange::Lines(u64::MAX, None),
         TextRange::Lines(u64::MAX, Some(u64::MAX)),
         TextRange::Bytes(u64::MAX, None),
+        TextRange::Bytes(2, Some(1)),
     ] {
         assert_eq!(get(range).unwrap_err().kind(), FaultKind::Invalid, "{range:?}");
     }
