@@ -281,3 +281,6 @@ fn rule(section: &DatabaseSection) -> DatabaseRule {
         principals: section.principals.as_ref().map(|names| names.iter().cloned().collect()),
     }
 }
+
+#[cfg(test)]
+mod tests;

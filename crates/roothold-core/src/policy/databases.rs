@@ -104,3 +104,106 @@ impl Policy {
         self.grant(principal).is_ok_and(|grant| grant.is_none_or(|grant| grant.allows_scope(scope)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Action, Actions};
+    use crate::fault::FaultKind;
+    use crate::policy::{PolicySpec, PrincipalSpec};
+    use crate::{Roots, Scopes};
+
+    fn rule(name: &str, writable: bool, principals: Option<&[&str]>) -> DatabaseRule {
+        let principals =
+            principals.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        DatabaseRule { name: name.to_owned(), writable, principals }
+    }
+
+    fn policy(principals: &[PrincipalSpec]) -> Policy {
+        let roots = Roots::open(&[]).unwrap();
+        let policy = Policy::new(roots, PolicySpec::default(), principals).unwrap();
+        policy
+            .set_databases(vec![rule("shop", false, None), rule("ledger", true, Some(&["anna"]))]);
+        policy
+    }
+
+    fn decided(policy: &Policy, who: &Principal, verb: Verb, name: &str) -> Result<(), Fault> {
+        let actions = Actions::one(Action::database(verb, name, None));
+        let permits = policy.decide(who, "query_database", &actions)?;
+        assert_eq!(permits[0].of_database().unwrap().name(), name);
+        Ok(())
+    }
+
+    #[test]
+    fn a_database_of_others_is_one_that_is_not_there() {
+        let policy = policy(&[]);
+        let (anna, bob) = (Principal::new("anna", Scopes::All), Principal::new("bob", Scopes::All));
+        decided(&policy, &anna, Verb::Read, "ledger").unwrap();
+        decided(&policy, &bob, Verb::Read, "shop").unwrap();
+        let of_others = decided(&policy, &bob, Verb::Read, "ledger").unwrap_err();
+        for verb in [Verb::Read, Verb::Write] {
+            for name in ["ledger", "nothing", "SHOP", "", "shop "] {
+                let fault = decided(&policy, &bob, verb, name).unwrap_err();
+                assert_eq!(fault.kind(), FaultKind::Denied);
+                assert_eq!(fault.public(), of_others.public(), "{name}");
+            }
+        }
+        assert!(!policy.may_use_database(&bob, "ledger"));
+        assert!(policy.may_use_database(&anna, "ledger"));
+        assert!(policy.may_use_some_database(&bob, false));
+        assert!(!policy.may_use_some_database(&bob, true));
+        assert!(policy.may_use_some_database(&anna, true));
+    }
+
+    #[test]
+    fn only_what_can_be_changed_is_changed_and_each_has_its_scope() {
+        let policy = policy(&[]);
+        let only = |scopes: &str| Principal::new("anna", Scopes::parse(scopes));
+        let fault = decided(&policy, &only("databases:write"), Verb::Write, "shop").unwrap_err();
+        assert_eq!(fault.rule().unwrap().name, "access");
+        decided(&policy, &only("databases:write"), Verb::Write, "ledger").unwrap();
+        for (scopes, verb, missing) in [
+            ("databases:read", Verb::Write, "databases:write"),
+            ("databases:write", Verb::Read, "databases:read"),
+            ("files:read datasets:read", Verb::Read, "databases:read"),
+        ] {
+            // The same for one that is not there: who lacks the scope learns nothing of names.
+            for name in ["ledger", "nothing"] {
+                let fault = decided(&policy, &only(scopes), verb, name).unwrap_err();
+                assert_eq!(fault.missing_scopes(), Some(missing));
+            }
+        }
+    }
+
+    #[test]
+    fn a_grant_without_the_scope_hides_databases_from_lists() {
+        let spec = |name: &str, scope: &str| PrincipalSpec {
+            name: name.to_owned(),
+            scopes: Some(vec![scope.to_owned()]),
+            ..PrincipalSpec::default()
+        };
+        let policy = policy(&[spec("anna", "files:read"), spec("bob", "databases:read")]);
+        let (anna, bob) = (Principal::new("anna", Scopes::All), Principal::new("bob", Scopes::All));
+        assert!(!policy.may_use_database(&anna, "shop"));
+        assert!(!policy.may_use_some_database(&anna, false));
+        assert!(policy.may_use_database(&bob, "shop"));
+        let nobody = Principal::new("carol", Scopes::All);
+        assert!(!policy.may_use_some_database(&nobody, false));
+    }
+
+    #[test]
+    fn a_permit_says_which_configuration_it_is_from() {
+        let policy = policy(&[]);
+        let anna = Principal::new("anna", Scopes::All);
+        let actions = Actions::one(Action::database(Verb::Read, "shop", None));
+        let generation = |policy: &Policy| {
+            let permits = policy.decide(&anna, "query_database", &actions).unwrap();
+            permits[0].of_database().unwrap().generation()
+        };
+        let before = generation(&policy);
+        assert_eq!(policy.set_databases(vec![rule("shop", false, None)]), before + 1);
+        assert_eq!(generation(&policy), before + 1);
+        policy.set_databases(Vec::new());
+        assert!(policy.decide(&anna, "query_database", &actions).is_err());
+    }
+}

@@ -328,3 +328,6 @@ fn holds_password(dsn: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     text.starts_with("${") && text.ends_with('}')
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,22 @@ impl Postgres {
         Self { port, keeper, input }
     }
 
+    /// Says something as the administrator; what comes back, a line a row.
+    pub(crate) fn say(&self, sql: &str) -> String {
+        let output = Command::new(binaries().join("psql"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "roothold"])
+            .args(["-d", "postgres", "-qtA", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// How a role reaches it.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        format!("postgresql://{role}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("postgresql://roothold:a-password@127.0.0.1:{}/postgres", self.port)
     }
