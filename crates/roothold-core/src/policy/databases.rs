@@ -90,13 +90,15 @@ impl Policy {
             && self.database_rules().find(principal, name).is_some()
     }
 
-    /// Whether there is a database that `principal` may use, or, if it is to be changed, one that
-    /// can be. For lists of tools.
+    /// Whether there is a database that `principal` may use with its credential, or, if it is to be
+    /// changed, one that can be. For lists of tools.
     pub fn may_use_some_database(&self, principal: &Principal, writes: bool) -> bool {
         let scope = if writes { SCOPE_WRITE } else { SCOPE_READ };
         let rules = self.database_rules();
         let mut fitting = rules.rules.iter().filter(|rule| rule.writable || !writes);
-        fitting.any(|rule| rule.admits(principal)) && self.grants_scope(principal, scope)
+        fitting.any(|rule| rule.admits(principal))
+            && principal.scopes().contains(scope)
+            && self.grants_scope(principal, scope)
     }
 
     /// Whether the configuration grants `principal` a scope, whatever the credential says.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{asked, query, section, server, shop, sqlite};
+use super::{query, section, shop, sqlite, start};
 use crate::support::{Dirs, find_canary, texts};
 
 #[test]
@@ -26,7 +26,7 @@ fn rows_come_as_values_and_as_a_table_that_says_they_are_data() {
         "sql": "SELECT count(*) FROM customers WHERE name = ?1 AND id < ?2",
         "parameters": ["x' OR 1=1 --", 100],
     });
-    assert_eq!(asked(&server, "query_database", &bound).unwrap()["rows"], json!([[0]]));
+    assert_eq!(server.asked("query_database", &bound).unwrap()["rows"], json!([[0]]));
 }
 
 #[test]
@@ -50,14 +50,14 @@ fn pages_fit_together_where_the_order_is_fixed_and_say_so_where_it_is_not() {
     }
     assert_eq!(seen, (1..=500).collect::<Vec<i64>>());
     let unordered = json!({"database": "shop", "sql": "SELECT id FROM orders", "max_bytes": 1024});
-    let page = asked(&server, "query_database", &unordered).unwrap();
+    let page = server.asked("query_database", &unordered).unwrap();
     assert_eq!((&page["stable"], &page["truncated"]), (&json!(false), &json!(true)));
     assert!(page["notes"][0].as_str().unwrap().contains("without ORDER BY"), "{page}");
     // A cursor is good for its own statement and database only.
     let mut other = unordered.clone();
     other["cursor"] = page["next_cursor"].clone();
     other["sql"] = json!("SELECT secret FROM vault");
-    let (kind, _) = asked(&server, "query_database", &other).unwrap_err();
+    let (kind, _) = server.asked("query_database", &other).unwrap_err();
     assert_eq!(kind, "invalid");
 }
 
@@ -66,7 +66,7 @@ fn limits_of_the_database_bound_a_page_and_a_row_that_fits_none_is_refused() {
     let dirs = Dirs::new();
     let path = sqlite(&dirs, "shop.sqlite3");
     let more = "rows_max = 3\nquery_timeout_seconds = 1\n";
-    let server = server(&dirs, &(section("shop", &path) + more));
+    let server = start(&dirs, &(section("shop", &path) + more));
     let page = query(&server, "shop", "SELECT id FROM orders ORDER BY id").unwrap();
     assert_eq!((page["rows"].as_array().unwrap().len(), &page["truncated"]), (3, &json!(true)));
     let (kind, text) = query(&server, "shop", "SELECT hex(zeroblob(2000000))").unwrap_err();
@@ -91,7 +91,7 @@ fn what_is_hidden_is_as_what_is_not_there_in_every_tool() {
     for tool in ["query_database", "explain_query"] {
         let fault = |sql: &str| {
             let (kind, text) =
-                asked(&server, tool, &json!({"database": "shop", "sql": sql})).unwrap_err();
+                server.asked(tool, &json!({"database": "shop", "sql": sql})).unwrap_err();
             (
                 kind,
                 text.replace("vault", "T")
@@ -108,9 +108,9 @@ fn what_is_hidden_is_as_what_is_not_there_in_every_tool() {
         );
     }
     let table = |name: &str| {
-        let (kind, text) =
-            asked(&server, "describe_schema", &json!({"database": "shop", "table": name}))
-                .unwrap_err();
+        let (kind, text) = server
+            .asked("describe_schema", &json!({"database": "shop", "table": name}))
+            .unwrap_err();
         (kind, text.replace(name, "T"))
     };
     assert_eq!(table("vault"), table("nothing"));
@@ -124,7 +124,7 @@ fn a_plan_is_told_and_nothing_runs() {
     let dirs = Dirs::new();
     let server = shop(&dirs);
     let explain =
-        |sql: &str| asked(&server, "explain_query", &json!({"database": "shop", "sql": sql}));
+        |sql: &str| server.asked("explain_query", &json!({"database": "shop", "sql": sql}));
     let plan = explain("SELECT * FROM orders WHERE customer_id = 1").unwrap();
     assert_eq!(plan["would_run"], true);
     assert!(plan["plan"].to_string().contains("orders_by_customer"), "{plan}");
@@ -143,7 +143,7 @@ fn schemas_come_in_pages() {
     let columns: Vec<String> = (0..900).map(|at| format!("column_{at} TEXT")).collect();
     db.execute_batch(&format!("CREATE TABLE a_wide ({})", columns.join(", "))).unwrap();
     drop(db);
-    let server = server(&dirs, &section("shop", &path));
+    let server = start(&dirs, &section("shop", &path));
     let mut arguments = json!({"database": "shop", "max_bytes": 2048});
     let mut names = Vec::new();
     let mut omitted = 0;
@@ -178,8 +178,8 @@ fn the_audit_log_has_the_fingerprint_and_no_line_of_any_log_a_literal() {
     ];
     for sql in statements {
         let parameters = json!({"database": "shop", "sql": sql, "parameters": ["CANARY-BOUND"]});
-        let _ = asked(&server, "query_database", &parameters);
-        let _ = asked(&server, "explain_query", &json!({"database": "shop", "sql": sql}));
+        let _ = server.asked("query_database", &parameters);
+        let _ = server.asked("explain_query", &json!({"database": "shop", "sql": sql}));
         let _ = query(&server, "nothing", sql);
     }
     let audit = server.audit();
@@ -203,10 +203,10 @@ fn a_database_in_a_root_cannot_be_read_as_a_file() {
     let inside = dirs.work().join("shop.sqlite3");
     std::fs::rename(path, &inside).unwrap();
     dirs.write("work/shop.sqlite3-wal.txt", "PUBLIC");
-    let server = server(&dirs, &section("shop", &inside));
+    let server = start(&dirs, &section("shop", &inside));
     let read = json!({"path": inside.to_str().unwrap()});
     for tool in ["read_text_file", "get_file_info", "delete_file"] {
-        let (kind, _) = asked(&server, tool, &read).unwrap_err();
+        let (kind, _) = server.asked(tool, &read).unwrap_err();
         assert_eq!(kind, "denied", "{tool}");
     }
     let list = server.call("list_directory", &json!({"path": dirs.work()})).text();

@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use super::{postgres_section, section, sqlite};
-use crate::support::{Dirs, Postgres};
+use roothold_testing::Postgres;
+
+use super::{block_on, postgres, section, sqlite};
+use crate::support::Dirs;
 
 /// The exit code of a check, and all that it said.
 fn check(dirs: &Dirs, more: &str) -> (i32, String) {
@@ -23,14 +25,12 @@ fn check(dirs: &Dirs, more: &str) -> (i32, String) {
 
 #[test]
 fn the_sql_for_a_proper_role_is_printed_and_makes_one() {
-    let postgres = Postgres::start();
-    postgres.say(
-        "CREATE SCHEMA app; CREATE TABLE app.orders (id int); CREATE TABLE app.vault (s text)",
-    );
+    let database = Postgres::start();
+    let setup = "CREATE TABLE orders (id int); CREATE TABLE vault (s text)";
+    block_on(database.database("checked", setup));
     let dirs = Dirs::new();
-    let more = postgres_section("shop", &postgres.url_of("roothold"))
-        + "hidden_tables = [\"app.vault\"]\n";
-    let (code, text) = check(&dirs, &more);
+    let hides = "hidden_tables = [\"app.vault\"]\n";
+    let (code, text) = check(&dirs, &postgres("shop", &database.url("postgres", "checked"), hides));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("DISABLED") && text.contains("superuser"), "{text}");
     let sql: Vec<&str> = text
@@ -40,9 +40,9 @@ fn the_sql_for_a_proper_role_is_printed_and_makes_one() {
         .take_while(|line| line.starts_with("    "))
         .collect();
     assert!(sql.iter().any(|line| line.contains("CREATE ROLE roothold_read")), "{text}");
-    postgres.say(&sql.join("\n"));
-    let more = more.replace("roothold@", "roothold_read@") + "required = true\n";
-    let (code, text) = check(&dirs, &more);
+    block_on(database.say("checked", &sql.join("\n")));
+    let url = database.url("roothold_read", "checked");
+    let (code, text) = check(&dirs, &postgres("shop", &url, &format!("required = true\n{hides}")));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("it can be used") && !text.contains("disables:"), "{text}");
 }
@@ -50,7 +50,7 @@ fn the_sql_for_a_proper_role_is_printed_and_makes_one() {
 #[test]
 fn one_that_is_required_and_does_not_answer_fails_the_check() {
     let dirs = Dirs::new();
-    let variable = postgres_section("shop", "${SHOP_DSN}");
+    let variable = postgres("shop", "${SHOP_DSN}", "");
     let (code, text) = check(&dirs, &variable);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("it does not answer now"), "{text}");
@@ -73,7 +73,7 @@ fn unsafe_connections_are_refused_before_anything_is_served() {
         ("${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE is not set"),
         ("no connection string", "shop"),
     ] {
-        let (code, text) = check(&dirs, &postgres_section("shop", dsn));
+        let (code, text) = check(&dirs, &postgres("shop", dsn, ""));
         assert_ne!(code, 0, "{dsn}: {text}");
         assert!(text.contains("databases") && text.contains(why), "{dsn}: {text}");
         assert!(!text.contains("CANARY"), "{text}");

@@ -1,16 +1,31 @@
-//! Databases as agents and operators see them: configured, listed, described and asked.
+//! Databases as agents meet them: over HTTP, with real servers behind.
 
 mod asking;
+mod battery;
 mod checking;
+mod granted;
+mod hangup;
+mod outage;
+mod people;
+mod quiet;
 mod readiness;
 mod reloading;
-mod who;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use roothold_testing::Postgres;
 use serde_json::{Value, json};
 
-use crate::support::{Dirs, Server, Spec};
+use crate::support::{Asked, Dirs, Server, Spec};
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A PostgreSQL database as a section of the configuration.
+fn postgres(name: &str, url: &str, more: &str) -> String {
+    format!("[[databases]]\nname = \"{name}\"\nkind = \"postgres\"\ndsn = \"{url}\"\n{more}\n")
+}
 
 /// A SQLite database outside of every root; what callers must not see begins with `CANARY-`.
 pub(crate) fn sqlite(dirs: &Dirs, name: &str) -> PathBuf {
@@ -31,8 +46,8 @@ pub(crate) fn sqlite(dirs: &Dirs, name: &str) -> PathBuf {
     path
 }
 
-/// A section of the configuration for it, with what is hidden in it.
-pub(crate) fn section(name: &str, path: &std::path::Path) -> String {
+/// It as a section of the configuration, with what is hidden in it.
+pub(crate) fn section(name: &str, path: &Path) -> String {
     format!(
         "[[databases]]\nname = \"{name}\"\nkind = \"sqlite\"\npath = \"{}\"\n\
          description = \"what is sold\"\nhidden_tables = [\"vault\"]\nhidden_columns = [\"customers.card\"]\n",
@@ -40,37 +55,53 @@ pub(crate) fn section(name: &str, path: &std::path::Path) -> String {
     )
 }
 
-/// A section for a PostgreSQL server.
-pub(crate) fn postgres_section(name: &str, url: &str) -> String {
-    format!("[[databases]]\nname = \"{name}\"\nkind = \"postgres\"\ndsn = \"{url}\"\n")
+/// A server with the SQLite database `shop`.
+fn shop(dirs: &Dirs) -> Server {
+    start(dirs, &section("shop", &sqlite(dirs, "shop.sqlite3")))
 }
 
-pub(crate) fn server(dirs: &Dirs, more: &str) -> Server {
+fn start(dirs: &Dirs, more: &str) -> Server {
     Spec::new(dirs.base(), dirs.config(more)).start()
 }
 
-/// A server with the SQLite database `shop`.
-pub(crate) fn shop(dirs: &Dirs) -> Server {
-    let path = sqlite(dirs, "shop.sqlite3");
-    server(dirs, &section("shop", &path))
+fn query(server: &Server, database: &str, sql: &str) -> Asked {
+    server.asked("query_database", &json!({"database": database, "sql": sql}))
 }
 
-/// The structured answer, or the kind of the error with its text.
-pub(crate) type Asked = Result<Value, (String, String)>;
-
-pub(crate) fn outcome(mut result: Value) -> Asked {
-    if result["isError"] == true {
-        let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
-        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
-        return Err((kind, text));
+/// The rows of an answer.
+fn rows(answer: &Asked) -> &Value {
+    match answer {
+        Ok(answer) => &answer["rows"],
+        Err((kind, text)) => panic!("{kind}: {text}"),
     }
-    Ok(result["structuredContent"].take())
 }
 
-pub(crate) fn asked(server: &Server, tool: &str, arguments: &Value) -> Asked {
-    outcome(server.call(tool, arguments).result())
+/// Runs what only talks to a database, beside the test's own thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-pub(crate) fn query(server: &Server, database: &str, sql: &str) -> Asked {
-    asked(server, "query_database", &json!({"database": database, "sql": sql}))
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// How many statements of a role run.
+fn running(server: &Postgres, role: &str) -> usize {
+    let count = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND state <> 'idle'"
+    );
+    block_on(server.see("postgres", &count)).parse().unwrap()
+}
+
+/// A database of its own in the server that all share, with a table of 100 orders.
+fn orders(name: &str) -> &'static Postgres {
+    let server = Postgres::shared();
+    let setup =
+        "CREATE TABLE orders AS SELECT i AS id, i * 10 AS amount FROM generate_series(1, 100) i";
+    block_on(server.database(name, setup));
+    server
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{asked, query, section, server, sqlite};
+use super::{query, section, sqlite, start};
 use crate::support::{Dirs, Server};
 
 const TAKEN: &str = "the configuration was read again";
@@ -30,7 +30,7 @@ fn reload(dirs: &Dirs, server: &Server, more: &str) -> Value {
 }
 
 fn names(server: &Server) -> Vec<String> {
-    let list = asked(server, "list_databases", &json!({})).unwrap();
+    let list = server.asked("list_databases", &json!({})).unwrap();
     let all = list["databases"].as_array().unwrap();
     all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
@@ -39,7 +39,7 @@ fn names(server: &Server) -> Vec<String> {
 fn databases_come_and_go_without_a_restart() {
     let dirs = Dirs::new();
     let (shop, ledger) = (sqlite(&dirs, "shop.sqlite3"), sqlite(&dirs, "ledger.sqlite3"));
-    let server = server(&dirs, &section("shop", &shop));
+    let server = start(&dirs, &section("shop", &shop));
     assert_eq!(names(&server), ["shop"]);
     let both = section("shop", &shop) + &section("ledger", &ledger);
     let said = reload(&dirs, &server, &both);
@@ -69,7 +69,7 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
     let dirs = Dirs::new();
     let shop = sqlite(&dirs, "shop.sqlite3");
     let good = section("shop", &shop);
-    let server = server(&dirs, &good);
+    let server = start(&dirs, &good);
     let elsewhere = dirs.base().join("elsewhere/other.sqlite3");
     std::fs::create_dir(elsewhere.parent().unwrap()).unwrap();
     std::fs::copy(&shop, &elsewhere).unwrap();
