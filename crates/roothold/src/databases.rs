@@ -229,6 +229,12 @@ impl Databases {
     }
 }
 
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("name", &self.section.name).finish_non_exhaustive()
+    }
+}
+
 impl Database {
     pub(crate) fn kind(&self) -> SourceKind {
         self.section.kind.source_kind()

@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: all of a new configuration is taken, or nothing of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use roothold_core::Policy;
@@ -43,16 +44,15 @@ impl Databases {
                 "databases: {lack} is out of reach behind Landlock, which cannot be widened; restart the server"
             ));
         }
-        let is_known = |file| before.iter().any(|one| one.section.own_files().contains(file));
-        for section in sections {
-            for file in section.own_files().iter().filter(|file| !is_known(file)) {
-                if policy.roots().containing(file).is_some() {
-                    return Err(format!(
-                        "databases: `{}` has a file in a root, from which it must be kept when the server starts; restart it",
-                        section.name
-                    ));
-                }
-            }
+        let known: Vec<PathBuf> =
+            before.iter().flat_map(|database| database.section.own_files()).collect();
+        let is_served =
+            |file: &PathBuf| !known.contains(file) && policy.roots().containing(file).is_some();
+        if let Some(section) = sections.iter().find(|one| one.own_files().iter().any(is_served)) {
+            return Err(format!(
+                "databases: `{}` has a file in a root, from which it must be kept when the server starts; restart it",
+                section.name
+            ));
         }
         Ok(Prepared(all))
     }

@@ -38,6 +38,7 @@ impl From<roothold_databases::Column> for Column {
 
 impl Column {
     /// In a line of text.
+    #[cfg(feature = "datasets")]
     pub(super) fn line(&self) -> String {
         format!("{} {}", cell_text(&self.name), self.r#type)
     }

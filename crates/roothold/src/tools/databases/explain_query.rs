@@ -32,7 +32,7 @@ pub(in crate::tools) struct Input {
     parameters: Vec<Value>,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::tools) struct Explained {
     /// As the database tells it.
     plan: Value,
