@@ -71,16 +71,18 @@ impl Health {
         self.known().reason.clone()
     }
 
-    /// When it is to be asked again; `None` where nothing depends on it.
-    pub(super) fn due(&self, required: bool) -> Option<Instant> {
+    /// How long it is until it is to be asked again; `None` where nothing depends on it.
+    pub(super) fn due_in(&self, required: bool) -> Option<Duration> {
         let known = self.known();
-        let Some(asked) = known.asked else { return Some(Instant::now()) };
-        match known.state {
-            State::Unasked => Some(asked),
-            State::Down => Some(asked + again(known.failures)),
-            State::Disabled => Some(asked + LOOK_EVERY),
-            State::Ready => required.then(|| asked + LOOK_EVERY),
-        }
+        let Some(asked) = known.asked else { return Some(Duration::ZERO) };
+        let every = match known.state {
+            State::Unasked => Duration::ZERO,
+            State::Down => again(known.failures),
+            State::Disabled => LOOK_EVERY,
+            State::Ready if required => LOOK_EVERY,
+            State::Ready => return None,
+        };
+        Some(every.saturating_sub(asked.elapsed()))
     }
 
     pub(super) fn learn(&self, database: &Database, fault: Option<&Fault>) {
