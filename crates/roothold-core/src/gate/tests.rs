@@ -134,6 +134,7 @@ fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
         assert!(stat_entry(above.as_fd(), b"there").is_none());
         assert!(stat_entry(above.as_fd(), b"bound").is_none());
         let entry = open_allowed_mount(&asked, b"there").unwrap();
+        assert!(entry.as_ref().is_ok_and(|entry| has(entry, OFlags::DIRECTORY)) == allowed);
         assert_eq!(entry.map(drop), if allowed { Ok(()) } else { Err(Errno::XDEV) });
     }
 }
@@ -202,6 +203,7 @@ fn hints_are_looked_for_in_the_nearest_directory_that_is_there() {
         ("/work/d/none", "work/d"),
         ("/work/d/x/y/z", "work/d"),
         ("/work/none/x", "work"),
+        ("/work/dd/x", "work"),
         ("/work/f/x", "work"),
         ("/work/d/../f", "work"),
     ] {
