@@ -33,7 +33,7 @@ use self::session::Session;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::probe::Report;
-use crate::source::SourceReach;
+use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::wait::{Until, under};
 
@@ -54,6 +54,15 @@ impl Postgres {
 
     pub(crate) fn reach(&self) -> SourceReach {
         self.way.reach()
+    }
+
+    pub(crate) fn pool(&self) -> PoolFigures {
+        let status = self.pool.status();
+        PoolFigures {
+            connections_max: status.max_size,
+            open: status.size,
+            in_use: status.size.saturating_sub(status.available),
+        }
     }
 
     async fn begin(&self, access: SourceAccess, until: Until) -> Result<Session, Fault> {

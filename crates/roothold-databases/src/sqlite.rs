@@ -26,6 +26,7 @@ use self::open::Look;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::probe::Report;
+use crate::source::PoolFigures;
 use crate::spec::{SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
 use crate::wait::{Until, under};
@@ -75,6 +76,12 @@ impl Sqlite {
     /// The file, for whoever builds a wall around the process.
     pub(crate) fn path(&self) -> PathBuf {
         self.inner.path.clone()
+    }
+
+    pub(crate) fn pool(&self) -> PoolFigures {
+        let connections_max = self.inner.spec.connections_max;
+        let in_use = connections_max.saturating_sub(self.places.available_permits());
+        PoolFigures { connections_max, open: in_use + self.inner.idle().len(), in_use }
     }
 
     pub(crate) async fn query(
