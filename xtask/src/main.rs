@@ -39,7 +39,8 @@ usage: cargo xtask TASK
   mutants [--shard K/N]              change the gate, one thing at a time; a test must fail
   bench http [--json FILE] [--quick]   what a call costs over HTTP, beside a bare handler
   bench files [--json FILE] [--quick]  file tools, beside every rival and the bare tools
-  bench datasets [--json FILE] [--quick] [--large]   questions about large files, beside DuckDB and Polars";
+  bench datasets [--json FILE] [--quick] [--large]   questions about large files, beside DuckDB and Polars
+  bench databases [--json FILE] [--quick]   queries over HTTP, beside pgbench and a bare handler";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn calls(log: &AuditLog, count: u32) -> bool {
     let target = "file:///workspace/mcp-demo/README.md";
-    let actions = [Action { verb: "read", target, denied: None, temp: None }];
+    let actions = [Action { verb: "read", target, denied: None, temp: None, statement: None }];
     (0..count).all(|_| {
         let call = log.next_call();
         let intent = Intent {

@@ -58,6 +58,17 @@ pub enum Target {
     },
     /// Durable work that a call began: one job, or a list of jobs.
     Job(JobTarget),
+    /// A user's database, by the name that the configuration gives it.
+    Database(DatabaseTarget),
+}
+
+/// Which database is meant, and what it would be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseTarget {
+    /// The name of the database, as the caller wrote it.
+    pub name: String,
+    /// The statement without its literals, for the audit log.
+    pub statement: Option<String>,
 }
 
 /// Which jobs are meant. Those of others need the scope `jobs:manage`; whether a job is there, and
@@ -121,12 +132,26 @@ impl Action {
         Self { verb, target: Target::Job(target) }
     }
 
+    /// A database that is read from, or changed; `statement` is what it is asked, without literals.
+    pub fn database(verb: Verb, name: impl Into<String>, statement: Option<String>) -> Self {
+        Self { verb, target: Target::Database(DatabaseTarget { name: name.into(), statement }) }
+    }
+
     /// The target as the audit log shows it.
     pub fn target_shown(&self) -> String {
         match &self.target {
             Target::File(path) => path.to_string(),
             Target::Named { name, .. } => name.clone(),
             Target::Job(jobs) => jobs.shown(),
+            Target::Database(database) => format!("database {}", database.name),
+        }
+    }
+
+    /// The statement that a database is asked, without its literals.
+    pub fn statement(&self) -> Option<&str> {
+        match &self.target {
+            Target::Database(database) => database.statement.as_deref(),
+            Target::File(_) | Target::Named { .. } | Target::Job(_) => None,
         }
     }
 }

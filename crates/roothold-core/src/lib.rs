@@ -19,13 +19,14 @@ mod roots;
 mod testing;
 pub mod wall;
 
-pub use action::{Action, Actions, JobOwner, JobTarget, Target, Verb};
+pub use action::{Action, Actions, DatabaseTarget, JobOwner, JobTarget, Target, Verb};
 pub use budget::Budget;
 pub use fault::{Fault, FaultKind, Rule};
 pub use path::{FilePath, NAME_BYTES_MAX, PATH_BYTES_MAX, shown, uri};
 pub use pattern::{PathGlobs, PatternError};
 pub use policy::{
-    DEFAULT_EXCLUDES, JobPermit, Permit, Policy, PolicyError, PolicySpec, PrincipalSpec,
+    DEFAULT_EXCLUDES, DatabasePermit, DatabaseRule, JobPermit, Permit, Policy, PolicyError,
+    PolicySpec, PrincipalSpec,
 };
 pub use principal::{Principal, Scopes};
 pub use roots::{Access, Hardlinks, Root, RootError, RootPatterns, RootSpec, Roots};

@@ -7,6 +7,7 @@
 //! **Invariant**: deciding reads no disk. What the disk says later (a link that leads elsewhere)
 //! is decided again by the gate, through [`Permit::decide_again`], on the path of what was opened.
 
+mod databases;
 mod grant;
 mod permit;
 mod rules;
@@ -16,7 +17,7 @@ mod subtree;
 mod temp;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use crate::action::{Action, Actions, JobOwner, Target, Verb};
 use crate::fault::{Fault, FaultKind, Rule};
@@ -24,8 +25,10 @@ use crate::path::FilePath;
 use crate::principal::Principal;
 use crate::roots::{Access, Root, Roots};
 
+pub use databases::DatabaseRule;
+use databases::DatabaseRules;
 use grant::Grant;
-pub use permit::{JobPermit, Permit};
+pub use permit::{DatabasePermit, JobPermit, Permit};
 pub(crate) use rules::{RootRules, join};
 pub use spec::{DEFAULT_EXCLUDES, PolicyError, PolicySpec, PrincipalSpec};
 pub(crate) use temp::TempName;
@@ -50,6 +53,8 @@ struct Inner {
     grants: HashMap<String, Grant>,
     /// The grant of `*`, for principals without one of their own.
     anyone: Option<Grant>,
+    /// Who may use which database; it can change while the server runs.
+    databases: RwLock<Arc<DatabaseRules>>,
 }
 
 impl Policy {
@@ -74,7 +79,8 @@ impl Policy {
                 return Err(PolicyError::DuplicatePrincipal(principal.name.clone()));
             }
         }
-        Ok(Self(Arc::new(Inner { roots, rules, spec, grants, anyone })))
+        let databases = RwLock::default();
+        Ok(Self(Arc::new(Inner { roots, rules, spec, grants, anyone, databases })))
     }
 
     /// The roots, in the order of the configuration.
@@ -177,6 +183,10 @@ impl Policy {
             Target::Job(jobs) => {
                 return Ok(Permit::job(self.clone(), action.verb, jobs, principal));
             }
+            Target::Database(database) => {
+                let permit = self.database_rules().decide(principal, action.verb, database)?;
+                return Ok(Permit::database(self.clone(), action.verb, permit));
+            }
             Target::File(path) => path,
         };
         let (root, rel) = self.place(grant, path)?;
@@ -244,6 +254,7 @@ fn check_scopes(
         let needed = match &action.target {
             Target::File(_) => action.verb.file_scope(),
             Target::Named { scope, .. } => scope.as_deref(),
+            Target::Database(_) => Some(databases::scope_of(action.verb)),
             Target::Job(jobs) => match &jobs.owner {
                 JobOwner::Caller => None,
                 JobOwner::Principal(name) if name == principal.name() => None,

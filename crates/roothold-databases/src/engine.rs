@@ -6,7 +6,7 @@ use roothold_core::{Budget, Fault};
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::probe::Report;
-use crate::source::SourceReach;
+use crate::source::{PoolFigures, SourceReach};
 use crate::wait::Until;
 
 /// The result of a call, when it is there. Dropped, the call stops in the database.
@@ -24,6 +24,9 @@ pub(crate) struct Call<'a> {
 pub(crate) trait Engine: Send + Sync {
     /// What a process must be able to reach for it.
     fn reach(&self) -> SourceReach;
+
+    /// How its connections are used now.
+    fn pool(&self) -> PoolFigures;
 
     /// Asks what the role could do.
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report>;

@@ -29,7 +29,7 @@ mod wait;
 pub use answer::{Answer, Column, Executed, Parameter, Plan, Statement, Window};
 pub use describe::{DescribeRequest, Description, Index, Key, Reference, Table, TableColumn};
 pub use probe::{Finding, Report};
-pub use source::{Source, SourceReach};
+pub use source::{PoolFigures, Source, SourceReach};
 pub use spec::{Secret, SourceAccess, SourceKind, SourceLimits, SourceSpec, SpecError};
 pub use sql::{Fingerprint, bind_names};
 pub use tables::Tables;

@@ -31,7 +31,7 @@ use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
 use crate::session::Pool;
-use crate::source::SourceReach;
+use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::wait::under;
 
@@ -51,6 +51,10 @@ impl MySql {
 impl Engine for MySql {
     fn reach(&self) -> SourceReach {
         self.pool.server().reach()
+    }
+
+    fn pool(&self) -> PoolFigures {
+        self.pool.figures()
     }
 
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {

@@ -13,6 +13,7 @@ use roothold_core::{Fault, FaultKind};
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Call;
+use crate::source::PoolFigures;
 use crate::spec::SourceAccess;
 use crate::wait::under;
 
@@ -140,6 +141,15 @@ impl<S: Server> Pool<S> {
 
     pub(crate) fn server(&self) -> &Arc<S> {
         &self.server
+    }
+
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let status = self.idle.status();
+        PoolFigures {
+            connections_max: status.max_size,
+            open: status.size,
+            in_use: status.size.saturating_sub(status.available),
+        }
     }
 
     /// Lets `work` use a connection in a transaction, which is rolled back after it. The frame of

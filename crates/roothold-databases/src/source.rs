@@ -42,6 +42,17 @@ pub struct SourceReach {
     pub file: Option<PathBuf>,
 }
 
+/// How a source's connections are used now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// How many there may be.
+    pub connections_max: usize,
+    /// How many there are.
+    pub open: usize,
+    /// How many of these calls have.
+    pub in_use: usize,
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("name", &self.spec.name).finish_non_exhaustive()
@@ -72,6 +83,11 @@ impl Source {
     /// What a process must be able to reach for it.
     pub fn reach(&self) -> SourceReach {
         self.engine.reach()
+    }
+
+    /// How its connections are used now.
+    pub fn pool(&self) -> PoolFigures {
+        self.engine.pool()
     }
 
     fn call<'a>(&self, budget: &'a Budget) -> Call<'a> {
@@ -109,7 +125,8 @@ impl Source {
     /// could do more is not.
     ///
     /// # Errors
-    /// `Unavailable`, with what its role can do too much, or because it could not be asked.
+    /// `Unavailable`: its role can do too much, which only the cause says, since what it can do may
+    /// name what callers are not to know; or it could not be asked.
     pub async fn ready(&self, budget: &Budget) -> Result<(), Fault> {
         let report = if let Some(report) = self.fresh_report() {
             report
@@ -123,11 +140,12 @@ impl Source {
         match (self.spec.access, report.disabled_by()) {
             (SourceAccess::Read, Some(finding)) => {
                 let text = format!(
-                    "the database {} is disabled: it is to be read only, and {}; an operator must give it \
-                     another role",
-                    self.spec.name, finding.text
+                    "the database {} is disabled: it is to be read only, and the server's role in it can do \
+                     more than that, or sees more than callers may; tell the operator, to whom the server \
+                     says which right it is",
+                    self.spec.name
                 );
-                Err(Fault::new(FaultKind::Unavailable, text))
+                Err(Fault::new(FaultKind::Unavailable, text).with_source(finding.text.clone()))
             }
             _ => Ok(()),
         }

@@ -28,7 +28,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
-use crate::source::SourceReach;
+use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
 use crate::wait::under;
@@ -111,6 +111,12 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn reach(&self) -> SourceReach {
         SourceReach { file: Some(self.inner.path.clone()), ..SourceReach::default() }
+    }
+
+    fn pool(&self) -> PoolFigures {
+        let connections_max = self.inner.spec.connections_max;
+        let in_use = connections_max.saturating_sub(self.places.available_permits());
+        PoolFigures { connections_max, open: in_use + self.inner.idle().len(), in_use }
     }
 
     /// There are no roles: that the file opens is all that can be asked.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Admission, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
+use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::{Datasets, Known};
 use crate::handler::Handler;
@@ -67,6 +68,7 @@ pub struct Builder {
     reach: Reach,
     #[cfg(feature = "datasets")]
     datasets: Known,
+    databases: Databases,
 }
 
 impl Roothold {
@@ -78,6 +80,8 @@ impl Roothold {
         tools::add(&mut catalog);
         #[cfg(feature = "datasets")]
         tools::add_datasets(&mut catalog, &datasets);
+        let databases = Databases::default();
+        tools::add_databases(&mut catalog, &databases);
         tools::add_for_jobs(&mut catalog);
         resources::add(&mut catalog);
         watch::add(&mut catalog);
@@ -85,6 +89,7 @@ impl Roothold {
             catalog,
             #[cfg(feature = "datasets")]
             datasets,
+            databases,
             ..Builder::default()
         }
     }
@@ -197,6 +202,8 @@ impl Builder {
         let jobs = if self.without_jobs { None } else { Jobs::new(&self.config, &self.catalog)? };
         #[cfg(feature = "datasets")]
         let datasets = self.datasets_of(&policy)?;
+        let databases = self.databases;
+        databases.set(&self.config.databases, &policy)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
         let jobs = match jobs {
@@ -210,7 +217,12 @@ impl Builder {
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
             #[cfg(feature = "datasets")]
             let reach = reach.and(datasets.reach());
-            walls::raise_for_process(&self.config, policy.roots(), &reach)?
+            let reach = reach.and(databases.reach(self.config.file.as_deref()));
+            let walls = walls::raise_for_process(&self.config, policy.roots(), &reach)?;
+            if walls.stand() {
+                databases.stay_within_reach();
+            }
+            walls
         } else {
             Walls::found()
         };
@@ -225,6 +237,7 @@ impl Builder {
         let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
         #[cfg(feature = "datasets")]
         let metrics = metrics.with(|registry| datasets.metrics.register(registry));
+        let metrics = metrics.with(|registry| databases.metrics().register(registry));
         let engine = Engine {
             catalog: self.catalog,
             policy,
@@ -234,6 +247,7 @@ impl Builder {
             jobs,
             #[cfg(feature = "datasets")]
             datasets,
+            databases,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
             limits: self.config.limits.clone(),

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
+use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::Datasets;
 use crate::jobs::Jobs;
@@ -67,6 +68,7 @@ pub(crate) struct Engine {
     pub(crate) jobs: Option<Jobs>,
     #[cfg(feature = "datasets")]
     pub(crate) datasets: Datasets,
+    pub(crate) databases: Databases,
 }
 
 /// One call as it comes from a transport.
@@ -289,6 +291,7 @@ impl Engine {
             Pace::Call => self.limits.call_timeout(),
             #[cfg(feature = "datasets")]
             Pace::Query => self.datasets.query_timeout(),
+            Pace::Database => self.databases.timeout(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod cache;
+mod databases;
 mod datasets;
 mod jobs;
 mod load;
@@ -12,6 +13,8 @@ mod reference;
 mod sections;
 
 pub use cache::Cache;
+pub(crate) use databases::resolve as resolve_database;
+pub use databases::{ConfirmWord, DatabaseAccess, DatabaseKind, DatabaseSection};
 #[cfg(feature = "datasets")]
 pub(crate) use datasets::is_name as is_dataset_name;
 pub use datasets::{ColumnTypeWord, DatasetEngine, DatasetSection, EncodingWord, FormatWord};

@@ -22,7 +22,7 @@ use roothold_edge::{ToolCall, ToolCalls};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CallError, CallRequest, Engine, ProgressSink};
-use crate::tool::Answer;
+use crate::tool::{Answer, DatabaseUse};
 use crate::verbatim::Verbatim;
 use crate::{jobs, resources, watch, wire};
 
@@ -315,7 +315,13 @@ impl Engine {
             |entry: &&crate::catalog::Entry| self.policy.grants_tool(principal, entry.tool.name());
         let public = |entry: &&crate::catalog::Entry| !resources::is_internal(entry.tool.name());
         let writes = self.policy.may_write_somewhere(principal);
-        let useful = |entry: &&crate::catalog::Entry| writes || !entry.tool.writes_files();
+        let has_database = |wanted: DatabaseUse| {
+            self.policy.may_use_some_database(principal, wanted == DatabaseUse::Writes)
+        };
+        let useful = |entry: &&crate::catalog::Entry| {
+            (writes || !entry.tool.writes_files())
+                && entry.tool.databases().is_none_or(has_database)
+        };
         self.catalog
             .iter()
             .filter(public)

@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 pub mod cli;
 pub mod config;
+mod databases;
 #[cfg(feature = "datasets")]
 mod datasets;
 mod escape;

@@ -8,6 +8,7 @@ mod observer;
 mod pipes;
 mod places;
 mod private;
+mod reload;
 mod signals;
 mod sweep;
 mod writer;
@@ -26,6 +27,7 @@ use crate::call::Engine;
 
 pub(crate) use front::check;
 pub(crate) use private::addresses as private_addresses;
+pub(crate) use reload::on_hangup;
 pub use signals::on_signals;
 
 /// What became of the calls when the server ended.
@@ -59,6 +61,7 @@ impl Roothold {
         let _draining = drain_jobs(&shutdown, &self.engine);
         // Both end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
+        self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
@@ -91,6 +94,7 @@ impl Roothold {
         }
         let _draining = drain_jobs(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
+        self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
         let (begun, end) = (shutdown.clone(), self.engine.hub.end.clone());
@@ -182,6 +186,7 @@ async fn flush(engine: Arc<Engine>) -> bool {
         tokio::time::sleep(CALLS_POLL).await;
     }
     let recorded = engine.metrics.calls_in_flight() == 0;
+    engine.databases.close().await;
     if !recorded {
         tracing::error!("calls still run that were told to stop; their outcomes are not recorded");
     }

@@ -38,6 +38,10 @@ pub trait Tool: Send + Sync + 'static {
     const INDEPENDENT: bool = false;
     /// Whether a call may go on as a job, after its answer. Such a tool works in [`Call::long`].
     const AS_JOB: AsJob = AsJob::Never;
+    /// What it does with users' databases. Such a tool is listed only for those for whom there is one
+    /// that it can be used on.
+    #[doc(hidden)]
+    const DATABASES: Option<DatabaseUse> = None;
     /// Which limit its time has.
     #[doc(hidden)]
     const PACE: Pace = Pace::Call;
@@ -94,6 +98,18 @@ pub enum Pace {
     /// `dataset_engine.query_timeout_seconds`.
     #[cfg(feature = "datasets")]
     Query,
+    /// As long as the slowest database may take.
+    Database,
+}
+
+/// What a tool does with users' databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum DatabaseUse {
+    /// It reads from them.
+    Reads,
+    /// It changes them.
+    Writes,
 }
 
 /// The permits of a call, in the order of its actions.
@@ -302,6 +318,7 @@ pub(crate) trait AnyTool: Send + Sync {
     fn writes_by(&self) -> &'static [&'static str];
     fn as_job(&self) -> AsJob;
     fn pace(&self) -> Pace;
+    fn databases(&self) -> Option<DatabaseUse>;
     fn granted_as(&self) -> &'static str;
     fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
@@ -336,6 +353,10 @@ impl<T: Tool> AnyTool for T {
 
     fn pace(&self) -> Pace {
         T::PACE
+    }
+
+    fn databases(&self) -> Option<DatabaseUse> {
+        T::DATABASES
     }
 
     fn granted_as(&self) -> &'static str {

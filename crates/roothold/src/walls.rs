@@ -55,6 +55,11 @@ impl Walls {
         }
     }
 
+    /// Whether the kernel keeps the process to what it was told.
+    pub(crate) fn stand(&self) -> bool {
+        matches!(self.landlock, Landlock::Stands(_))
+    }
+
     /// One sentence a wall, for a person.
     pub(crate) fn lines(&self) -> [String; 2] {
         let landlock = match &self.landlock {
@@ -121,12 +126,41 @@ pub(crate) fn reach(config: &Config, audit_dir: Option<&Path>, private: &[Socket
     directories.into_iter().fold(reach, Reach::read)
 }
 
+/// What looking up a host reads.
+const LOOK_UP: [&str; 5] =
+    ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+
+/// Where systems keep the certificates of the authorities that they trust.
+const AUTHORITIES: [&str; 5] = [
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+];
+
+/// What connecting to other servers takes: their ports, and what is read to find them and to
+/// verify who they are.
+pub(crate) fn servers(
+    ports: impl IntoIterator<Item = u16>,
+    looks_up: bool,
+    authorities: bool,
+) -> Reach {
+    let mut reach = ports.into_iter().fold(Reach::default(), Reach::connect);
+    for (wanted, paths) in [(looks_up, LOOK_UP), (authorities, AUTHORITIES)] {
+        for path in paths.iter().filter(|path| wanted && Path::new(path).exists()) {
+            reach = reach.read(*path);
+        }
+    }
+    reach
+}
+
 /// The directory of a file's name, and that of the file that the name leads to.
 #[expect(
     clippy::disallowed_methods,
     reason = "the server's own files, named by its configuration, are not behind the gate"
 )]
-fn directories_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(crate) fn directories_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let named = std::path::absolute(file).ok();
     let real = std::fs::canonicalize(file).ok();
     let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);

@@ -60,10 +60,22 @@ pub(super) fn tools_call(era: Era, addr: SocketAddr, tool: &str, arguments: &str
 /// How a load went.
 pub(super) struct Load {
     pub(super) elapsed: Duration,
-    latencies: Vec<Duration>,
+    pub(super) latencies: Latencies,
 }
 
-impl Load {
+/// How long each of many took, in order.
+pub(super) struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    pub(super) fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        Self(latencies)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The latency that `share` of the calls stayed below, in microseconds.
     pub(super) fn percentile_us(&self, share: f64) -> f64 {
         #[expect(
@@ -72,9 +84,9 @@ impl Load {
             clippy::cast_sign_loss,
             reason = "an index into some thousand latencies"
         )]
-        let at = (self.latencies.len() as f64 * share) as usize;
-        let at = at.min(self.latencies.len().saturating_sub(1));
-        self.latencies.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
+        let at = (self.0.len() as f64 * share) as usize;
+        let at = at.min(self.0.len().saturating_sub(1));
+        self.0.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
     }
 }
 
@@ -95,9 +107,7 @@ pub(super) async fn load(
     while let Some(done) = tasks.join_next().await {
         latencies.extend(done.context("a connection's task")??);
     }
-    let elapsed = started.elapsed();
-    latencies.sort_unstable();
-    Ok(Load { elapsed, latencies })
+    Ok(Load { elapsed: started.elapsed(), latencies: Latencies::of(latencies) })
 }
 
 /// Opens a connection, makes `calls` calls, and closes it.
@@ -120,6 +130,17 @@ pub(super) async fn connection(
         latencies.push(started.elapsed());
     }
     Ok(latencies)
+}
+
+/// Makes one call, and gives the body of its answer.
+pub(super) async fn body(addr: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr).await.context("connecting")?;
+    stream.write_all(request).await?;
+    let mut buffer = Vec::new();
+    let answer = tokio::time::timeout(ANSWER_MAX, answer(&mut stream, &mut buffer)).await;
+    let body = answer.context("an answer took too long")??;
+    check(&buffer, body)?;
+    Ok(buffer.split_off(body))
 }
 
 /// Reads one whole answer and returns where its body begins.
@@ -186,9 +207,9 @@ mod tests {
 
     #[test]
     fn percentiles_come_from_the_sorted_latencies() {
-        let latencies = (1..=100).map(Duration::from_micros).collect();
-        let load = Load { elapsed: Duration::ZERO, latencies };
-        assert!((load.percentile_us(0.5) - 51.0).abs() < 0.01);
-        assert!((load.percentile_us(1.0) - 100.0).abs() < 0.01);
+        let latencies = (1..=100).rev().map(Duration::from_micros).collect();
+        let latencies = Latencies::of(latencies);
+        assert!((latencies.percentile_us(0.5) - 51.0).abs() < 0.01);
+        assert!((latencies.percentile_us(1.0) - 100.0).abs() < 0.01);
     }
 }

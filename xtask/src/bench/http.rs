@@ -129,7 +129,7 @@ impl Pair<'_> {
         let calls = calls as f64;
         Ok(Round {
             cpu_us: cpu.as_secs_f64() * 1e6 / calls,
-            p99_us: load.percentile_us(0.99),
+            p99_us: load.latencies.percentile_us(0.99),
             calls_per_s: calls / load.elapsed.as_secs_f64(),
         })
     }

@@ -7,6 +7,7 @@
 mod bare;
 mod client;
 mod corpus;
+mod databases;
 mod datasets;
 mod family;
 mod files;
@@ -28,11 +29,12 @@ use anyhow::{Context as _, bail, ensure};
 
 pub(crate) use family::memory_of;
 
-const BENCHES: [&str; 3] = ["http", "files", "datasets"];
+const BENCHES: [&str; 4] = ["http", "files", "datasets", "databases"];
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match args {
         [which, rest @ ..] if which == "bare" => bare::run(rest),
+        [which, rest @ ..] if which == "bare-databases" => databases::bare(rest),
         [which, rest @ ..] if BENCHES.contains(&which.as_str()) => {
             let options = Options::parse(rest)?;
             if cfg!(debug_assertions) {
@@ -41,6 +43,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
             let rows = match which.as_str() {
                 "http" => http::run(&options)?,
                 "datasets" => datasets::run(root, &options)?,
+                "databases" => databases::run(&options)?,
                 _ => files::run(root, &options)?,
             };
             report::print(&rows);
@@ -52,8 +55,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
         }
         _ => bail!(
             "bench knows only: http [--json FILE] [--quick], \
-             files [--json FILE] [--quick] [--alone] [--only PART]..., and \
-             datasets [--json FILE] [--quick] [--large] [--only PART]..."
+             files [--json FILE] [--quick] [--alone] [--only PART]..., \
+             datasets [--json FILE] [--quick] [--large] [--only PART]..., and \
+             databases [--json FILE] [--quick] [--only PART]..."
         ),
     }
 }
@@ -67,7 +71,7 @@ pub(crate) struct Options {
     alone: bool,
     /// Of the datasets, what ten gigabytes take of memory, instead of the rivals.
     large: bool,
-    /// Of the file operations and questions, those whose name holds one of these; all if there are none.
+    /// Of the file operations, the questions and the databases, what has one of these in its name; all if there are none.
     only: Vec<String>,
 }
 
@@ -115,6 +119,24 @@ impl Options {
 
     const fn calls_per_round(&self) -> usize {
         if self.quick { 30_000 } else { 60_000 }
+    }
+
+    const fn queries_per_round(&self) -> usize {
+        if self.quick { 4_000 } else { 12_000 }
+    }
+
+    /// Loads of many callers, of which the median counts.
+    const fn loads(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+
+    const fn queries_per_caller(&self) -> usize {
+        if self.quick { 200 } else { 1_000 }
+    }
+
+    /// Clients that hang up.
+    const fn cancels(&self) -> usize {
+        if self.quick { 50 } else { 200 }
     }
 }
 

@@ -17,6 +17,8 @@ const START_MAX: Duration = Duration::from_secs(20);
 /// The core that servers run on, and the one for the client.
 pub(super) const SERVER_CORE: &str = "0";
 pub(super) const CLIENT_CORE: &str = "1";
+/// Both, for what is measured as it runs in operation.
+pub(super) const BOTH_CORES: &str = "0,1";
 
 pub(super) struct Server {
     child: Child,
@@ -28,9 +30,19 @@ pub(super) struct Server {
 impl Server {
     /// Starts `program` on the servers' core and waits until it listens at `addr`.
     pub(super) fn start(program: &Path, args: &[&str], addr: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_on(SERVER_CORE, program, args, addr)
+    }
+
+    /// The same on cores of the caller's choice.
+    pub(super) fn start_on(
+        cores: &str,
+        program: &Path,
+        args: &[&str],
+        addr: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let started = Instant::now();
         let child = Command::new("taskset")
-            .args(["--cpu-list", SERVER_CORE])
+            .args(["--cpu-list", cores])
             .arg(program)
             .args(args)
             .stdin(Stdio::null())

@@ -1,5 +1,5 @@
 //! The direction of dependencies: `roothold` stands on `edge`, `datasets`, `databases` and
-//! `state`, these on `core`, and siblings never see each other.
+//! `state`, these on `core`, and siblings never see each other. `testing` is for tests alone.
 //!
 //! **Invariant**: a package that is not drawn here is a problem, so a new one is a decision.
 
@@ -17,6 +17,8 @@ struct Layer {
 }
 
 const CORE: &str = "roothold-core";
+/// Real servers for tests, which any package's tests may name, and nothing that is shipped.
+const TESTING: &str = "roothold-testing";
 const PROTOCOL: &[&str] = &["rmcp", "axum", "http"];
 
 const LAYERS: &[Layer] = &[
@@ -38,7 +40,8 @@ const LAYERS: &[Layer] = &[
     },
     // The targets alone: the one parser of the edge's that they ask is taken in by its path.
     Layer { name: "roothold-fuzz", may_use: &[CORE], never_names: &[] },
-    Layer { name: "xtask", may_use: &[], never_names: &[] },
+    Layer { name: TESTING, may_use: &[], never_names: PROTOCOL },
+    Layer { name: "xtask", may_use: &[TESTING], never_names: &[] },
 ];
 
 /// What an example may stand on: what our users may.
@@ -71,11 +74,13 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Problem> {
         let never_names = layer.map_or(&[][..], |layer| layer.never_names);
         for dependency in &package.dependencies {
             let on = dependency.name.as_str();
-            if members.contains(on) && on != name && !may_use.contains(&on) {
+            // What only the tests use is not part of what is shipped.
+            let for_tests = dependency.kind.as_deref() == Some("dev");
+            let allowed = may_use.contains(&on) || (for_tests && on == TESTING);
+            if members.contains(on) && on != name && !allowed {
                 problems.push(Problem::new(name, format!("must not depend on {on}")));
             }
-            // What only the tests use is not part of what is shipped.
-            if dependency.kind.as_deref() == Some("dev") {
+            if for_tests {
                 continue;
             }
             if never_names.contains(&on) {
@@ -176,6 +181,7 @@ mod tests {
             ("roothold-edge", "roothold-state", "roothold-edge: must not depend on roothold-state"),
             ("roothold-state", "roothold-edge", "roothold-state: must not depend on roothold-edge"),
             ("xtask", "roothold", "xtask: must not depend on roothold"),
+            ("roothold", TESTING, "roothold: must not depend on roothold-testing"),
             ("example-one", "roothold-state", "example-one: must not depend on roothold-state"),
             ("roothold-state", "rmcp", "roothold-state: must not know rmcp"),
             ("roothold-databases", "http", "roothold-databases: must not know http"),

@@ -10,7 +10,8 @@ use super::record::{Entry, LINE_BYTES_MAX};
 use super::stamp::push_rfc3339;
 
 /// The version of the record format, as in the first bytes that [`Chain::append`] writes. Since
-/// 2 an action may have `temp`; a reader of 2 reads 1.
+/// 2 an action may have `temp`; a reader of 2 reads 1. That an action may have `statement` makes no
+/// new version: whoever does not know the field loses nothing else.
 pub(super) const FORMAT: u8 = 2;
 /// What stands between the hashed bytes and the hash.
 pub(super) const HASH_FIELD: &[u8] = b",\"hash\":\"";

@@ -99,6 +99,9 @@ pub struct ReadAction {
     /// The name of the temporary file that a write may have made beside its target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temp: Option<String>,
+    /// What a database would have been asked, without literals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// Why a line could not be read.

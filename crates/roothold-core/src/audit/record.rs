@@ -43,6 +43,8 @@ pub struct Action<'a> {
     pub denied: Option<&'a str>,
     /// The name of the temporary file that a write may make beside its target.
     pub temp: Option<&'a str>,
+    /// What a database would be asked, without literals.
+    pub statement: Option<&'a str>,
 }
 
 /// What the policy said.
@@ -152,6 +154,9 @@ fn push_intent(out: &mut Vec<u8>, intent: &Intent<'_>) {
         }
         if let Some(temp) = action.temp {
             push_field(out, b",\"temp\":", temp);
+        }
+        if let Some(statement) = action.statement {
+            push_field(out, b",\"statement\":", statement);
         }
         out.push(b'}');
     }

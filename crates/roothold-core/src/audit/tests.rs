@@ -26,6 +26,7 @@ const ACTIONS: &[Action<'_>] = &[Action {
     target: "file:///workspace/mcp-demo/README.md",
     denied: None,
     temp: None,
+    statement: None,
 }];
 
 fn intent(call: CallId) -> Intent<'static> {

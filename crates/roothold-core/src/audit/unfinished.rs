@@ -128,7 +128,8 @@ mod tests {
 
     fn announce(log: &AuditLog, target: &str, ends: bool) {
         let call: CallId = log.next_call();
-        let actions = [Action { verb: "write", target, denied: None, temp: Some(TEMP) }];
+        let actions =
+            [Action { verb: "write", target, denied: None, temp: Some(TEMP), statement: None }];
         let intent = Intent {
             call,
             principal: "anna",

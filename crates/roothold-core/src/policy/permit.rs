@@ -19,6 +19,28 @@ pub struct Permit {
     verb: Verb,
     file: Option<Placed>,
     job: Option<JobPermit>,
+    database: Option<DatabasePermit>,
+}
+
+/// The database that a permit is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabasePermit {
+    /// Its name.
+    pub(super) name: String,
+    pub(super) generation: u64,
+}
+
+impl DatabasePermit {
+    /// The name that the configuration gives it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which [`Policy::set_databases`] it was decided by: another one may mean another database by
+    /// the same name.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
 }
 
 /// The jobs that a permit is for.
@@ -50,7 +72,7 @@ struct Placed {
 
 impl Permit {
     pub(super) fn named(policy: Policy, verb: Verb) -> Self {
-        Self { policy, verb, file: None, job: None }
+        Self { policy, verb, file: None, job: None, database: None }
     }
 
     pub(super) fn job(
@@ -65,7 +87,11 @@ impl Permit {
             JobOwner::Anyone => None,
         };
         let job = JobPermit { id: target.id.clone(), owner };
-        Self { policy, verb, file: None, job: Some(job) }
+        Self { policy, verb, file: None, job: Some(job), database: None }
+    }
+
+    pub(super) fn database(policy: Policy, verb: Verb, database: DatabasePermit) -> Self {
+        Self { policy, verb, file: None, job: None, database: Some(database) }
     }
 
     pub(super) fn file(
@@ -77,7 +103,7 @@ impl Permit {
         temp: Option<TempName>,
     ) -> Self {
         let placed = Placed { root, rel, wants_directory, temp };
-        Self { policy, verb, file: Some(placed), job: None }
+        Self { policy, verb, file: Some(placed), job: None, database: None }
     }
 
     /// What was allowed.
@@ -96,6 +122,14 @@ impl Permit {
     /// `Internal`, if it is for something else: a function was handed the wrong permit.
     pub fn jobs(&self) -> Result<&JobPermit, Fault> {
         self.job.as_ref().ok_or_else(|| Fault::internal("a permit that is for no job"))
+    }
+
+    /// The database that it is for, if it is for one.
+    ///
+    /// # Errors
+    /// `Internal`, if it is for something else: a function was handed the wrong permit.
+    pub fn of_database(&self) -> Result<&DatabasePermit, Fault> {
+        self.database.as_ref().ok_or_else(|| Fault::internal("a permit that is for no database"))
     }
 
     /// The public path of the file as it was asked for, made absolute; `None` for what is no file.

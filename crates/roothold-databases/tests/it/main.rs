@@ -7,7 +7,6 @@
 
 mod battery;
 mod pg;
-mod server;
 mod sqlite;
 
 use std::time::Duration;

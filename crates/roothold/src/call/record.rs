@@ -168,6 +168,7 @@ fn write<T>(
             target,
             denied: fault.and_then(Fault::rule).map(|rule| rule.name),
             temp: permit(at).and_then(Permit::temp_name),
+            statement: action.statement(),
         });
     }
     let intent = Intent {

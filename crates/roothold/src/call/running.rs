@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::admit::Ticket;
 use super::{CallError, CallRequest, Engine, Progress, ProgressSink, Resumed, Teller};
 use crate::config::Limits;
+use crate::databases::Databases;
 use crate::long::JobLink;
 use crate::tool::Answer;
 use crate::watch::Hub;
@@ -170,6 +171,10 @@ impl Call {
     #[cfg(feature = "datasets")]
     pub(crate) fn datasets(&self) -> &crate::datasets::Datasets {
         &self.engine.datasets
+    }
+
+    pub(crate) fn databases(&self) -> &Databases {
+        &self.engine.databases
     }
 
     pub(crate) fn hub(&self) -> &Hub {

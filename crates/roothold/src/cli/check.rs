@@ -1,5 +1,7 @@
 //! `roothold check`.
 
+mod databases;
+
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -11,6 +13,7 @@ use super::{ConfigArgs, disk, print, say};
 use crate::builder::refuse_spill;
 use crate::builder::{Builder, open_policy};
 use crate::config::Config;
+use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::{Datasets, Known};
 use crate::jobs::{Jobs, Place};
@@ -38,10 +41,16 @@ impl Check {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let config = self.config.load(&[], false, Vec::new())?;
         match effective(&config, &builder()) {
-            Ok(text) if self.full => {
-                print(&format!("{text}\n{}", toml::to_string(&without_secrets(config))?));
+            Ok((text, databases)) => {
+                print(&text);
+                if self.full {
+                    print(&toml::to_string(&without_secrets(config))?);
+                }
+                if !databases.required_are_ready() {
+                    say("roothold: a database that is required cannot be used; above stands why");
+                    return Ok(1);
+                }
             }
-            Ok(text) => print(&text),
             Err(error) => {
                 say(&format!("roothold: {}", super::sentence(&error)));
                 return Ok(1);
@@ -69,7 +78,12 @@ fn without_secrets(mut config: Config) -> Config {
 }
 
 /// What would hold the server: tried out, without making anything.
-fn walls(config: &Config, policy: &Policy, jobs: Option<&Jobs>) -> anyhow::Result<Walls> {
+fn walls(
+    config: &Config,
+    policy: &Policy,
+    jobs: Option<&Jobs>,
+    databases: &Databases,
+) -> anyhow::Result<Walls> {
     let audit = config.audit_dir()?;
     let audit = disk::is_there(&audit).then_some(audit);
     let private = serve::private_addresses(&config.telemetry.listen)?;
@@ -78,6 +92,7 @@ fn walls(config: &Config, policy: &Policy, jobs: Option<&Jobs>) -> anyhow::Resul
         .and(place.map(Place::reach).transpose()?.unwrap_or_default());
     let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
     let reach = spill.into_iter().fold(reach, Reach::write);
+    let reach = reach.and(databases.reach(config.file.as_deref()));
     Ok(walls::try_out(config, policy.roots(), &reach)?)
 }
 
@@ -105,7 +120,7 @@ fn datasets(_: &Config, _: &Policy) -> anyhow::Result<String> {
 }
 
 /// The effective policy in words.
-fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
+fn effective(config: &Config, builder: &Builder) -> anyhow::Result<(String, Databases)> {
     let policy = open_policy(config)?;
     grants::check(config, builder.catalog())?;
     serve::check(config)?;
@@ -148,13 +163,16 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<String> {
         );
     }
     text.push_str(&datasets(config, &policy)?);
+    let databases = Databases::default();
+    databases.set(&config.databases, &policy)?;
+    text.push_str(&databases::describe_all(&databases)?);
     let _ = write!(
         text,
         "listen\n  {}\naudit\n  {}\n{}walls\n  {}",
         config.server.listen,
         config.audit_dir()?.display(),
         jobs.as_ref().map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
-        walls(config, &policy, jobs.as_ref())?.lines().join("\n  "),
+        walls(config, &policy, jobs.as_ref(), &databases)?.lines().join("\n  "),
     );
-    Ok(text)
+    Ok((text, databases))
 }

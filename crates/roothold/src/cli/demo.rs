@@ -67,7 +67,10 @@ impl Demo {
         let listener = serve::listen(&config)?;
         // The demo calls itself.
         let reach = Reach::default().connect(listener.local_addr()?.port());
-        serve::serve(config, builder().reach(reach), listener, move |address| {
+        // Nothing in it changes while it runs.
+        let same = config.clone();
+        let load = move || Ok(same.clone());
+        serve::serve(config, builder().reach(reach), listener, load, move |address| {
             print(&welcome(&program, address, &dir, &metrics));
             // The server answers only once this returns.
             std::thread::spawn(move || show(address));

@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use clap::Args;
 use roothold_edge::Shutdown;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 use toml::Value;
 
 use super::{ConfigArgs, runtime, start_logs};
 use crate::builder::Builder;
 use crate::config::Config;
-use crate::serve::on_signals;
+use crate::serve::{on_hangup, on_signals};
 
 /// Serves over HTTP until SIGTERM.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub(super) struct Serve {
     listen: Option<SocketAddr>,
 }
 
-const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once.
+const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once. SIGHUP reads the configuration again: `[[databases]]` can change while the server runs.
 
 Examples:
   roothold serve --config roothold.toml
@@ -40,13 +41,16 @@ Examples:
 
 impl Serve {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
-        let address = self.listen.map(|address| Value::String(address.to_string()));
-        let address = address.map(|address| ("server.listen", address));
-        let config =
-            self.config.load(&self.directories, self.write, address.into_iter().collect())?;
+        let config = self.load()?;
         start_logs(&config)?;
         let listener = listen(&config)?;
-        serve(config, builder(), listener, |_| {})
+        serve(config, builder(), listener, move || self.load(), |_| {})
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        let address = self.listen.map(|address| Value::String(address.to_string()));
+        let address = address.map(|address| ("server.listen", address));
+        self.config.load(&self.directories, self.write, address.into_iter().collect())
     }
 }
 
@@ -64,11 +68,12 @@ pub(super) fn listen(config: &Config) -> anyhow::Result<std::net::TcpListener> {
 }
 
 /// Serves a configuration until a signal, with Landlock around the process; `started` is told the
-/// address that is listened on.
+/// address that is listened on, and `load` reads the configuration again, on SIGHUP.
 pub(super) fn serve(
     config: Config,
     builder: Builder,
     listener: std::net::TcpListener,
+    load: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<u8> {
     crate::process::raise_file_limit();
@@ -80,11 +85,13 @@ pub(super) fn serve(
         let address = listener.local_addr()?;
         let shutdown = Shutdown::new();
         let signals = tokio::spawn(on_signals(shutdown.clone())?);
+        let hangups = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reloader(), load)?));
         server.begin_jobs().await?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
         started(address);
         let ended = server.serve(listener, shutdown).await?;
         signals.abort();
+        drop(hangups);
         anyhow::Ok(ended)
     })?;
     // Blocking work that ignores its budget must not keep the process.

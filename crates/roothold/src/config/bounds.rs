@@ -29,6 +29,7 @@ impl Config {
         self.audit.check()?;
         super::datasets::check(&self.datasets)?;
         self.dataset_engine.check()?;
+        super::databases::check(&self.databases, &self.principals)?;
         self.telemetry.check()
     }
 }

@@ -16,6 +16,7 @@ use roothold_state::PgOptions;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
+use super::databases::DatabaseSection;
 use super::sections::{AccessWord, Config, HardlinksWord, RootSection};
 
 const ENV_PREFIX: &str = "ROOTHOLD_";
@@ -170,6 +171,11 @@ fn anchor(config: &mut Config, base: &Path) {
     config.state.dir.iter_mut().for_each(fix);
     config.state.tls_ca_file.iter_mut().for_each(fix);
     config.dataset_engine.spill_dir.iter_mut().for_each(fix);
+    for database in &mut config.databases {
+        database.path.iter_mut().for_each(fix);
+        database.dsn_file.iter_mut().for_each(fix);
+        database.tls_ca_file.iter_mut().for_each(fix);
+    }
 }
 
 impl Config {
@@ -211,7 +217,9 @@ impl Config {
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
         let places = [self.audit_dir().ok(), self.state_parent().ok(), self.spill_dir().ok()];
-        for own in places.iter().flatten().chain(keys).chain(&self.file) {
+        let databases: Vec<PathBuf> =
+            self.databases.iter().flat_map(DatabaseSection::own_files).collect();
+        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(&databases) {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.
@@ -354,7 +362,7 @@ fn handle_key(text: &str) -> Result<HandleKey, String> {
 }
 
 /// `${NAME}` from the environment; other text is itself.
-fn expand(text: &str) -> Result<String, String> {
+pub(super) fn expand(text: &str) -> Result<String, String> {
     match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         None => Ok(text.to_owned()),
         Some(name) => env::var(name).map_err(|_| format!("the variable {name} is not set")),

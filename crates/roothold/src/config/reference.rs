@@ -45,6 +45,7 @@ const ORDER: &[&str] = &[
     "jobs",
     "datasets",
     "dataset_engine",
+    "databases",
     "handles",
     "telemetry",
 ];

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
+use super::databases::DatabaseSection;
 use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
 use crate::telemetry::LogFormat;
@@ -42,6 +43,8 @@ pub struct Config {
     pub datasets: Vec<DatasetSection>,
     /// What reading and querying datasets may use.
     pub dataset_engine: DatasetEngine,
+    /// Databases that agents can describe and ask. They need no roots.
+    pub databases: Vec<DatabaseSection>,
     /// The keys that seal cursors.
     pub handles: Handles,
     /// Logs and metrics.

@@ -8,6 +8,7 @@ use roothold_state::{Limits, OpenError, PgOptions, PgStore, SqliteStore, Store};
 
 use crate::builder::StartError;
 use crate::config::{self, Config, ConfigError};
+use crate::walls;
 
 /// Where jobs are kept.
 #[derive(Clone)]
@@ -20,19 +21,6 @@ pub(crate) enum Place {
 
 /// The name of the file.
 const FILE: &str = "state.sqlite3";
-
-/// What looking up a host reads.
-const LOOK_UP: [&str; 5] =
-    ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
-
-/// Where systems keep the certificates of the authorities that they trust.
-const AUTHORITIES: [&str; 5] = [
-    "/etc/ssl",
-    "/etc/pki",
-    "/etc/ca-certificates",
-    "/usr/share/ca-certificates",
-    "/usr/local/share/ca-certificates",
-];
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,15 +63,8 @@ impl Place {
         };
         let needs =
             options.reach().map_err(|error| StartError::State(named("state.postgres", &error)))?;
-        let mut reach =
-            needs.ports.iter().fold(Reach::default(), |reach, port| reach.connect(*port));
-        let (names, authorities) = (needs.looks_up, needs.tls && options.ca_pem.is_none());
-        for (wanted, paths) in [(names, LOOK_UP), (authorities, AUTHORITIES)] {
-            for path in paths.iter().filter(|path| wanted && is_there(path)) {
-                reach = reach.read(*path);
-            }
-        }
-        Ok(reach)
+        let authorities = needs.tls && options.ca_pem.is_none();
+        Ok(walls::servers(needs.ports, needs.looks_up, authorities))
     }
 
     /// Makes the directory, for its owner alone.
@@ -159,8 +140,4 @@ fn limits(settings: &config::Jobs) -> Limits {
 fn named(key: &str, error: &OpenError) -> String {
     let text = error.to_string();
     if text.starts_with("state.") { text } else { format!("{key}: {text}") }
-}
-
-fn is_there(path: &str) -> bool {
-    Path::new(path).exists()
 }

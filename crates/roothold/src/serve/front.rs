@@ -18,11 +18,18 @@ use crate::config::{Config, Jwt};
 use crate::handler::Handler;
 
 /// The scopes of the built-in tools, for the OAuth metadata.
-const SCOPES: &[&str] = if cfg!(feature = "datasets") {
-    &["files:read", "files:write", "datasets:read", "jobs:manage"]
-} else {
-    &["files:read", "files:write", "jobs:manage"]
-};
+fn scopes(config: &Config) -> Vec<String> {
+    let (datasets, databases) = (cfg!(feature = "datasets"), !config.databases.is_empty());
+    let all = [
+        ("files:read", true),
+        ("files:write", true),
+        ("datasets:read", datasets),
+        ("databases:read", databases),
+        ("databases:write", databases),
+        ("jobs:manage", true),
+    ];
+    all.iter().filter(|(_, is)| *is).map(|(scope, _)| (*scope).to_owned()).collect()
+}
 
 /// Requests per second of one principal, unless configured: far above an agent's pace, far below a flood.
 const RATE_AUTHENTICATED: f64 = 200.0;
@@ -35,11 +42,12 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
     let config = &server.config;
     let observer = Arc::new(FrontObserver::new(Arc::clone(&server.engine)));
     let engine = Arc::clone(&server.engine);
-    // A call that cannot be recorded is refused, so a replica with a broken log is of no use.
+    // A call that cannot be recorded is refused, so a replica with a broken log is of no use; nor is one
+    // without a database that the operator says it is there for.
     let mut builder = guarded(server.handler(), config)?
         .observer(observer)
         .calls(server.handler())
-        .ready_when(move || engine.audit.is_healthy());
+        .ready_when(move || engine.audit.is_healthy() && engine.databases.required_are_ready());
     if server.engine.jobs.is_some() {
         builder = builder.task_listeners(server.handler());
     }
@@ -159,11 +167,10 @@ fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
         builder = builder.jwt(verifier(config, jwt, &jwt.jwks_file)?);
     }
     if let Some(url) = &config.server.public_url {
-        let scopes = SCOPES.iter().map(|scope| (*scope).to_owned()).collect();
         builder = builder.resource(ProtectedResource {
             url: url.clone(),
             authorization_servers: issuers,
-            scopes_supported: scopes,
+            scopes_supported: scopes(config),
             initial_scopes: vec!["files:read".to_owned()],
             name: "Roothold".to_owned(),
         });

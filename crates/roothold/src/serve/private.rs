@@ -98,14 +98,18 @@ async fn answer(
 /// What `/ready` says in one word, and what holds the process.
 fn status(engine: &Engine, shutdown: &Shutdown) -> String {
     let (audit, stopping) = (engine.audit.is_healthy(), shutdown.phase() != Phase::Serving);
-    let status = json!({
-        "ready": audit && !stopping,
+    let databases = engine.databases.required_are_ready();
+    let mut status = json!({
+        "ready": audit && databases && !stopping,
         "stopping": stopping,
         "version": env!("CARGO_PKG_VERSION"),
         "audit_healthy": audit,
         "calls_in_flight": engine.metrics.calls_in_flight(),
         "walls": engine.walls.json(),
     });
+    if !engine.databases.all().is_empty() {
+        status["databases"] = engine.databases.status();
+    }
     format!("{status:#}\n")
 }
 
@@ -114,6 +118,7 @@ async fn text(engine: Arc<Engine>) -> String {
     let text = tokio::task::spawn_blocking(move || {
         #[cfg(feature = "datasets")]
         engine.datasets.observe();
+        engine.databases.observe();
         engine.metrics.text(&engine.caches())
     });
     let text = text.await;

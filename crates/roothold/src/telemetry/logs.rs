@@ -6,7 +6,14 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Drivers of databases, whose lines hold statements with their values.
+const DRIVERS: [&str; 3] = ["tokio_postgres", "mysql_async", "rusqlite"];
 
 /// The form of the log lines.
 #[derive(
@@ -38,6 +45,12 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     })
 }
 
+/// Whether a line may be logged if the filter says so, too: none of a driver's may, whatever it
+/// says. What went wrong comes as an error.
+fn is_ours_to_log(metadata: &Metadata<'_>) -> bool {
+    !DRIVERS.iter().any(|driver| metadata.target().starts_with(driver))
+}
+
 /// Starts logging. `level` is a filter such as `info` or `roothold=debug,info`.
 ///
 /// # Errors
@@ -55,10 +68,12 @@ pub(crate) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
         LogFormat::Pretty => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
+    let quiet = filter_fn(is_ours_to_log);
     let started = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        let lines = builder.json().flatten_event(true).with_current_span(false);
+        lines.with_span_list(false).finish().with(quiet).try_init()
     } else {
-        builder.with_target(false).try_init()
+        builder.with_target(false).finish().with(quiet).try_init()
     };
     started.map_err(|error| anyhow::anyhow!("{error}"))
 }

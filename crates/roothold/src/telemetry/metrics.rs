@@ -209,7 +209,6 @@ impl Metrics {
     }
 
     /// With what else registers metrics.
-    #[cfg(feature = "datasets")]
     pub(crate) fn with(mut self, register: impl FnOnce(&mut Registry)) -> Self {
         register(&mut self.registry);
         self

@@ -1,5 +1,6 @@
 //! The built-in tools: one file each, one line each below.
 
+mod databases;
 #[cfg(feature = "datasets")]
 mod datasets;
 mod find;
@@ -9,9 +10,11 @@ mod media;
 pub(crate) mod page;
 mod read;
 mod scope;
+mod table;
 mod write;
 
 use crate::catalog::Catalog;
+use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::Known;
 use crate::long::AsJob;
@@ -47,6 +50,14 @@ pub(crate) fn add_datasets(catalog: &mut Catalog, known: &Known) {
     catalog.add(datasets::DescribeDataset(known.clone()));
     catalog.add(datasets::QueryDataset(known.clone()));
     catalog.add(datasets::ProcessLargeDataset(known.clone()));
+}
+
+/// Adds the tools for users' databases, which know those that are configured.
+pub(crate) fn add_databases(catalog: &mut Catalog, databases: &Databases) {
+    catalog.add(databases::ListDatabases);
+    catalog.add(databases::DescribeSchema(databases.clone()));
+    catalog.add(databases::QueryDatabase(databases.clone()));
+    catalog.add(databases::ExplainQuery(databases.clone()));
 }
 
 /// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.

@@ -160,7 +160,6 @@ impl Room {
 }
 
 /// The most bytes of a cursor that holds a place of so many bytes as JSON.
-#[cfg(feature = "datasets")]
 pub(super) fn cursor_bytes_max(call: &Call, place_bytes: usize) -> usize {
     (place_bytes + call.principal().name().len() + CURSOR_FRAME_BYTES).div_ceil(3) * 4
 }

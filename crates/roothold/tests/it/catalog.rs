@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use roothold_edge::auth::KeysFile;
 use serde_json::{Value, json};
 
+use crate::databases;
 use crate::support::{Conn, Dirs, Request, Server, Spec, custom_tool_binary, texts};
 
 fn listed(server: &Server) -> Vec<Value> {
@@ -18,8 +19,13 @@ fn listed(server: &Server) -> Vec<Value> {
 
 fn server() -> (Dirs, Server) {
     let dirs = Dirs::with_fixture();
-    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    let server = Spec::new(dirs.base(), dirs.config(&database(&dirs))).start();
     (dirs, server)
+}
+
+/// A database, since without one there are no tools for any.
+fn database(dirs: &Dirs) -> String {
+    databases::section("shop", &databases::sqlite(dirs, "shop.sqlite3"))
 }
 
 /// Compares with a file of the tree, or writes it when that is asked for.
@@ -51,9 +57,9 @@ fn golden_metric_names() {
     // A family shows once something happened: an answer, a denial, a wrong credential.
     let dirs = Dirs::with_fixture();
     let keys = dirs.base().join("keys");
-    let scopes = ["files:read", "datasets:read"].map(str::to_owned);
+    let scopes = ["files:read", "datasets:read", "databases:read"].map(str::to_owned);
     let key = KeysFile::open(&keys).unwrap().new_key("anna", &scopes, None).unwrap().1;
-    let more = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
+    let more = format!("[auth]\nkeys_file = \"{}\"\n{}", keys.display(), database(&dirs));
     let server = Spec::new(dirs.base(), dirs.config(&more)).start();
     for path in ["$ROOT/hello.txt", "$ROOT/.env"] {
         let read = Request::call("read_text_file", &json!({"path": dirs.fill_in(path)}));
@@ -63,6 +69,8 @@ fn golden_metric_names() {
     let query =
         json!({"data_source": dirs.fill_in("$ROOT/hello.txt"), "sql": "SELECT * FROM data"});
     server.send(&Request::call("query_dataset", &query).bearer(key.reveal())).result();
+    let query = json!({"database": "shop", "sql": "SELECT id FROM orders"});
+    server.send(&Request::call("query_database", &query).bearer(key.reveal())).result();
     let metrics = server.metrics();
     let mut names: Vec<&str> = metrics.lines().filter(|line| line.starts_with("# TYPE ")).collect();
     names.sort_unstable();
@@ -260,9 +268,34 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
             let calls = |n: usize| json!({"calls": vec![json!({"tool": "listRoots"}); n]});
             (calls(1), None, Over::Refused(calls(101), "invalid"))
         }
+        "list_databases" | "describe_schema" | "query_database" | "explain_query" => {
+            return Some(database_cases(tool));
+        }
         _ => return dataset_cases(dirs, tool),
     };
     Some(Cases { fine, denied, over })
+}
+
+fn database_cases(tool: &str) -> Cases {
+    let of = |database: &str, sql: Option<String>| {
+        let mut arguments = json!({"database": database});
+        if let Some(sql) = sql {
+            arguments["sql"] = sql.into();
+        }
+        arguments
+    };
+    let sql = (tool != "describe_schema").then(|| "SELECT id FROM orders".to_owned());
+    let mut small = of("shop", sql.clone());
+    small["max_bytes"] = 1024.into();
+    let over = match tool {
+        "list_databases" => Over::Refused(json!({"extra": "x"}), "invalid"),
+        "explain_query" => Over::Refused(of("shop", Some("x".repeat(200_000))), "invalid"),
+        _ => Over::Cut(small),
+    };
+    if tool == "list_databases" {
+        return Cases { fine: json!({}), denied: None, over };
+    }
+    Cases { fine: of("shop", sql.clone()), denied: Some(of("nothing", sql)), over }
 }
 
 fn dataset_cases(dirs: &Dirs, tool: &str) -> Option<Cases> {
@@ -319,14 +352,16 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     let keys = dirs.base().join("keys");
     let file = KeysFile::open(&keys).unwrap();
     let key = |name: &str| {
-        let scopes = ["files:read", "files:write", "datasets:read"].map(str::to_owned);
+        let scopes =
+            ["files:read", "files:write", "datasets:read", "databases:read"].map(str::to_owned);
         file.new_key(name, &scopes, None).unwrap().1.reveal().to_owned()
     };
     let (anna, nobody) = (key("anna"), key("nobody"));
     let more = format!(
         "calls_max = 2\nwrite_bytes_max = 2000000\ncalls_per_principal_max = 1\nadmission_timeout_seconds = 1\n[auth]\nkeys_file = \"{}\"\n\
-         [[principals]]\nname = \"anna\"\n[[principals]]\nname = \"nobody\"\ntools = []\n",
-        keys.display()
+         [[principals]]\nname = \"anna\"\n[[principals]]\nname = \"nobody\"\ntools = []\n{}",
+        keys.display(),
+        database(&dirs)
     );
     let mut spec = Spec::new(dirs.base(), dirs.config(&more));
     spec.binary = custom_tool_binary();

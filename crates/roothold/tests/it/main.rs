@@ -10,6 +10,7 @@ mod attacks;
 mod batch;
 mod catalog;
 mod cli;
+mod databases;
 #[cfg(feature = "datasets")]
 mod datasets;
 mod durable;

@@ -3,12 +3,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use roothold_testing::Postgres;
 use rustix::process::Signal;
 
 use crate::jobs::{
     PATIENCE, background, begin, count, dirs, ended, eventually, is_running, replica, start,
 };
-use crate::support::{Dirs, Postgres, Server, Spec, custom_tool_binary};
+use crate::support::{Dirs, Server, Spec, custom_tool_binary};
 
 /// Two replicas by one configuration, the first of which is taken away from a job in its middle.
 fn goes_on_elsewhere<'a>(
@@ -92,7 +93,7 @@ fn with_database<'a>(dirs: &'a Dirs, name: &str, url: &'a str, more: &str) -> Sp
 #[test]
 fn replicas_that_share_a_database_finish_each_others_jobs() {
     let (database, dirs) = (Postgres::start(), dirs(20_000));
-    let url = database.url();
+    let url = database.url("postgres:a-password", "postgres");
     goes_on_elsewhere(
         &dirs,
         |name| with_database(&dirs, name, &url, KEYS),

@@ -7,12 +7,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use roothold_testing::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::jobs::{PATIENCE, begin, eventually};
 use crate::processing::{left, process, spec, table};
-use crate::support::{Dirs, Postgres, Server, Spec, full};
+use crate::support::{Dirs, Server, Spec, full};
 
 /// How many moments, over how many chunks of 4 KiB.
 fn extent() -> (u64, usize) {
@@ -216,7 +217,7 @@ const KEYS: &str = "[handles]\nkeys = [\"k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 #[test]
 fn jobs_in_a_database_come_to_the_same_whoever_is_taken_away() {
     let (database, dirs) = (Postgres::start(), Dirs::with_fixture());
-    let url = database.url();
+    let url = database.url("postgres:a-password", "postgres");
     let said = comes_to_the_same(&dirs, 2, |name, jobs| {
         let mut spec = spec(&dirs, name, "");
         let at = spec.config.find("[state]").unwrap();

@@ -13,12 +13,19 @@ fn sample() -> Vec<u8> {
         call: CallId::new(2),
         tool: "move_file",
         actions: &[
-            Action { verb: "move", target: "file:///a\n\"b\"", denied: None, temp: None },
+            Action {
+                verb: "move",
+                target: "file:///a\n\"b\"",
+                denied: None,
+                temp: None,
+                statement: None,
+            },
             Action {
                 verb: "write",
                 target: "file:///c\u{2028}",
                 denied: Some("policy.exclude[0]"),
                 temp: Some(".roothold-0123456789abcdef0123456789abcdef.tmp"),
+                statement: None,
             },
         ],
         decision: Decision::Deny,
@@ -251,7 +258,9 @@ fn an_endless_line_is_refused_without_being_kept() {
 #[test]
 fn a_record_that_cannot_hold_everything_is_refused_and_leaves_the_chain_whole() {
     let target = "x".repeat(4_096);
-    let actions = vec![Action { verb: "read", target: &target, denied: None, temp: None }; 300];
+    let action =
+        Action { verb: "read", target: &target, denied: None, temp: None, statement: None };
+    let actions = vec![action; 300];
     let (log, memory) = log_in_memory(options(Reads::Written));
     let call = log.next_call();
     let huge = Intent { actions: &actions, ..intent(call) };

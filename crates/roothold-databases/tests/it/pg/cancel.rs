@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use roothold_core::{Budget, FaultKind};
 use roothold_databases::{Source, Statement, Window};
+use roothold_testing::Postgres;
 
 use super::spec;
 use crate::rows;
-use crate::server::Server;
 
 const LONG: &str = "SELECT count(*) FROM generate_series(1, 5000000000)";
 
 /// How long it takes until no statement of the role runs. Generous: the machine may be busy.
-async fn gone(server: &Server, role: &str) -> Duration {
+async fn gone(server: &Postgres, role: &str) -> Duration {
     let began = Instant::now();
     let active = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND state = 'active'"
@@ -23,7 +23,7 @@ async fn gone(server: &Server, role: &str) -> Duration {
     began.elapsed()
 }
 
-async fn runs(server: &Server, role: &str) {
+async fn runs(server: &Postgres, role: &str) {
     let active = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND query LIKE '%roothold%' AND state = 'active'"
     );
@@ -35,7 +35,7 @@ async fn runs(server: &Server, role: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_a_cancelled_and_an_overdue_call_stop() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("cancel", "").await;
     let source = std::sync::Arc::new(Source::new(spec(server, "cancel")).unwrap());
     let mut times = Vec::new();
@@ -69,7 +69,7 @@ async fn a_dropped_a_cancelled_and_an_overdue_call_stop() {
 
 #[tokio::test]
 async fn the_time_of_a_source_and_of_its_role_both_stand() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("times", "").await;
     let mut spec_own = spec(server, "times");
     spec_own.limits.time = Duration::from_millis(200);
@@ -87,7 +87,7 @@ async fn the_time_of_a_source_and_of_its_role_both_stand() {
 /// Between two messages of a call a request to cancel finds nothing to cancel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_stops_at_whatever_moment_it_is_dropped() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("moments", "").await;
     let source = std::sync::Arc::new(Source::new(spec(server, "moments")).unwrap());
     rows(&source, "SELECT 1").await;

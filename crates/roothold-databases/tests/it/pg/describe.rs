@@ -1,14 +1,14 @@
 //! Descriptions: of what the role reads, and of nothing else.
 
 use roothold_databases::{DescribeRequest, Tables};
+use roothold_testing::Postgres;
 
 use super::spec;
 use crate::budget;
-use crate::server::Server;
 
 #[tokio::test]
 async fn tables_are_described_as_far_as_they_are_read() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup = "CREATE TYPE mood AS ENUM ('sad', 'glad'); \
         CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, card text, m mood, UNIQUE (name)); \
         CREATE TABLE orders (id bigint PRIMARY KEY, customer int REFERENCES customers, amount numeric(10,2)); \

@@ -1,10 +1,10 @@
 //! More hostile statements of every class, against a role as it should be.
 
 use roothold_core::FaultKind;
+use roothold_testing::Postgres;
 use serde_json::json;
 
 use super::{source, spec};
-use crate::server::Server;
 use crate::{ask, refused, rows};
 
 /// None of these is a query that reads what it may.
@@ -106,7 +106,7 @@ const HOSTILE: &[&str] = &[
 
 #[tokio::test]
 async fn nothing_but_a_select_gets_through() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("hostile", "CREATE TABLE orders AS SELECT generate_series(1, 50) AS id; CREATE TABLE vault (s text)").await;
     let source = source(server, "hostile");
     server.say("hostile", "REVOKE SELECT ON app.vault FROM hostile").await;
@@ -146,7 +146,7 @@ async fn nothing_but_a_select_gets_through() {
 
 #[tokio::test]
 async fn statements_as_people_write_them_run() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("plain", "CREATE TABLE orders AS SELECT generate_series(1, 3) AS id").await;
     let source = source(server, "plain");
     for (sql, expected) in [
@@ -183,7 +183,7 @@ async fn statements_as_people_write_them_run() {
 
 #[tokio::test]
 async fn errors_say_where_and_never_what_a_row_holds() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("errors", "CREATE TABLE customers (id int, card text); INSERT INTO customers VALUES (1, 'CANARY-CARD'); \
         CREATE FUNCTION shout(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE EXCEPTION 'CANARY %', $1; END $$; \
         CREATE FUNCTION note(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE NOTICE 'CANARY %', $1; RETURN true; END $$").await;
@@ -224,7 +224,7 @@ async fn errors_say_where_and_never_what_a_row_holds() {
 
 #[tokio::test]
 async fn a_plan_that_costs_too_much_does_not_run() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server
         .database("costs", "CREATE TABLE n AS SELECT generate_series(1, 1000) AS n; ANALYZE n")
         .await;

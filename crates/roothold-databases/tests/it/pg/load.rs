@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use roothold_databases::{Source, Statement, Window};
+use roothold_testing::Postgres;
 use serde_json::json;
 
 use super::spec;
 use crate::budget;
-use crate::server::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_share_connections_and_see_nothing_of_each_other() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup = "CREATE TABLE orders (id int PRIMARY KEY, amount int); INSERT INTO orders SELECT i, i * 10 FROM generate_series(1, 100) i";
     server.database("load", setup).await;
     let mut spec = spec(server, "load");
@@ -51,7 +51,7 @@ async fn callers_share_connections_and_see_nothing_of_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_finds_no_connection_is_told_so() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("busy", "").await;
     let mut spec = spec(server, "busy");
     spec.connections_max = 1;

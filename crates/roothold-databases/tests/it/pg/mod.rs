@@ -10,14 +10,13 @@ mod types;
 mod write;
 
 use roothold_databases::{Secret, Source, SourceKind, SourceSpec};
+use roothold_testing::Postgres;
 
-use crate::server::Server;
-
-/// A source of a database that [`Server::database`] made.
-fn source(server: &Server, name: &str) -> Source {
+/// A source of a database that [`Postgres::database`] made.
+fn source(server: &Postgres, name: &str) -> Source {
     Source::new(spec(server, name)).unwrap()
 }
 
-fn spec(server: &Server, name: &str) -> SourceSpec {
+fn spec(server: &Postgres, name: &str) -> SourceSpec {
     SourceSpec::new(name, SourceKind::Postgres, Secret::new(server.url(name, name)))
 }

@@ -2,14 +2,14 @@
 
 use roothold_core::FaultKind;
 use roothold_databases::{Secret, Source, SourceKind, SourceSpec};
+use roothold_testing::Postgres;
 
 use super::source;
-use crate::server::Server;
 use crate::{refused, rows};
 
 #[tokio::test]
 async fn a_lost_connection_is_replaced_and_a_lost_server_is_named() {
-    let server = Server::start();
+    let server = Postgres::start();
     server.database("outage", "CREATE TABLE t AS SELECT 1 AS x").await;
     let source = source(&server, "outage");
     let one = serde_json::json!([[1]]);
@@ -18,24 +18,24 @@ async fn a_lost_connection_is_replaced_and_a_lost_server_is_named() {
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'outage'";
     server.say("postgres", kill).await;
     assert_eq!(rows(&source, "SELECT x FROM t").await, one, "idle connections were lost");
-    server.tell("stop");
+    server.crash();
     let fault = refused(&source, "SELECT x FROM t").await;
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     assert!(fault.public().contains("cannot be reached"), "{fault}");
-    server.tell("start");
+    server.restart();
     assert_eq!(rows(&source, "SELECT x FROM t").await, one);
 }
 
 #[tokio::test]
 async fn certificate_and_name_are_verified_and_no_secret_is_told() {
-    let server = Server::start();
+    let server = Postgres::start();
     let make =
         "CREATE ROLE guarded LOGIN PASSWORD 's3cr3t'; REVOKE CREATE ON SCHEMA public FROM PUBLIC";
     server.say("postgres", make).await;
     let spec = |host: &str, password: &str, ca: bool| {
         let url = format!(
             "postgresql://guarded:{password}@{host}:{}/postgres?sslmode=verify-full",
-            server.port
+            server.port()
         );
         let mut spec = SourceSpec::new("tls", SourceKind::Postgres, Secret::new(url));
         spec.ca_pem = ca.then(|| server.ca_pem());

@@ -2,9 +2,9 @@
 
 use roothold_core::FaultKind;
 use roothold_databases::{Report, Secret, Source, SourceKind, SourceSpec, Tables};
+use roothold_testing::Postgres;
 
 use super::{source, spec};
-use crate::server::Server;
 use crate::{ask, budget, refused, rows};
 
 async fn probe(source: &Source) -> std::sync::Arc<Report> {
@@ -13,7 +13,7 @@ async fn probe(source: &Source) -> std::sync::Arc<Report> {
 
 #[tokio::test]
 async fn a_role_that_can_write_disables_its_source_and_the_sql_mends_it() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup = "CREATE TABLE orders (id int, amount int); CREATE SEQUENCE seq; CREATE SCHEMA other; \
         CREATE FUNCTION wipe() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN RETURN 1; END $$; \
         REVOKE EXECUTE ON FUNCTION wipe() FROM PUBLIC; CREATE TABLE rows (tenant text); \
@@ -75,7 +75,7 @@ async fn a_role_that_can_write_disables_its_source_and_the_sql_mends_it() {
 
 #[tokio::test]
 async fn rights_of_roles_it_is_a_member_of_count_inherited_or_not() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("members", "CREATE TABLE t (x int)").await;
     let source = source(server, "members");
     let grant = "CREATE ROLE writers; GRANT INSERT ON app.t TO writers; GRANT writers TO members; \
@@ -87,7 +87,7 @@ async fn rights_of_roles_it_is_a_member_of_count_inherited_or_not() {
 
 #[tokio::test]
 async fn what_is_hidden_must_be_hidden_by_the_role() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup =
         "CREATE TABLE customers (id int, name text, card text); CREATE TABLE vault (s text)";
     server.database("hiding", setup).await;
@@ -115,7 +115,7 @@ async fn what_is_hidden_must_be_hidden_by_the_role() {
 
 #[tokio::test]
 async fn the_role_that_is_proposed_reads_and_can_do_no_more() {
-    let server = Server::start();
+    let server = Postgres::start();
     server.say("postgres", "CREATE DATABASE \"Shop\"").await;
     let setup = "CREATE SCHEMA app; CREATE TABLE app.orders (id int); CREATE TABLE app.\"Wide Table\" (a int, secret int); \
                  INSERT INTO app.orders VALUES (1)";

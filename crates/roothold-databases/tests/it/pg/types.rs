@@ -1,15 +1,15 @@
 //! Every type comes out as it is documented, and parameters go in.
 
 use roothold_databases::{Parameter, Statement, Window};
+use roothold_testing::Postgres;
 use serde_json::{Value, json};
 
 use super::{source, spec};
-use crate::server::Server;
 use crate::{ask, budget, rows};
 
 #[tokio::test]
 async fn values_lose_nothing() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup = "CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN small AS int CHECK (value < 10); \
                  CREATE TYPE pair AS (a int, b text); CREATE TABLE moods (m mood); INSERT INTO moods VALUES ('glad')";
     server.database("types", setup).await;
@@ -68,7 +68,7 @@ async fn values_lose_nothing() {
 
 #[tokio::test]
 async fn parameters_are_bound_and_never_spliced() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server
         .database(
             "params",
@@ -112,7 +112,7 @@ async fn parameters_are_bound_and_never_spliced() {
 
 #[tokio::test]
 async fn pages_follow_each_other() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("pages", "CREATE TABLE n AS SELECT generate_series(1, 2500) AS n").await;
     let mut spec = spec(server, "pages");
     spec.limits.rows_max = 1_000;
@@ -157,7 +157,7 @@ async fn pages_follow_each_other() {
 
 #[tokio::test]
 async fn a_row_that_fits_no_answer_is_refused_before_there_is_memory_for_it() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("large", "").await;
     let mut spec = spec(server, "large");
     spec.limits.bytes_max = 64 << 10;

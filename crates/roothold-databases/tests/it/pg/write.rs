@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use roothold_core::{Budget, Fault, FaultKind};
 use roothold_databases::{Executed, Source, SourceAccess, Statement, Window};
+use roothold_testing::Postgres;
 use serde_json::json;
 
 use super::{source, spec};
-use crate::server::Server;
 use crate::{budget, rows};
 
 async fn execute(
@@ -21,7 +21,7 @@ async fn execute(
 
 #[tokio::test]
 async fn a_change_is_committed_and_a_dry_run_undone() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let setup = "CREATE TABLE t (id int PRIMARY KEY, n numeric, at timestamptz, d date, doc jsonb); GRANT ALL ON t TO writing";
     server.database("writing", setup).await;
     let mut spec = spec(server, "writing");
@@ -80,7 +80,7 @@ async fn a_change_is_committed_and_a_dry_run_undone() {
 
 #[tokio::test]
 async fn a_source_that_is_read_runs_no_change() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     server.database("reading", "CREATE TABLE t (x int)").await;
     let fault =
         execute(&source(server, "reading"), "DELETE FROM t", true, &budget()).await.unwrap_err();

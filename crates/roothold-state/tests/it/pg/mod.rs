@@ -3,59 +3,47 @@
 
 mod outage;
 mod refusals;
-pub(crate) mod server;
 mod storm;
 mod tls;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use roothold_state::{Limits, PgOptions, PgStore};
-use tokio_postgres::NoTls;
+use roothold_testing::Postgres;
 
-use self::server::Server;
 use crate::contract::{Fixture, state_contract};
 
 /// A schema of its own in the server that all share.
 pub(crate) struct Pg {
     pub(crate) store: PgStore,
     pub(crate) options: PgOptions,
-    server: Arc<Server>,
+    server: &'static Postgres,
     pub(crate) skew: AtomicI64,
 }
 
 /// Lets the time of a store jump, which it asks of the server in one place: there it is set off.
-pub(crate) async fn jump(server: &Server, schema: &str, skew: &AtomicI64, seconds: i64) {
+pub(crate) async fn jump(server: &Postgres, schema: &str, skew: &AtomicI64, seconds: i64) {
     let skew = skew.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
     let sql = format!(
         "CREATE OR REPLACE FUNCTION {schema}.state_now() RETURNS bigint LANGUAGE sql VOLATILE AS \
          $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {skew} $$"
     );
-    say(server, &sql).await;
+    server.say("postgres", &sql).await;
 }
 
 /// Options for a new schema.
-pub(crate) fn options(server: &Server) -> PgOptions {
+pub(crate) fn options(server: &Postgres) -> PgOptions {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let schema = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    PgOptions { url: server.url(), schema, connections_max: 3, ..PgOptions::default() }
-}
-
-/// Says something to the server as its administrator.
-pub(crate) async fn say(server: &Server, sql: &str) {
-    let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
-    let talk = async move { client.batch_execute(sql).await };
-    let (said, ended) = tokio::join!(talk, connection);
-    said.unwrap();
-    ended.unwrap();
+    PgOptions { url: server.socket("postgres"), schema, connections_max: 3, ..PgOptions::default() }
 }
 
 impl Fixture for Pg {
     type Store = PgStore;
 
     async fn start_with(limits: Limits) -> Self {
-        let server = Arc::clone(Server::shared());
-        let options = options(&server);
+        let server = Postgres::shared();
+        let options = options(server);
         let store = PgStore::connect(&options, limits).await.unwrap();
         Self { store, options, server, skew: AtomicI64::new(0) }
     }
@@ -65,7 +53,7 @@ impl Fixture for Pg {
     }
 
     async fn jump(&self, seconds: i64) {
-        jump(&self.server, &self.options.schema, &self.skew, seconds).await;
+        jump(self.server, &self.options.schema, &self.skew, seconds).await;
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use roothold_state::{
     Claim, Content, JobState, Limits, Outcome, PgStore, StateError, StateStore, What, Whose,
 };
+use roothold_testing::Postgres;
 
-use super::server::Server;
-use super::{options, say};
+use super::options;
 use crate::contract::{KINDS, LEASE, chunk, new_job};
 
 /// Long enough for a busy machine; what is waited for comes much sooner.
@@ -35,7 +35,7 @@ async fn insist<R>(ask: impl AsyncFn() -> Result<R, StateError>) -> R {
 
 #[tokio::test]
 async fn an_outage_passes() {
-    let server = Server::start();
+    let server = Postgres::start();
     let store = PgStore::connect(&options(&server), Limits::default()).await.unwrap();
     let mut changes = store.changes();
     let job = new_job("ann");
@@ -83,7 +83,7 @@ async fn an_outage_passes() {
 
 #[tokio::test]
 async fn connections_that_the_server_ends_are_replaced() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     // Under a name of its own: others use the same server.
     let mut options = options(server);
     options.url.push_str(" application_name=cut_off");
@@ -92,21 +92,21 @@ async fn connections_that_the_server_ends_are_replaced() {
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                     WHERE application_name = 'cut_off'";
         store.check().await.unwrap();
-        say(server, kill).await;
+        server.say("postgres", kill).await;
         insist(|| store.check()).await;
     }
 }
 
 #[tokio::test]
 async fn a_server_that_is_set_to_lose_commits_is_overruled() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let mut options = options(server);
     let role = format!("hasty_{}", options.schema);
     let make = format!(
         "CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET synchronous_commit TO off"
     );
-    say(server, &make).await;
-    options.url = options.url.replace("user=roothold", &format!("user={role}"));
+    server.say("postgres", &make).await;
+    options.url = options.url.replace("user=postgres", &format!("user={role}"));
     let store = PgStore::connect(&options, Limits::default()).await.unwrap();
     // The store's own sessions look at their setting whenever they ask for the time.
     let look = format!(
@@ -114,14 +114,14 @@ async fn a_server_that_is_set_to_lose_commits_is_overruled() {
          $$ BEGIN ASSERT current_setting('synchronous_commit') = 'on'; RETURN 1700000000000; END $$",
         options.schema
     );
-    say(server, &look).await;
+    server.say("postgres", &look).await;
     store.submit(new_job("ann")).await.unwrap();
     assert!(store.claim(claim("one")).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn replicas_that_start_at_once_share_one_store() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     let start = || PgStore::connect(&options, Limits::default());
     let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
@@ -150,7 +150,7 @@ async fn replicas_that_start_at_once_share_one_store() {
 
 #[tokio::test]
 async fn quotas_hold_over_replicas() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     let limits = Limits { live_per_owner_max: 5, running_per_owner_max: 2, ..Limits::default() };
     let start = || PgStore::connect(&options, limits.clone());
@@ -182,7 +182,7 @@ async fn quotas_hold_over_replicas() {
 
 #[tokio::test]
 async fn an_operation_that_is_dropped_halfway_leaves_no_trace() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let store = PgStore::connect(&options(server), Limits::default()).await.unwrap();
     store.submit(new_job("ann")).await.unwrap();
     let lease = store.claim(claim("one")).await.unwrap().unwrap().lease;
@@ -203,7 +203,7 @@ async fn an_operation_that_is_dropped_halfway_leaves_no_trace() {
 
 #[tokio::test]
 async fn a_row_that_somebody_locks_holds_nobody_else_up() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     let store = PgStore::connect(&options, Limits::default()).await.unwrap();
     for owner in ["ann", "bob"] {
@@ -211,7 +211,7 @@ async fn a_row_that_somebody_locks_holds_nobody_else_up() {
     }
     // A replica that was stopped in the middle of a transaction.
     let (client, connection) =
-        tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio_postgres::connect(&server.socket("postgres"), tokio_postgres::NoTls).await.unwrap();
     let driven = tokio::spawn(connection);
     let lock = format!(
         "SET search_path TO {}; BEGIN; SELECT FROM owners WHERE owner = 'ann' FOR UPDATE",

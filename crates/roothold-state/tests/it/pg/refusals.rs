@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use roothold_state::{Limits, OpenError, PgOptions, PgStore, StateStore};
+use roothold_testing::Postgres;
 
-use super::server::Server;
-use super::{options, say};
+use super::options;
 
 async fn refused(options: &PgOptions) -> String {
     let error = PgStore::connect(options, Limits::default()).await.unwrap_err();
@@ -16,60 +16,62 @@ async fn refused(options: &PgOptions) -> String {
 
 #[tokio::test]
 async fn a_newer_or_altered_schema_is_refused() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     PgStore::connect(&options, Limits::default()).await.unwrap().close().await;
     PgStore::connect(&options, Limits::default()).await.unwrap().close().await;
     let schema = &options.schema;
-    say(server, &format!("INSERT INTO {schema}.migrations VALUES (99, '', 0)")).await;
+    server.say("postgres", &format!("INSERT INTO {schema}.migrations VALUES (99, '', 0)")).await;
     assert!(refused(&options).await.contains("schema version 99"));
     let alter = format!(
         "DELETE FROM {schema}.migrations WHERE version = 99; UPDATE {schema}.migrations SET hash = ''"
     );
-    say(server, &alter).await;
+    server.say("postgres", &alter).await;
     assert!(refused(&options).await.contains("migration 1 is not the one"));
 }
 
 #[tokio::test]
 async fn what_is_there_is_opened_without_making_or_changing_anything() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     let existing = || PgStore::connect_existing(&options, Limits::default());
     assert!(matches!(existing().await, Err(OpenError::Absent)));
     let schema = &options.schema;
     // It fails if the schema was made.
-    say(server, &format!("CREATE SCHEMA {schema}")).await;
+    server.say("postgres", &format!("CREATE SCHEMA {schema}")).await;
     assert!(matches!(existing().await, Err(OpenError::Absent)));
-    say(server, &format!("DROP SCHEMA {schema} RESTRICT")).await;
+    server.say("postgres", &format!("DROP SCHEMA {schema} RESTRICT")).await;
     let store = PgStore::connect(&options, Limits::default()).await.unwrap();
     let second = existing().await.unwrap();
     second.check().await.unwrap();
     second.close().await;
     store.close().await;
-    say(server, &format!("DELETE FROM {schema}.migrations")).await;
+    server.say("postgres", &format!("DELETE FROM {schema}.migrations")).await;
     let error = existing().await.unwrap_err();
     assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_schema_of_another_program_is_refused() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let options = options(server);
     let schema = &options.schema;
-    say(server, &format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.theirs (x int)")).await;
+    server
+        .say("postgres", &format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.theirs (x int)"))
+        .await;
     assert!(refused(&options).await.contains("tables of another program"));
 }
 
 #[tokio::test]
 async fn a_role_that_may_not_make_the_schema_is_told_how() {
-    let server = Server::shared();
+    let server = Postgres::shared();
     let mut options = options(server);
     let (role, schema) = (format!("role_{}", options.schema), options.schema.clone());
-    say(server, &format!("CREATE ROLE {role} LOGIN PASSWORD 's3cr3t'")).await;
-    options.url = options.url.replace("user=roothold", &format!("user={role} password=s3cr3t"));
+    server.say("postgres", &format!("CREATE ROLE {role} LOGIN PASSWORD 's3cr3t'")).await;
+    options.url = options.url.replace("user=postgres", &format!("user={role} password=s3cr3t"));
     let text = refused(&options).await;
     assert!(text.contains(&format!("CREATE SCHEMA {schema} AUTHORIZATION")), "{text}");
-    say(server, &format!("CREATE SCHEMA {schema} AUTHORIZATION {role}")).await;
+    server.say("postgres", &format!("CREATE SCHEMA {schema} AUTHORIZATION {role}")).await;
     PgStore::connect(&options, Limits::default()).await.unwrap();
 }
 
@@ -81,9 +83,9 @@ async fn what_cannot_be_reached_is_said_without_its_password() {
         ..PgOptions::default()
     };
     assert!(refused(&nobody).await.starts_with("the state store cannot be opened"));
-    let server = Server::shared();
+    let server = Postgres::shared();
     let mut stranger = options(server);
-    stranger.url = stranger.url.replace("user=roothold", "user=stranger password=s3cr3t");
+    stranger.url = stranger.url.replace("user=postgres", "user=stranger password=s3cr3t");
     assert!(refused(&stranger).await.contains("stranger"), "the role is named");
     let debug = format!("{nobody:?}");
     assert!(!debug.contains("s3cr3t"), "{debug}");

@@ -8,11 +8,11 @@ use roothold_state::worker::{Chunk, Running, Step, Work, Worker, WorkerOptions};
 use roothold_state::{
     Claimed, Content, JobId, JobState, Limits, NewJob, PgStore, StateStore as _, Whose,
 };
+use roothold_testing::Postgres;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::server::Server;
-use super::{Pg, say};
+use super::Pg;
 use crate::contract::{Fixture as _, LEASE, new_job};
 use crate::sim::clockwork::Chance;
 
@@ -105,12 +105,12 @@ async fn each_chunk_counts_once_whenever_workers_die() {
                  WHERE relnamespace = '{}'::regnamespace",
                 options.schema
             );
-            say(Server::shared(), &cut).await;
+            Postgres::shared().say("postgres", &cut).await;
             tokio::time::sleep(chance.upto(Duration::from_millis(30))).await;
         }
         process.abort();
         let _ = process.await;
-        super::jump(Server::shared(), &options.schema, &skew, 11).await;
+        super::jump(Postgres::shared(), &options.schema, &skew, 11).await;
         if !is_live(&store, id).await {
             break;
         }

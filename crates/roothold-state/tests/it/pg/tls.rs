@@ -1,17 +1,17 @@
 //! TLS to the server: it is verified, whom one talks to.
 
 use roothold_state::{Limits, PgOptions, PgStore, StateStore as _};
+use roothold_testing::Postgres;
 
-use super::server::Server;
-use super::{options, say};
+use super::options;
 
 #[tokio::test]
 async fn certificate_and_name_are_verified() {
-    let server = Server::with_tls();
-    say(&server, "CREATE ROLE scram LOGIN SUPERUSER PASSWORD 's3cr3t'").await;
+    let server = Postgres::start();
+    server.say("postgres", "CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 's3cr3t'").await;
     let mut options = options(&server);
     let url = |host: &str, more: &str| {
-        format!("postgresql://scram:s3cr3t@{host}:{}/postgres?{more}", server.port)
+        format!("postgresql://guarded:s3cr3t@{host}:{}/postgres?{more}", server.port())
     };
     options.ca_pem = Some(server.ca_pem());
     let connect = async |url: String, options: &PgOptions| {
@@ -23,8 +23,8 @@ async fn certificate_and_name_are_verified() {
     let store = connect(bound, &options).await.unwrap();
     store.check().await.unwrap();
     let all = "DO $$ BEGIN ASSERT (SELECT bool_and(ssl) AND count(*) >= 2 FROM pg_stat_ssl \
-               JOIN pg_stat_activity USING (pid) WHERE usename = 'scram'); END $$";
-    say(&server, all).await;
+               JOIN pg_stat_activity USING (pid) WHERE usename = 'guarded'); END $$";
+    server.say("postgres", all).await;
 
     let refused = async |url: String, options: &PgOptions| {
         let error = connect(url, options).await.unwrap_err();

@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::table::{Column, UNTRUSTED, heading, json_bytes, line};
 use super::{digest, tell};
 use crate::call::Call;
 use crate::datasets::{Known, Options, SourceArg, actions_of};
 use crate::tool::{About, Effect, Pace, Permits, Structured, Tool};
+use crate::tools::table::{Column, UNTRUSTED, heading, json_bytes, line};
 
 pub(in crate::tools) struct DescribeDataset(pub(in crate::tools) Known);
 

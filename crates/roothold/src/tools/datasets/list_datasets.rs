@@ -6,11 +6,11 @@ use roothold_datasets::Format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::table::json_bytes;
 use crate::call::Call;
 use crate::datasets::{Dataset, Known, SourceArg, actions_of, is_glob};
 use crate::tool::{About, Effect, Pace, Permits, Structured, Tool};
 use crate::tools::page::{Place, Room, Unreadable, note};
+use crate::tools::table::json_bytes;
 
 pub(in crate::tools) struct ListDatasets(pub(in crate::tools) Known);
 

@@ -4,7 +4,6 @@ mod describe_dataset;
 mod list_datasets;
 mod process_large_dataset;
 mod query_dataset;
-mod table;
 
 pub(super) use describe_dataset::DescribeDataset;
 pub(super) use list_datasets::ListDatasets;

@@ -8,7 +8,7 @@ mod querying;
 
 use serde_json::{Value, json};
 
-use crate::support::{Dirs, Server, Spec};
+use crate::support::{Asked, Dirs, Server, Spec};
 
 /// A workspace with files of all formats.
 fn workspace() -> Dirs {
@@ -34,17 +34,8 @@ fn server(dirs: &Dirs, more: &str) -> Server {
     Spec::new(dirs.base(), dirs.config(more)).start()
 }
 
-/// The structured answer, or the kind of the error with its text.
-type Asked = Result<Value, (String, String)>;
-
 fn asked(server: &Server, tool: &str, arguments: &Value) -> Asked {
-    let mut result = server.call(tool, arguments).result();
-    if result["isError"] == true {
-        let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
-        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
-        return Err((kind, text));
-    }
-    Ok(result["structuredContent"].take())
+    server.asked(tool, arguments)
 }
 
 fn query(server: &Server, source: &str, sql: &str) -> Asked {

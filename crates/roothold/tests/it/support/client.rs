@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 pub(crate) const MODERN: &str = "2026-07-28";
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// A structured answer, or the kind of an error with its text.
+pub(crate) type Asked = Result<Value, (String, String)>;
+
 /// One connection.
 pub(crate) struct Conn {
     stream: BufReader<TcpStream>,
@@ -48,6 +51,17 @@ impl Reply {
         let mut message = self.json();
         assert!(message["error"].is_null(), "{message}");
         message["result"].take()
+    }
+
+    /// The structured answer, or the kind of the error with its text.
+    pub(crate) fn asked(&self) -> Asked {
+        let mut result = self.result();
+        if result["isError"] == true {
+            let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
+            let text = result["content"][0]["text"].as_str().unwrap().to_owned();
+            return Err((kind, text));
+        }
+        Ok(result["structuredContent"].take())
     }
 
     /// The texts of the result's blocks, joined by line breaks.

@@ -3,15 +3,13 @@
 mod audit;
 mod client;
 mod dirs;
-mod postgres;
 mod schema;
 mod server;
 mod stdio;
 
 pub(crate) use audit::Audit;
-pub(crate) use client::{Conn, Reply, Request, texts};
+pub(crate) use client::{Asked, Conn, Reply, Request, texts};
 pub(crate) use dirs::{Dirs, find_canary};
-pub(crate) use postgres::Postgres;
 pub(crate) use schema::misfit;
 pub(crate) use server::{Server, Spec, custom_tool_binary, under_profile};
 pub(crate) use stdio::Stdio;

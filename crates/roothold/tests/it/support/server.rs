@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Audit, Conn, Reply, Request};
+use super::{Asked, Audit, Conn, Reply, Request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -132,6 +132,11 @@ impl Server {
 
     pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Reply {
         self.send(&Request::call(tool, arguments))
+    }
+
+    /// The structured answer of a call, or the kind of its error with the text.
+    pub(crate) fn asked(&self, tool: &str, arguments: &Value) -> Asked {
+        self.call(tool, arguments).asked()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::table::{UNTRUSTED, json_bytes};
 use crate::form::Form;
 use crate::tool::{Answer, Reply};
+use crate::tools::table::{UNTRUSTED, json_bytes};
 
 mod text;
 

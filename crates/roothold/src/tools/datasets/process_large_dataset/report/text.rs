@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::super::super::table::line;
 use super::Shown;
+use crate::tools::table::line;
 
 impl Shown {
     pub(super) fn text(&self) -> String {

@@ -1,0 +1,16 @@
+//! What tests and benches of several packages need: a real PostgreSQL server, and the battery of
+//! hostile statements. Whatever is missing is a panic that says so: nothing is skipped.
+//!
+//! **Invariant**: it is never shipped: `cargo xtask tidy` lets only tests and xtask name it.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look for programs and read what servers left"
+)]
+
+pub mod battery;
+mod keeper;
+mod postgres;
+
+pub use keeper::Keeper;
+pub use postgres::{Postgres, binaries};

@@ -1,0 +1,59 @@
+//! What `roothold check` says of databases: each is asked, as the server would ask it at its start.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::databases::{Database, Databases, State};
+
+/// The databases in words; whoever asks [`Databases::required_are_ready`] afterwards is told.
+pub(super) fn describe_all(databases: &Databases) -> anyhow::Result<String> {
+    let all = databases.all();
+    if all.is_empty() {
+        return Ok(String::new());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(databases.ask_all());
+    let mut text = String::new();
+    all.iter().for_each(|database| describe(&mut text, database));
+    runtime.block_on(databases.close());
+    // A server that does not answer must not keep the process.
+    runtime.shutdown_background();
+    Ok(text)
+}
+
+fn describe(text: &mut String, database: &Arc<Database>) {
+    let section = &database.section;
+    let (kind, access) = (database.kind().as_str(), section.access.as_str());
+    let required = if section.required { ", required" } else { "" };
+    let _ = writeln!(text, "database {}\n  {kind}, {access}{required}", section.name);
+    let principals = section.principals.as_ref().map(|names| names.join(", "));
+    let principals =
+        principals.unwrap_or_else(|| "everyone with the scope databases:read".to_owned());
+    let _ = writeln!(text, "  principals: {principals}");
+    let state = match database.health.state() {
+        State::Ready => "it can be used".to_owned(),
+        State::Disabled => "DISABLED: it is to be read only, and its role can do more".to_owned(),
+        State::Unasked | State::Down => {
+            let reason = database.health.reason().unwrap_or_default();
+            format!("it does not answer now: {reason}")
+        }
+    };
+    let _ = writeln!(text, "  {state}");
+    let Some(report) = database.source.report() else { return };
+    for finding in &report.findings {
+        let weight = if finding.disables { "disables" } else { "advice" };
+        let _ = writeln!(text, "  {weight}: {}", finding.text);
+        if !finding.sql.is_empty() {
+            let _ = writeln!(text, "    {}", finding.sql.replace('\n', "\n    "));
+        }
+    }
+    if report.findings.iter().any(|finding| finding.disables) && !report.role_sql.is_empty() {
+        let _ = writeln!(
+            text,
+            "  a role that only reads what is shown, to be made by an administrator:"
+        );
+        for line in report.role_sql.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+}

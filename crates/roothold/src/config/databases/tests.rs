@@ -1,0 +1,121 @@
+//! Sections that are good, and what is said of those that are not.
+#![expect(clippy::disallowed_methods, reason = "files that a section names are made here")]
+
+use roothold_databases::SourceAccess;
+
+use super::*;
+use crate::config::Config;
+
+const SHOP: &str = "[[databases]]\nname = \"shop\"\nkind = \"postgres\"\ndsn = \"${SHOP}\"\n";
+const FILE: &str =
+    "[[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"/data/notes.db\"\n";
+
+fn checked(text: &str) -> Result<(), String> {
+    let config: Config = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    config.check().map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_database_is_named_by_a_variable_a_file_or_a_path() {
+    for good in [
+        SHOP.to_owned(),
+        FILE.to_owned(),
+        SHOP.replace("dsn = \"${SHOP}\"", "dsn_file = \"/run/secrets/shop\""),
+        SHOP.replace("${SHOP}", "postgresql://reader@127.0.0.1:5432/shop?sslmode=disable"),
+        SHOP.replace("${SHOP}", "host=/run/postgresql user=reader dbname=shop"),
+        format!("{SHOP}{FILE}"),
+        format!("{FILE}access = \"write\"\nimmutable = true\n"),
+    ] {
+        assert_eq!(checked(&good), Ok(()), "{good}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_key_and_shows_no_secret() {
+    let dsn = |dsn: &str| SHOP.replace("${SHOP}", dsn);
+    let numbers =
+        ["pool_size", "pool_wait_seconds", "rows_max", "bytes_max", "query_timeout_seconds"];
+    let mut cases = vec![
+        (dsn("postgresql://reader:s3cr3t@h/shop"), "dsn holds a password"),
+        (dsn("postgresql://reader:${PASSWORD}@h/shop"), "dsn holds a password"),
+        (dsn("postgresql://h/shop?user=a&PASSWORD=s3cr3t"), "dsn holds a password"),
+        (dsn("host=h user=reader password = 's3cr3t'"), "dsn holds a password"),
+        (SHOP.replace("dsn = \"${SHOP}\"\n", ""), "by one of them"),
+        (format!("{SHOP}dsn_file = \"/x\"\n"), "by one of them"),
+        (format!("{SHOP}path = \"/x\"\n"), "by one of them"),
+        (format!("{FILE}dsn = \"${{X}}\"\n"), "by path, and by nothing else"),
+        (FILE.replace("path = \"/data/notes.db\"\n", ""), "by path, and by nothing else"),
+        (format!("{FILE}cost_max = 1.0\n"), "cost_max means nothing"),
+        (format!("{FILE}plaintext = true\n"), "plaintext means nothing"),
+        (format!("{SHOP}immutable = true\n"), "immutable means nothing"),
+        (format!("{FILE}functions_trusted = [\"a.b\"]\n"), "functions_trusted means nothing"),
+        (SHOP.repeat(2), "two are called `shop`"),
+        (SHOP.replace("\"shop\"", "\"a b\""), "`a b` is no name"),
+        (SHOP.replace("\"shop\"", "\"\""), "is no name"),
+        (format!("{SHOP}mode = \"ro\"\n"), "unknown field `mode`"),
+        (SHOP.replace("postgres", "oracle"), "unknown variant `oracle`"),
+        (
+            format!("{SHOP}principals = [\"anna\"]\n[[principals]]\nname = \"bob\"\n"),
+            "principals names `anna`, to whom [[principals]] grants nothing",
+        ),
+    ];
+    cases.extend(numbers.map(|key| (format!("{SHOP}{key} = 0\n"), key)));
+    cases.extend(numbers.map(|key| (format!("{SHOP}{key} = 999999999\n"), key)));
+    for (text, why) in cases {
+        let error = checked(&text).unwrap_err();
+        assert!(error.contains(why), "{text}: {error}");
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+    let everyone = format!("{SHOP}principals = [\"anna\"]\n[[principals]]\nname = \"*\"\n");
+    assert_eq!(checked(&everyone), Ok(()));
+}
+
+fn section(text: &str) -> DatabaseSection {
+    toml::from_str::<Config>(text).unwrap().databases.remove(0)
+}
+
+fn resolved(text: &str) -> Result<super::resolve::Resolved, String> {
+    resolve(&section(text)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_section_says_what_its_source_is() {
+    let more = "access = \"write\"\npool_size = 7\nrows_max = 9\nquery_timeout_seconds = 3\n\
+                tables = [\"app.*\"]\nhidden_columns = [\"app.customers.card\"]\n";
+    let spec = resolved(&format!("{FILE}{more}")).unwrap().spec;
+    assert_eq!((spec.access, spec.connections_max), (SourceAccess::Write, 7));
+    assert_eq!((spec.limits.rows_max, spec.limits.time.as_secs()), (9, 3));
+    assert!(spec.tables.shows_table("app", "customers") && !spec.tables.shows_table("b", "c"));
+    assert!(!spec.tables.shows_column("app", "customers", "card"));
+    let wrong = format!("{FILE}hidden_columns = [\"card\"]\n");
+    assert!(resolved(&wrong).map(|_| ()).unwrap_err().contains("`notes`: `card` names no column"));
+}
+
+#[test]
+fn secrets_are_read_and_told_apart_and_never_shown() {
+    let missing = resolved(&SHOP.replace("SHOP", "ROOTHOLD_NO_SUCH_VARIABLE")).map(|_| ());
+    let missing = missing.unwrap_err();
+    assert!(missing.contains("the variable ROOTHOLD_NO_SUCH_VARIABLE is not set"), "{missing}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dsn");
+    let by_file = SHOP.replace("dsn = \"${SHOP}\"", &format!("dsn_file = \"{}\"", file.display()));
+    assert!(resolved(&by_file).map(|_| ()).unwrap_err().contains("dsn_file"));
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(" \n");
+    assert!(resolved(&by_file).map(|_| ()).unwrap_err().contains("dsn_file is empty"));
+    write("postgresql://reader:s3cr3t@127.0.0.1/shop\n");
+    let first = resolved(&by_file).unwrap();
+    assert!(!format!("{:?}", first.spec).contains("s3cr3t"));
+    assert_eq!(resolved(&by_file).unwrap().secrets, first.secrets);
+    write("postgresql://reader:other@127.0.0.1/shop\n");
+    assert_ne!(resolved(&by_file).unwrap().secrets, first.secrets);
+}
+
+#[test]
+fn what_belongs_to_a_database_is_the_servers_own() {
+    let own = section(FILE).own_files();
+    let own: Vec<&str> = own.iter().map(|path| path.to_str().unwrap()).collect();
+    let beside =
+        ["/data/notes.db", "/data/notes.db-wal", "/data/notes.db-shm", "/data/notes.db-journal"];
+    assert_eq!(own, beside);
+}

@@ -1,0 +1,292 @@
+//! Users' databases within the server: which are configured, what a name in an argument means for
+//! policy and for the audit log, whether they can be used, and what changes on reload.
+//!
+//! Where none is configured there is an empty list here, and nothing else: no task, no memory.
+//!
+//! **Invariant**: a source is had by a permit only, and by one that the configuration in force decided.
+
+mod events;
+mod health;
+mod needs;
+mod reload;
+mod watch;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use roothold_core::wall::Reach;
+use roothold_core::{Action, DatabaseRule, Fault, FaultKind, Permit, Policy, Principal, Verb};
+use roothold_databases::{Fingerprint, Source, SourceKind};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::builder::StartError;
+use crate::config::{ConfigError, DatabaseSection, resolve_database};
+
+pub(crate) use events::{DatabaseAsked, DatabaseMetrics};
+pub(crate) use health::{Health, State};
+use needs::Needs;
+pub(crate) use reload::Reloaded;
+
+/// The longest statement of any database, in bytes: one that is longer is refused before anybody
+/// knows which database is meant.
+const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// What a call takes besides waiting for a connection and for its statement.
+const SLACK: Duration = Duration::from_secs(5);
+/// How long closing connections may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The databases of a server. Clones share them; the tools, which are made before there is a
+/// configuration, hold one each.
+#[derive(Clone, Default)]
+pub(crate) struct Databases(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    kept: RwLock<Kept>,
+    metrics: DatabaseMetrics,
+    /// What the wall lets through, where one stands.
+    within: OnceLock<Needs>,
+    /// Told when a database should be asked again.
+    wake: Notify,
+    is_watched: AtomicBool,
+    end: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The databases of one configuration.
+#[derive(Default, Clone)]
+struct Kept {
+    /// The number that policy gave them.
+    generation: u64,
+    all: Arc<[Arc<Database>]>,
+}
+
+/// A database that is configured.
+pub(crate) struct Database {
+    pub(crate) section: DatabaseSection,
+    pub(crate) source: Source,
+    pub(crate) health: Health,
+    /// Over the connection string and the certificates.
+    secrets: [u8; 32],
+}
+
+impl fmt::Debug for Databases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all().iter().map(|database| &database.section.name)).finish()
+    }
+}
+
+impl Databases {
+    /// Takes those of a configuration. Reads variables and files, so it must be done before the wall
+    /// is raised; connects to nothing.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the database and the key.
+    pub(crate) fn set(
+        &self,
+        sections: &[DatabaseSection],
+        policy: &Policy,
+    ) -> Result<(), StartError> {
+        let all = made(sections, &[])?;
+        self.put(all, policy);
+        Ok(())
+    }
+
+    /// Lets policy and calls know of other databases, both at once.
+    fn put(&self, all: Vec<Arc<Database>>, policy: &Policy) {
+        let mut kept = self.0.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let rules = all.iter().map(|database| rule(&database.section)).collect();
+        *kept = Kept { generation: policy.set_databases(rules), all: all.into() };
+    }
+
+    fn kept(&self) -> Kept {
+        self.0.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All, in the order of the configuration.
+    pub(crate) fn all(&self) -> Arc<[Arc<Database>]> {
+        self.kept().all
+    }
+
+    /// What asking a database would touch, with the statement's fingerprint for the audit log. It
+    /// takes as long and tells as much whether there is a database of that name.
+    ///
+    /// # Errors
+    /// `Invalid`, for a name or a statement that nothing can have.
+    pub(crate) fn action(
+        &self,
+        verb: Verb,
+        name: &str,
+        sql: Option<&str>,
+    ) -> Result<Action, Fault> {
+        if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
+            return Err(Fault::invalid(
+                "no database has such a name; list_databases shows those that there are",
+            ));
+        }
+        if sql.is_some_and(|sql| sql.len() > STATEMENT_BYTES_MAX) {
+            let what = format!("the statement is longer than {STATEMENT_BYTES_MAX} bytes");
+            return Err(Fault::invalid(what));
+        }
+        let statement = sql.map(|sql| {
+            let all = self.all();
+            let known = all.iter().find(|database| database.section.name == name);
+            let kind = known.map_or(SourceKind::Postgres, |database| database.kind());
+            let Fingerprint { text, hash } = Fingerprint::of(kind, sql);
+            format!("{hash} {text}")
+        });
+        Ok(Action::database(verb, name, statement))
+    }
+
+    /// The database that a permit is for.
+    ///
+    /// # Errors
+    /// `Conflict`, when the configuration changed since it was decided.
+    pub(crate) fn of(&self, permit: &Permit) -> Result<Arc<Database>, Fault> {
+        let permit = permit.of_database()?;
+        let kept = self.kept();
+        let named = |database: &&Arc<Database>| database.section.name == permit.name();
+        let found = kept.all.iter().find(named).filter(|_| kept.generation == permit.generation());
+        found.cloned().ok_or_else(|| {
+            let what = "the configuration of the databases changed just now; try again";
+            Fault::new(FaultKind::Conflict, what)
+        })
+    }
+
+    /// Those that a principal may use.
+    pub(crate) fn usable(
+        &self,
+        policy: &Policy,
+        principal: &Principal,
+    ) -> impl Iterator<Item = Arc<Database>> {
+        let all: Vec<Arc<Database>> = self.all().iter().cloned().collect();
+        let (policy, principal) = (policy.clone(), principal.clone());
+        all.into_iter()
+            .filter(move |database| policy.may_use_database(&principal, &database.section.name))
+    }
+
+    /// How long a call may take, whichever database it asks; each bounds its own besides.
+    pub(crate) fn timeout(&self) -> Duration {
+        let longest = |database: &Arc<Database>| {
+            let limits = &database.source.spec().limits;
+            limits.time + limits.wait
+        };
+        self.all().iter().map(longest).max().unwrap_or_default() + SLACK
+    }
+
+    pub(crate) fn metrics(&self) -> &DatabaseMetrics {
+        &self.0.metrics
+    }
+
+    /// What must be within reach behind the wall. The configuration's directory is among it where
+    /// there are databases, since they can change while the server runs.
+    pub(crate) fn reach(&self, file: Option<&Path>) -> Reach {
+        let all = self.all();
+        if all.is_empty() {
+            return Reach::default();
+        }
+        let reach = Needs::of_all(&all).reach();
+        let directories = file.into_iter().flat_map(crate::walls::directories_of);
+        directories.fold(reach, Reach::read)
+    }
+
+    /// Has later configurations keep to what is within reach now.
+    pub(crate) fn stay_within_reach(&self) {
+        // A server is built once, so nothing was set before.
+        let _ = self.0.within.set(Needs::of_all(&self.all()));
+    }
+
+    /// Whether every database that is required can be used.
+    pub(crate) fn required_are_ready(&self) -> bool {
+        self.all()
+            .iter()
+            .all(|database| !database.section.required || database.health.state() == State::Ready)
+    }
+
+    /// Takes what pools and databases are at over into the metrics.
+    pub(crate) fn observe(&self) {
+        self.0.metrics.observe(&self.all());
+    }
+
+    /// Closes every connection; nothing can be asked afterwards.
+    pub(crate) async fn close(&self) {
+        self.0.end.cancel();
+        let all = self.all();
+        let closing = futures::future::join_all(all.iter().map(|database| database.source.close()));
+        self.0.tasks.close();
+        let closed = async {
+            closing.await;
+            self.0.tasks.wait().await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("connections to databases did not close in time");
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("name", &self.section.name).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    pub(crate) fn kind(&self) -> SourceKind {
+        self.section.kind.source_kind()
+    }
+
+    /// Whether another section means the same database, reached in the same way.
+    fn is_still(&self, section: &DatabaseSection, secrets: &[u8; 32]) -> bool {
+        self.section == *section && self.secrets == *secrets
+    }
+
+    /// Remembers what an answer says about the database itself.
+    pub(crate) fn learn<T>(&self, result: &Result<T, Fault>) {
+        self.health.learn(self, result.as_ref().err());
+    }
+}
+
+/// The databases of sections; those of `before` that mean the same are kept with their connections.
+///
+/// # Errors
+/// A [`ConfigError`] that names the database and the key.
+fn made(
+    sections: &[DatabaseSection],
+    before: &[Arc<Database>],
+) -> Result<Vec<Arc<Database>>, ConfigError> {
+    let one = |section: &DatabaseSection| {
+        let resolved = resolve_database(section)?;
+        let mut same = before.iter().filter(|kept| kept.is_still(section, &resolved.secrets));
+        if let Some(kept) = same.next() {
+            return Ok(Arc::clone(kept));
+        }
+        let source = Source::new(resolved.spec).map_err(|error| ConfigError::Value {
+            key: "databases".to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Arc::new(Database {
+            section: section.clone(),
+            source,
+            health: Health::default(),
+            secrets: resolved.secrets,
+        }))
+    };
+    sections.iter().map(one).collect()
+}
+
+/// What policy knows of a database.
+fn rule(section: &DatabaseSection) -> DatabaseRule {
+    DatabaseRule {
+        name: section.name.clone(),
+        writable: section.access == crate::config::DatabaseAccess::Write,
+        principals: section.principals.as_ref().map(|names| names.iter().cloned().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Whether a database can be used, as far as is known: by what the probe found, and by what calls met.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use roothold_core::{Fault, FaultKind};
+use roothold_databases::SourceAccess;
+
+use super::Database;
+use super::events::DatabaseTurned;
+
+/// How soon one that is down is asked again, the first time and at most.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// How often one that `/ready` depends on is asked, and one that is disabled.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// What is known of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum State {
+    /// Nobody has asked it yet.
+    #[default]
+    Unasked,
+    /// It answers, and its role is as it should be.
+    Ready,
+    /// It is to be read only, and its role can do more.
+    Disabled,
+    /// It does not answer.
+    Down,
+}
+
+impl State {
+    /// All, for metrics.
+    pub(crate) const ALL: [Self; 4] = [Self::Unasked, Self::Ready, Self::Disabled, Self::Down];
+
+    /// The stable word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unasked => "unasked",
+            Self::Ready => "ready",
+            Self::Disabled => "disabled",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What is known of one, and when it is to be asked again.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    state: State,
+    /// What was said when it did not answer.
+    reason: Option<String>,
+    failures: u32,
+    asked: Option<Instant>,
+}
+
+impl Health {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.known().state
+    }
+
+    /// Why it is down, for the operator.
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.known().reason.clone()
+    }
+
+    /// When it is to be asked again; `None` where nothing depends on it.
+    pub(super) fn due(&self, required: bool) -> Option<Instant> {
+        let known = self.known();
+        let Some(asked) = known.asked else { return Some(Instant::now()) };
+        match known.state {
+            State::Unasked => Some(asked),
+            State::Down => Some(asked + again(known.failures)),
+            State::Disabled => Some(asked + LOOK_EVERY),
+            State::Ready => required.then(|| asked + LOOK_EVERY),
+        }
+    }
+
+    pub(super) fn learn(&self, database: &Database, fault: Option<&Fault>) {
+        let found = match fault {
+            None => found(database),
+            // A disabled one answers so, too.
+            Some(fault) if fault.kind() == FaultKind::Unavailable => match found(database) {
+                State::Disabled => State::Disabled,
+                _ => State::Down,
+            },
+            // It says nothing about the database.
+            Some(_) => return,
+        };
+        let mut known = self.known();
+        known.asked = Some(Instant::now());
+        known.failures = if found == State::Down { known.failures.saturating_add(1) } else { 0 };
+        let turned = known.state != found;
+        known.state = found;
+        known.reason =
+            fault.filter(|_| found == State::Down).map(|fault| fault.public().to_owned());
+        drop(known);
+        if turned {
+            DatabaseTurned { database, state: found, fault }.emit();
+        }
+    }
+}
+
+/// What the probe says of one that answers.
+fn found(database: &Database) -> State {
+    let disables = || database.source.report().is_some_and(|report| report.disabled_by().is_some());
+    if database.source.spec().access == SourceAccess::Read && disables() {
+        State::Disabled
+    } else {
+        State::Ready
+    }
+}
+
+fn again(failures: u32) -> Duration {
+    AGAIN_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(AGAIN_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_stays_down_is_asked_more_and_more_seldom() {
+        let waits: Vec<u64> = (1..9).map(|failures| again(failures).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(again(u32::MAX), AGAIN_MAX);
+    }
+}

@@ -1,0 +1,80 @@
+//! Other databases while the server runs.
+//!
+//! **Invariant**: all of a new configuration is taken, or nothing of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use roothold_core::Policy;
+
+use super::needs::Needs;
+use super::{Database, Databases, made};
+use crate::config::DatabaseSection;
+
+/// What a reload came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    /// Databases that are as they were.
+    pub(crate) kept: usize,
+    /// Those that are new, or reached in another way.
+    pub(crate) made: usize,
+    /// Those that are gone, or were reached in another way.
+    pub(crate) closed: usize,
+}
+
+/// Databases that could take the place of those that are there.
+pub(crate) struct Prepared(Vec<Arc<Database>>);
+
+impl Databases {
+    /// Reads what other sections mean; changes nothing. Reads files, so it blocks.
+    ///
+    /// # Errors
+    /// Why they cannot be used while the server runs, in one sentence.
+    pub(crate) fn prepare(
+        &self,
+        sections: &[DatabaseSection],
+        policy: &Policy,
+    ) -> Result<Prepared, String> {
+        let before = self.all();
+        let all = made(sections, &before).map_err(|error| error.to_string())?;
+        if let Some(within) = self.0.within.get()
+            && let Some(lack) = within.lacks(&Needs::of_all(&all))
+        {
+            return Err(format!(
+                "databases: {lack} is out of reach behind Landlock, which cannot be widened; restart the server"
+            ));
+        }
+        let known: Vec<PathBuf> =
+            before.iter().flat_map(|database| database.section.own_files()).collect();
+        let is_served =
+            |file: &PathBuf| !known.contains(file) && policy.roots().containing(file).is_some();
+        if let Some(section) = sections.iter().find(|one| one.own_files().iter().any(is_served)) {
+            return Err(format!(
+                "databases: `{}` has a file in a root, from which it must be kept when the server starts; restart it",
+                section.name
+            ));
+        }
+        Ok(Prepared(all))
+    }
+
+    /// Takes them. Calls that run end on the databases that they began with, which are closed then.
+    /// Wants a runtime.
+    pub(crate) fn take(&self, prepared: Prepared, policy: &Policy) -> Reloaded {
+        let before = self.all();
+        let Prepared(all) = prepared;
+        let is_in = |list: &[Arc<Database>], one: &Arc<Database>| {
+            list.iter().any(|other| Arc::ptr_eq(other, one))
+        };
+        let kept = all.iter().filter(|one| is_in(&before, one)).count();
+        let made = all.len() - kept;
+        let gone: Vec<_> = before.iter().filter(|one| !is_in(&all, one)).cloned().collect();
+        let closed = gone.len();
+        self.put(all, policy);
+        for database in gone {
+            self.0.tasks.spawn(async move { database.source.close().await });
+        }
+        self.watch();
+        self.look_soon();
+        Reloaded { kept, made, closed }
+    }
+}

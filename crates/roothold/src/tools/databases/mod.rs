@@ -1,0 +1,45 @@
+//! Users' databases: listed, described, asked.
+
+mod describe_schema;
+mod explain_query;
+mod list_databases;
+mod query_database;
+
+pub(super) use describe_schema::DescribeSchema;
+pub(super) use explain_query::ExplainQuery;
+pub(super) use list_databases::ListDatabases;
+pub(super) use query_database::QueryDatabase;
+
+use std::time::Instant;
+
+use roothold_core::Fault;
+use roothold_databases::{Parameter, Statement};
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::databases::{Database, DatabaseAsked};
+
+/// What a database answered, or why not, as the metrics, the log and the database's health have it.
+fn tell<T>(
+    call: &Call,
+    database: &Database,
+    operation: &'static str,
+    began: Instant,
+    result: &Result<T, Fault>,
+    rows: impl FnOnce(&T) -> usize,
+) {
+    database.learn(result);
+    let event = DatabaseAsked {
+        kind: database.kind(),
+        operation,
+        rows: result.as_ref().map_or(0, |answer| rows(answer) as u64),
+        duration: began.elapsed(),
+        fault: result.as_ref().err().map(Fault::kind),
+    };
+    event.emit(call.databases().metrics());
+}
+
+/// A statement with values for its places.
+fn statement(sql: String, parameters: Vec<Value>) -> Statement {
+    Statement { sql, parameters: parameters.into_iter().map(Parameter::from).collect() }
+}
