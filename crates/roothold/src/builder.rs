@@ -304,6 +304,10 @@ fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartErro
 
 /// Opens the roots and compiles the policy over them; touches nothing else.
 pub(crate) fn open_policy(config: &Config) -> Result<Policy, StartError> {
+    // A server of databases alone has no files to serve.
+    if config.roots.is_empty() && config.databases.is_empty() {
+        return Err(RootError::None.into());
+    }
     let roots = Roots::open(&config.root_specs()?)?;
     let principals: Vec<_> =
         config.principals.iter().map(crate::config::PrincipalSection::spec).collect();

@@ -225,7 +225,11 @@ fn overlapping_or_missing_roots_are_refused() {
             assert!(error.to_string().contains("of the kernel"), "{error}");
         }
     }
-    assert!(Roots::open(&[]).is_err());
+    assert_eq!(
+        Roots::open(&[]).unwrap().iter().count(),
+        0,
+        "whether that may be is for the server to say"
+    );
 }
 
 #[test]

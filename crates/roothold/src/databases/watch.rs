@@ -36,11 +36,9 @@ impl Databases {
     async fn look_for_ever(&self) -> Infallible {
         loop {
             let all = self.all();
-            let now = Instant::now();
-            let due = all.iter().filter(|one| one.due().is_some_and(|due| due <= now));
+            let due = all.iter().filter(|one| one.due_in().is_some_and(|time| time.is_zero()));
             futures::future::join_all(due.map(|one| self.probe(one))).await;
-            let next = all.iter().filter_map(|one| one.due()).min();
-            let nap = next.map_or(NAP_MAX, |next| next.saturating_duration_since(Instant::now()));
+            let nap = all.iter().filter_map(|one| one.due_in()).min().unwrap_or(NAP_MAX);
             // By then others may be there.
             drop(all);
             let _ = tokio::time::timeout(nap.clamp(NAP_MIN, NAP_MAX), self.0.wake.notified()).await;
@@ -81,8 +79,8 @@ impl Databases {
 }
 
 impl Database {
-    fn due(&self) -> Option<Instant> {
-        self.health.due(self.section.required)
+    fn due_in(&self) -> Option<Duration> {
+        self.health.due_in(self.section.required)
     }
 
     fn status(&self) -> Value {

@@ -95,6 +95,7 @@ fn a_role_that_only_reads_answers_and_its_connections_close_with_the_server() {
     assert_eq!(server.asked("query_database", &costly).unwrap_err().0, "limit");
     let theirs = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'only_reads'";
     let count = || block_on(database.see("postgres", theirs));
+    query(&server, "shop", "SELECT 1").unwrap();
     assert_ne!(count(), "0");
     server.signal(rustix::process::Signal::TERM);
     let ended = server.wait(Duration::from_secs(30)).expect("an orderly end");
