@@ -58,9 +58,17 @@ impl Engine for MySql {
     }
 
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
-        Box::pin(self.pool.read(call, move |mut session| async move {
+        // A connection keeps the rights that its role had when it was made.
+        self.pool.forget_idle();
+        Box::pin(under(call.budget, call.until, async move {
+            let mut session = self.pool.begin(SourceAccess::Read, call).await?;
             let report = probe::probe(&mut session, &self.spec).await;
-            (session, report)
+            match &report {
+                // It took roles that callers are not to have.
+                Ok(_) => session.close_now(),
+                Err(fault) => session.end_failed(fault),
+            }
+            report
         }))
     }
 

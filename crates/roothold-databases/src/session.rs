@@ -190,7 +190,7 @@ impl<S: Server> Pool<S> {
                 return Err(failure.fault);
             }
             // What lay idle with it was lost with it, most likely: the server went away.
-            self.idle.retain(|_, _| false);
+            self.forget_idle();
         }
     }
 
@@ -205,6 +205,11 @@ impl<S: Server> Pool<S> {
             Ok(Err(other)) => Err(Fault::internal(other.to_string())),
             Err(_) => Err(busy()),
         }
+    }
+
+    /// Closes what is idle: what is asked next is asked on a new connection.
+    pub(crate) fn forget_idle(&self) {
+        self.idle.retain(|_, _| false);
     }
 
     /// Closes every connection, and waits until what runs for them has ended.

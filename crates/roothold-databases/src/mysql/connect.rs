@@ -29,6 +29,7 @@ pub(super) struct Way {
     reach: SourceReach,
     answer_bytes_max: usize,
     cost_max: Option<f64>,
+    database: Option<String>,
     tasks: TaskTracker,
 }
 
@@ -102,8 +103,9 @@ impl Way {
                 .with_root_certs(roots.into_iter().map(root).collect())
                 .with_disable_built_in_roots(true)
         });
+        let (database, cost_max) = (target.database.clone(), spec.limits.cost_max);
         let opts = opts(target, ssl, answer_bytes_max + MESSAGE_SLACK);
-        Ok(Self { opts, reach, answer_bytes_max, cost_max: spec.limits.cost_max, tasks })
+        Ok(Self { opts, reach, answer_bytes_max, cost_max, database, tasks })
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {
@@ -116,6 +118,10 @@ impl Way {
 
     pub(super) fn answer_bytes_max(&self) -> usize {
         self.answer_bytes_max
+    }
+
+    pub(super) fn database(&self) -> Option<&str> {
+        self.database.as_deref()
     }
 
     pub(super) fn cost_max(&self) -> Option<f64> {

@@ -19,8 +19,13 @@ pub(super) const NOT_PREPARED: u16 = 1295;
 /// The words before and behind what the server quotes of a statement that does not parse.
 const NEAR: (&str, &str) = (" near '", "' at line ");
 
+/// One text for what would change something, for functions that are not there, and for those that the
+/// role may not run.
+const NO_CHANGE: &str = "the statement would change something, or calls a function that is not there or not for \
+                         this source";
+
 /// An error for the log.
-fn words(error: &Error) -> String {
+fn for_log(error: &Error) -> String {
     match error {
         Error::Server(server) => code(server),
         // How the driver puts packets is not told: they may hold rows.
@@ -58,7 +63,7 @@ pub(super) fn of_connecting(error: &Error) -> Fault {
                 _ => unreachable(code(server)),
             }
         }
-        _ => unreachable(words(error)),
+        _ => unreachable(for_log(error)),
     }
 }
 
@@ -78,20 +83,24 @@ fn is_too_large(error: &Error) -> bool {
 /// The fault for what the server said of a statement, which may be that it sends more than the
 /// `bytes_max` of an answer.
 pub(super) fn fault(error: &Error, asked: Option<&Asked<'_>>, bytes_max: usize) -> Fault {
-    let cause = ForLog(words(error));
+    let cause = ForLog(for_log(error));
     let Error::Server(server) = error else {
         if is_too_large(error) {
             return too_large(bytes_max);
         }
         return Fault::new(FaultKind::Unavailable, said::LOST).with_source(cause);
     };
-    let (kind, said) = told(server);
+    let (kind, words) = told(server);
+    if words == said::NO_NAME || words == NO_CHANGE {
+        // Which code it is would tell what is there and only not permitted.
+        return Fault::new(kind, words).with_source(cause);
+    }
     let place = asked
         .filter(|_| server.code == PARSE)
         .and_then(|asked| place(&server.message, asked))
         .map(|(line, column)| format!(", at line {line}, column {column}"))
         .unwrap_or_default();
-    Fault::new(kind, format!("{said} (error {}{place})", server.code)).with_source(cause)
+    Fault::new(kind, format!("{words} (error {}{place})", server.code)).with_source(cause)
 }
 
 /// The kind, and the error in words of ours.
@@ -105,12 +114,13 @@ fn told(error: &ServerError) -> (FaultKind, &'static str) {
             (Denied, "the role of this source has no right to do this")
         }
         1044 | 1046 | 1049 | 1051 | 1052 | 1054 | 1072 | 1109 | 1142 | 1143 | 1146 | 1176
-        | 1305 | 1356 | 1370 | 1449 | 1630 | 4091 => (Invalid, said::NO_NAME),
+        | 1356 | 1449 | 4091 => (Invalid, said::NO_NAME),
+        // A function that would change something is refused before it is asked who may run it.
+        1305 | 1370 | 1630 | 1792 | 1836 => (Denied, NO_CHANGE),
         1345 => (
             Invalid,
             "the database tells the plan of a view only to a role that may see its definition (SHOW VIEW)",
         ),
-        1792 | 1836 => (Denied, said::READ_ONLY),
         1045 | 1227 | 1290 | 1419 | 1698 => {
             (Denied, "the role of this source has no right to do this")
         }

@@ -86,7 +86,8 @@ async fn changed(
         budget.note_effect();
     }
     let window = Window { offset: 0, ..window };
-    let (mut answer, rows_affected) = page(session, &prepared, values, &asked, window).await?;
+    let (mut answer, rows_affected) =
+        page(session, &prepared, values, &asked, (window, true)).await?;
     answer.next_offset = None;
     Ok((Executed { rows_affected, answer, dry_run }, !commits))
 }

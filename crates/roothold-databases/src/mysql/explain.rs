@@ -5,7 +5,7 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
 use super::error;
-use super::prepare::{Asked, gate, prepare};
+use super::prepare::{Asked, EXPLAIN, gate, prepare};
 use super::session::Session;
 use crate::answer::{Plan, Statement};
 
@@ -27,7 +27,7 @@ pub(super) async fn plan(
     gate(session, &asked).await?;
     let bytes_max = session.bytes_max();
     let told = |error: mysql_async::Error| error::fault(&error, Some(&asked), bytes_max);
-    let prepared = prepare(session, "EXPLAIN FORMAT=JSON ", &asked).await?.map_err(told)?;
+    let prepared = prepare(session, EXPLAIN, &asked).await?.map_err(told)?;
     let values = asked.values(prepared.num_params().into())?;
     let conn = session.conn()?;
     let text: Option<String> = conn.exec_first(&prepared, values).await.map_err(told)?;

@@ -20,8 +20,8 @@ pub(super) enum On {
     Table(String, String),
     /// `FUNCTION`, `PROCEDURE`, …, schema, name.
     Routine(String, String, String),
-    /// Another account, which ours may be taken for.
-    Proxy,
+    /// Another account, as SQL takes it, which ours may be taken for.
+    Proxy(String),
     /// The rights of a role. Here `rights` is empty.
     Role(String),
 }
@@ -36,7 +36,7 @@ impl On {
             Self::Routine(kind, schema, name) => {
                 format!("{kind} {}.{}", quoted(schema), quoted(name))
             }
-            Self::Proxy => "''@''".to_owned(),
+            Self::Proxy(account) => account.clone(),
             Self::Role(name) => quoted(name),
         }
     }
@@ -47,7 +47,7 @@ impl On {
             Self::Everything => true,
             Self::Schema(pattern) => fits(pattern, name),
             Self::Table(schema, _) => schema == name,
-            Self::Routine(..) | Self::Proxy | Self::Role(_) => false,
+            Self::Routine(..) | Self::Proxy(_) | Self::Role(_) => false,
         }
     }
 
@@ -156,10 +156,11 @@ pub(super) fn read(line: &str) -> Result<Option<Grant>, ()> {
         return Ok(Some(Grant { rights: Vec::new(), on: On::Role(name), grantable: ends }));
     };
     let rights = rights(&words[..on]);
+    let behind = &words[on + 1..];
     let on = if rights.iter().any(|(right, _)| right == "PROXY") {
-        On::Proxy
+        On::Proxy(account(&role(behind).ok_or(())?))
     } else {
-        place(&words[on + 1..]).ok_or(())?
+        place(behind).ok_or(())?
     };
     Ok(Some(Grant { rights, on, grantable: ends }))
 }
@@ -254,7 +255,7 @@ mod tests {
         );
         assert_eq!(
             grant("GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION").on,
-            On::Proxy
+            On::Proxy("''@'%'".into())
         );
         let all = grant("GRANT ALL PRIVILEGES ON `TO`.* TO `u`@`%`");
         assert_eq!((all.rights[0].0.as_str(), all.on), ("ALL PRIVILEGES", On::Schema("TO".into())));

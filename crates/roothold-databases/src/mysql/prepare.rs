@@ -113,11 +113,15 @@ pub(super) async fn prepare(
     Ok(session.conn()?.prep(text).await)
 }
 
+/// What the server explains. With a format it takes no name of a table here, as which it would read
+/// `COMMIT`.
+pub(super) const EXPLAIN: &str = "EXPLAIN FORMAT=JSON ";
+
 /// Asks the server whether the statement is one that `EXPLAIN` takes: a query, or a change of rows.
 /// It is prepared behind that word and not run. What else is wrong with it is not told here: its own
 /// preparation will.
 pub(super) async fn gate(session: &mut Session, asked: &Asked<'_>) -> Result<(), Fault> {
-    match prepare(session, "EXPLAIN ", asked).await? {
+    match prepare(session, EXPLAIN, asked).await? {
         Ok(prepared) => {
             let closed = session.conn()?.close(prepared).await;
             closed.map_err(|error| error::fault(&error, None, 0))

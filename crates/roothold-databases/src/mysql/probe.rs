@@ -15,8 +15,9 @@ use crate::spec::SourceSpec;
 const FINDINGS_MAX: usize = 100;
 /// The most tables that the role's SQL names one by one.
 const GRANTS_MAX: usize = 500;
-/// The most roles that are looked at.
-const ROLES_MAX: usize = 50;
+/// Who we are, and the rights of the role that was taken last.
+const OF_ME: &str = "SHOW GRANTS FOR CURRENT_USER()";
+const OF_ROLE: &str = "SHOW GRANTS FOR CURRENT_ROLE";
 /// Whom everybody's rights are of.
 const PUBLIC: &str = "PUBLIC";
 /// The role that is proposed.
@@ -25,9 +26,12 @@ const ROLE: &str = "'roothold_read'@'%'";
 /// Rights that only read, or tell of what is read.
 const HARMLESS: &[&str] = &["USAGE", "SELECT", "SHOW VIEW"];
 
+/// What all rights together are called.
+const EVERYTHING: &str = "ALL PRIVILEGES";
+
 /// Rights and what can be done with them.
 const WORDS: &[(&str, &str)] = &[
-    ("ALL PRIVILEGES", "do everything with"),
+    (EVERYTHING, "do everything with"),
     ("EXECUTE", "run, with the rights of its owner,"),
     ("FILE", "read and write files of the server with its right FILE on"),
     ("PROCESS", "see the statements of all others, with their values, with its right PROCESS on"),
@@ -46,15 +50,16 @@ pub(super) async fn probe(session: &mut Session, spec: &SourceSpec) -> Result<Re
     let me = current_user(session).await?;
     let mut grants: Vec<(Holder, Grant)> = Vec::new();
     let mut findings = Vec::new();
-    for line in lines(session, "SHOW GRANTS").await? {
+    for line in lines(session, OF_ME).await? {
         let holder = Holder { name: account(&me), mend: None };
-        take(line, holder, &mut grants, &mut findings);
+        take(&line, holder, &mut grants, &mut findings);
     }
+    // What is read is asked before a role is taken.
+    let readable = readable(session, None, None).await?;
     roles(session, &me, &mut grants, &mut findings).await?;
     for (holder, grant) in &grants {
         findings.extend(too_much(holder, grant, spec));
     }
-    let readable = readable(session, None, None).await?;
     findings.extend(hidden(&grants, &readable, spec));
     findings.sort_by_key(|finding| !finding.disables);
     findings.dedup();
@@ -78,12 +83,12 @@ async fn lines(session: &mut Session, sql: &str) -> Result<Vec<String>, Fault> {
 
 /// Adds a line to what is known; one that does not read may be anything, so it disables.
 fn take(
-    line: String,
+    line: &str,
     holder: Holder,
     grants: &mut Vec<(Holder, Grant)>,
     findings: &mut Vec<Finding>,
 ) {
-    match grants::read(&line) {
+    match grants::read(line) {
         Ok(grant) => grants.extend(grant.map(|grant| (holder, grant))),
         Err(()) => findings.push(Finding {
             disables: true,
@@ -94,48 +99,72 @@ fn take(
     }
 }
 
-/// The rights of every role that ours may take, taken or not, and of everybody.
+/// The rights of every role that ours may take, taken or not, and of everybody. Roles of roles are told
+/// with them.
 async fn roles(
     session: &mut Session,
     me: &str,
     grants: &mut Vec<(Holder, Grant)>,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Fault> {
-    let mut known = vec![PUBLIC.to_owned()];
-    let mut at = 0;
-    while at < known.len() && at < ROLES_MAX {
-        for (_, grant) in grants.iter() {
-            if let On::Role(role) = &grant.on
-                && !known.contains(role)
-            {
-                known.push(role.clone());
-            }
+    let mut names: Vec<String> = Vec::new();
+    for (_, grant) in grants.iter() {
+        if let On::Role(role) = &grant.on {
+            names.push(account(role));
         }
-        let role = known[at].clone();
-        at += 1;
-        let everybody = role == PUBLIC;
-        let name = if everybody { role.clone() } else { account(&role) };
-        let shown = session.conn()?.query(format!("SHOW GRANTS FOR {name}")).await;
-        let shown: Vec<String> = match shown {
-            Ok(shown) => shown,
-            Err(error) if error::is_lost(&error) => return Err(error::fault(&error, None, 0)),
-            // Not every server has rights of everybody.
-            Err(_) if everybody => continue,
-            Err(_) => {
-                findings.push(Finding {
-                    disables: true,
-                    text: format!("the role is a member of {name}, whose rights are not told"),
-                    sql: format!("REVOKE {name} FROM {};", account(me)),
-                });
-                continue;
+    }
+    let asks = match session.link().flavor {
+        Flavor::MariaDb => {
+            let each =
+                |name: &String| (name.clone(), format!("SET ROLE {name}"), OF_ROLE.to_owned());
+            let everybody =
+                (PUBLIC.to_owned(), "DO 0".to_owned(), format!("SHOW GRANTS FOR {PUBLIC}"));
+            names.iter().map(each).chain([everybody]).collect()
+        }
+        Flavor::MySql if names.is_empty() => Vec::new(),
+        Flavor::MySql => {
+            let all = names.join(", ");
+            vec![(all.clone(), "DO 0".to_owned(), format!("{OF_ME} USING {all}"))]
+        }
+    };
+    for (name, first, then) in asks {
+        let everybody = name == PUBLIC;
+        let mend = (!everybody).then(|| format!("REVOKE {name} FROM {};", account(me)));
+        match told(session, &first, &then).await? {
+            Some(lines) => {
+                for line in lines {
+                    let holder = Holder { name: name.clone(), mend: mend.clone() };
+                    take(&line, holder, grants, findings);
+                }
             }
-        };
-        for line in shown {
-            let mend = (!everybody).then(|| format!("REVOKE {name} FROM {};", account(me)));
-            take(line, Holder { name: name.clone(), mend }, grants, findings);
+            // Not every server has rights of everybody.
+            None if everybody => {}
+            None => findings.push(Finding {
+                disables: true,
+                text: format!("the role is a member of {name}, whose rights are not told"),
+                sql: mend.unwrap_or_default(),
+            }),
         }
     }
     Ok(())
+}
+
+/// The lines of the second statement, after the first; none where the server does not tell.
+async fn told(
+    session: &mut Session,
+    first: &str,
+    then: &str,
+) -> Result<Option<Vec<String>>, Fault> {
+    let conn = session.conn()?;
+    let shown = match conn.query_drop(first).await {
+        Ok(()) => conn.query(then).await,
+        Err(error) => Err(error),
+    };
+    match shown {
+        Ok(shown) => Ok(Some(shown)),
+        Err(error) if error::is_lost(&error) => Err(error::fault(&error, None, 0)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What of a grant a source that is read must not have.
@@ -158,13 +187,6 @@ fn too_much(holder: &Holder, grant: &Grant, spec: &SourceSpec) -> Vec<Finding> {
             ));
         }
         return findings;
-    }
-    if grant.grantable {
-        findings.push(finding(
-            true,
-            format!("the role can give its rights on {place} to others"),
-            revoke("GRANT OPTION"),
-        ));
     }
     let mut changes: Vec<String> = Vec::new();
     for (right, columns) in &grant.rights {
@@ -201,6 +223,13 @@ fn too_much(holder: &Holder, grant: &Grant, spec: &SourceSpec) -> Vec<Finding> {
         let text = format!("the role can do more than read {place}: {changes}");
         findings.push(finding(true, text, revoke(&changes)));
     }
+    if grant.grantable {
+        findings.push(finding(
+            true,
+            format!("the role can give its rights on {place} to others"),
+            revoke("GRANT OPTION"),
+        ));
+    }
     findings
 }
 
@@ -225,7 +254,7 @@ fn hidden(grants: &[(Holder, Grant)], readable: &[Readable], spec: &SourceSpec) 
         };
         let reads = |(_, grant): &&(Holder, Grant)| {
             grant.on.covers(schema, table)
-                && grant.rights.iter().any(|(right, _)| right == "SELECT")
+                && grant.rights.iter().any(|(right, _)| right == "SELECT" || right == EVERYTHING)
         };
         let sql: Vec<String> =
             grants.iter().filter(reads).map(|grant| narrower(grant, readable, spec)).collect();
@@ -254,7 +283,11 @@ fn narrower((holder, grant): &(Holder, Grant), readable: &[Readable], spec: &Sou
     } else {
         format!("SELECT ({})", columns.join(", "))
     };
-    let mut lines = vec![format!("REVOKE {what} ON {} FROM {};", grant.on.place(), holder.name)];
+    let mut lines = Vec::new();
+    // All rights together are taken away by a finding of their own.
+    if grant.rights.iter().all(|(right, _)| right != EVERYTHING) {
+        lines.push(format!("REVOKE {what} ON {} FROM {};", grant.on.place(), holder.name));
+    }
     let within = |(schema, table, _): &&Readable| grant.on.covers(schema, table);
     lines.extend(grants_for(readable.iter().filter(within), &holder.name, spec));
     lines.join("\n")

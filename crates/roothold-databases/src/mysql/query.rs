@@ -35,7 +35,7 @@ pub(super) async fn run(
     }
     let values = asked.values(prepared.num_params().into())?;
     limit_rows(session, window).await?;
-    let mut answer = page(session, &prepared, values, &asked, window).await?.0;
+    let mut answer = page(session, &prepared, values, &asked, (window, false)).await?.0;
     answer.stable = explains || asked.is_ordered();
     Ok(answer)
 }
@@ -47,27 +47,28 @@ async fn limit_rows(session: &mut Session, window: Window) -> Result<(), Fault> 
     session.conn()?.query_drop(sql).await.map_err(|error| error::fault(&error, None, 0))
 }
 
-/// Runs what was prepared: a page of its rows, and how many rows it changed.
+/// Runs what was prepared: a page of its rows, and how many rows it changed. With `whole` it is read to
+/// its end, however much comes.
 pub(super) async fn page(
     session: &mut Session,
     prepared: &Prepared,
     values: Params,
     asked: &Asked<'_>,
-    window: Window,
+    (window, whole): (Window, bool),
 ) -> Result<(Answer, u64), Fault> {
     let bytes_max = session.bytes_max();
     let told = |error: mysql_async::Error| error::fault(&error, Some(asked), bytes_max);
     let conn = session.conn()?;
     let mut result = conn.exec_iter(prepared, values).await.map_err(told)?;
-    let affected = result.affected_rows();
     let columns: Vec<mysql_async::Column> = result.columns_ref().to_vec();
     let shapes: Vec<Shape> = columns.iter().map(Shape::of).collect();
     let mut page = Page::new(window);
     let mut left = Leftover { offset: window.offset, rows: window.rows, bytes: window.bytes };
-    let mut ended = true;
+    let (mut ended, mut count) = (true, 0);
     if let Some(mut rows) = result.stream::<Row>().await.map_err(told)? {
         while let Some(row) = rows.next().await {
             let row = row.map_err(told)?.unwrap_raw();
+            count += 1;
             if left.passes_over() {
                 continue;
             }
@@ -76,12 +77,14 @@ pub(super) async fn page(
                     shape.value(value.unwrap_or(Value::NULL))
                 };
                 page.push(row.into_iter().zip(&shapes).map(shown).collect())?;
-            } else if left.is_too_much(&row) {
+            } else if !whole && left.is_too_much(&row) {
                 ended = false;
                 break;
             }
         }
     }
+    // The server counts no rows that it gives back.
+    let affected = if columns.is_empty() { result.affected_rows() } else { count };
     drop(result);
     if !ended {
         session.note_runs_on();

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connect::{Flavor, Link, Way};
 use super::error;
+use super::grants::quoted;
 use crate::session::{Failure, Server};
 use crate::spec::SourceAccess;
 
@@ -58,7 +59,7 @@ impl Server for Way {
         access: SourceAccess,
         time: Duration,
     ) -> Result<(), Failure> {
-        let sql = begin_sql(link, access, time, self.cost_max());
+        let sql = begin_sql(link, access, time, self.cost_max(), self.database());
         let conn = link.conn().map_err(|fault| Failure { lost: true, fault })?;
         conn.query_drop(sql).await.map_err(|error| Failure {
             lost: error::is_lost(&error),
@@ -96,11 +97,19 @@ impl Server for Way {
 
 /// The beginning of every transaction: fixed text of ours, the one message that holds several
 /// statements. The role's own time limit is not loosened.
-fn begin_sql(link: &Link, access: SourceAccess, time: Duration, cost_max: Option<f64>) -> String {
+fn begin_sql(
+    link: &Link,
+    access: SourceAccess,
+    time: Duration,
+    cost_max: Option<f64>,
+    database: Option<&str>,
+) -> String {
     let ours = u64::try_from((time + GRACE).as_millis()).unwrap_or(u64::MAX).max(1);
     let millis = if link.role_time == 0 { ours } else { link.role_time.min(ours) };
     let locks = LOCK_SECONDS.min(time.as_secs()).max(1);
-    let mut sql = String::from("SET NAMES utf8mb4; SET SESSION ");
+    // The rights in a database are read anew when it is used.
+    let mut sql = database.map(|name| format!("USE {}; ", quoted(name))).unwrap_or_default();
+    sql.push_str("SET NAMES utf8mb4; SET SESSION ");
     let limits = match link.flavor {
         Flavor::MariaDb => format!(
             "max_statement_time={}.{:03}, idle_transaction_timeout={}",
@@ -139,9 +148,10 @@ mod tests {
     fn the_role_s_time_is_not_loosened() {
         let begin = |flavor, role_time, cost| {
             let link = Link::closed(flavor, role_time);
-            begin_sql(&link, SourceAccess::Read, Duration::from_millis(1_500), cost)
+            begin_sql(&link, SourceAccess::Read, Duration::from_millis(1_500), cost, Some("a`b"))
         };
         let maria = begin(Flavor::MariaDb, 0, None);
+        assert!(maria.starts_with("USE `a``b`; SET NAMES"), "{maria}");
         assert!(maria.contains("max_statement_time=2.000,"), "{maria}");
         assert!(maria.ends_with("SET SESSION TRANSACTION READ ONLY; START TRANSACTION READ ONLY"));
         assert!(begin(Flavor::MariaDb, 150, None).contains("max_statement_time=0.150,"));
