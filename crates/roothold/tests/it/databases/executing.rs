@@ -100,7 +100,7 @@ fn a_change_is_made_when_its_user_agreed_and_once() {
     for intent in audit.of_kind("intent") {
         let action = &intent["actions"][0];
         let statement = action["statement"].as_str().unwrap();
-        assert!(statement.contains("delete from orders where amount < ?1 and ? <> ?"), "{intent}");
+        assert!(statement.contains("delete from orders where amount < ?1 and ? < > ?"), "{intent}");
     }
     assert_eq!(audit.counts(), (3, 3));
     assert_eq!(find_canary(&audit.raw), None);
