@@ -24,7 +24,9 @@ pub(super) fn describe_all(
     });
     let mut text = String::new();
     all.iter().for_each(|database| describe(&mut text, database));
-    tools.iter().for_each(|looked| tools::describe(&mut text, looked));
+    for looked in &tools {
+        tools::describe(&mut text, looked);
+    }
     runtime.block_on(databases.close());
     // A server that does not answer must not keep the process.
     runtime.shutdown_background();

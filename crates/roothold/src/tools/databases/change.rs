@@ -105,7 +105,7 @@ pub(super) async fn change(
     let running = database.source.execute(&change.statement, window, change.dry_run, call.budget());
     let done = Box::pin(running).await;
     tell(call, &database, "execute", began, &done, |done| done.answer.rows.len());
-    reply(call, done?).map(Asks::Answer)
+    Ok(Asks::Answer(reply(call, done?)))
 }
 
 impl Change {
@@ -138,12 +138,13 @@ impl Change {
     }
 }
 
-fn reply(call: &Call, done: Executed) -> Result<Structured<Changed>, Fault> {
+fn reply(call: &Call, done: Executed) -> Structured<Changed> {
     let Executed { rows_affected, answer, dry_run } = done;
-    let columns: Vec<Column> = answer.columns.into_iter().map(Column::from).collect();
+    let mut columns: Vec<Column> = answer.columns.into_iter().map(Column::from).collect();
     let mut rows = answer.rows;
     // What was changed must be told, also where nothing of what it gave back fits.
     let is_cut = fit(call, &columns, &mut rows, &[]).unwrap_or_else(|_| {
+        columns.clear();
         rows.clear();
         true
     });
@@ -159,5 +160,5 @@ fn reply(call: &Call, done: Executed) -> Result<Structured<Changed>, Fault> {
         said.push_str("\ntruncated=true");
     }
     let value = Changed { rows_affected, dry_run, columns, rows, untrusted: UNTRUSTED, truncated };
-    Ok(Structured { value, text: said, note: None })
+    Structured { value, text: said, note: None }
 }

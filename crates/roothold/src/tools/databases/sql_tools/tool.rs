@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::change::{self, Change, Changed, Wanted};
 use super::super::{query_database, tell};
 use super::arguments::{self, Given};
-use super::shape::{self, One, Row};
+use super::shape::{self, OneRow, OneValue};
 use crate::call::{Call, Resumed};
 use crate::catalog::{add_page_arguments, schema_of_output};
 use crate::config::{
@@ -71,8 +71,8 @@ impl SqlTool {
         let output = match (self.writes(), self.section.result) {
             (true, _) => schema_of_output::<Changed>(),
             (false, ResultWord::Rows) => schema_of_output::<query_database::Page>(),
-            (false, ResultWord::Row) => schema_of_output::<Row>(),
-            (false, ResultWord::Value) => schema_of_output::<One>(),
+            (false, ResultWord::Row) => schema_of_output::<OneRow>(),
+            (false, ResultWord::Value) => schema_of_output::<OneValue>(),
         };
         ToolModel::new(self.name, self.section.description.clone(), Arc::new(input))
             .with_title(title)
