@@ -28,6 +28,7 @@ use crate::builder::StartError;
 use crate::config::{ConfigError, DatabaseSection, resolve_database};
 
 pub(crate) use events::{DatabaseAsked, DatabaseMetrics};
+use health::Turn;
 pub(crate) use health::{Health, State};
 use needs::Needs;
 pub(crate) use reload::Reloaded;
@@ -249,6 +250,14 @@ impl Database {
     /// Whether another section means the same database, reached in the same way.
     fn is_still(&self, section: &DatabaseSection, secrets: &[u8; 32]) -> bool {
         self.section == *section && self.secrets == *secrets
+    }
+
+    /// A call's turn with it, which it keeps until it was answered.
+    ///
+    /// # Errors
+    /// `Unavailable`, for one that does not answer and is being tried by another call.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, Fault> {
+        self.health.turn()
     }
 
     /// Remembers what an answer says about the database itself.

@@ -1,5 +1,6 @@
 //! Whether a database can be used, as far as is known: by what the probe found, and by what calls met.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,22 @@ impl State {
 
 /// What is known of one, and when it is to be asked again.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<Known>);
+pub(crate) struct Health {
+    known: Mutex<Known>,
+    /// Whether a call tries one that is down.
+    is_tried: AtomicBool,
+}
+
+/// A call's turn with a database.
+pub(crate) struct Turn<'a>(Option<&'a AtomicBool>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(is_tried) = self.0 {
+            is_tried.store(false, Ordering::Release);
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -59,11 +75,27 @@ struct Known {
 
 impl Health {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn state(&self) -> State {
         self.known().state
+    }
+
+    /// A turn with one that answers. One that does not is tried by one call at a time: many that
+    /// wait for it would keep the places of calls that could be answered.
+    ///
+    /// # Errors
+    /// `Unavailable`, for the others.
+    pub(super) fn turn(&self) -> Result<Turn<'_>, Fault> {
+        if self.state() != State::Down {
+            return Ok(Turn(None));
+        }
+        if self.is_tried.swap(true, Ordering::Acquire) {
+            let what = "the database does not answer just now; try again in a moment";
+            return Err(Fault::new(FaultKind::Unavailable, what));
+        }
+        Ok(Turn(Some(&self.is_tried)))
     }
 
     /// Why it is down, for the operator.
@@ -133,5 +165,16 @@ mod tests {
         let waits: Vec<u64> = (1..9).map(|failures| again(failures).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(again(u32::MAX), AGAIN_MAX);
+    }
+
+    #[test]
+    fn one_that_is_down_is_tried_by_one_call_at_a_time() {
+        let health = Health::default();
+        let (_first, _second) = (health.turn().unwrap(), health.turn().unwrap());
+        health.known().state = State::Down;
+        let trying = health.turn().unwrap();
+        assert_eq!(health.turn().err().unwrap().kind(), FaultKind::Unavailable);
+        drop(trying);
+        let _again = health.turn().unwrap();
     }
 }

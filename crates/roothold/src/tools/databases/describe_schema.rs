@@ -80,6 +80,7 @@ impl Tool for DescribeSchema {
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let offset = call.resume::<usize>()?.unwrap_or_default();
         let database = self.0.of(&permits.one()?)?;
+        let _turn = database.turn()?;
         let Input { schema, table, .. } = input;
         let request = DescribeRequest { schema, table, offset, tables: TABLES };
         let began = Instant::now();
@@ -131,7 +132,9 @@ impl Described {
                 keys.clear();
                 *comment = None;
             } else if columns.iter().any(|column| column.values.is_some()) {
-                columns.iter_mut().for_each(|column| column.values = None);
+                for column in columns {
+                    column.values = None;
+                }
             } else if columns.len() > 1 {
                 let omitted = columns.len().div_ceil(4);
                 columns.truncate(columns.len() - omitted);
