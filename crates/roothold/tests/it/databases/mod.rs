@@ -3,6 +3,9 @@
 mod asking;
 mod battery;
 mod checking;
+mod configured;
+mod confirming;
+mod executing;
 mod granted;
 mod hangup;
 mod outage;
