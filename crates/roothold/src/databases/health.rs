@@ -56,6 +56,13 @@ pub(crate) struct Health {
 /// A call's turn with a database.
 pub(crate) struct Turn<'a>(Option<&'a AtomicBool>);
 
+impl Turn<'_> {
+    /// Whether the call tries one that was down.
+    pub(super) fn is_trial(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(is_tried) = self.0 {
@@ -103,12 +110,17 @@ impl Health {
         self.known().reason.clone()
     }
 
+    /// Has it be due at once.
+    pub(super) fn ask_now(&self) {
+        self.known().asked = None;
+    }
+
     /// How long it is until it is to be asked again; `None` where nothing depends on it.
     pub(super) fn due_in(&self, required: bool) -> Option<Duration> {
         let known = self.known();
         let Some(asked) = known.asked else { return Some(Duration::ZERO) };
         let every = match known.state {
-            State::Unasked => Duration::ZERO,
+            State::Unasked => AGAIN_FIRST,
             State::Down => again(known.failures),
             State::Disabled => LOOK_EVERY,
             State::Ready if required => LOOK_EVERY,
@@ -125,8 +137,11 @@ impl Health {
                 State::Disabled => State::Disabled,
                 _ => State::Down,
             },
-            // It says nothing about the database.
-            Some(_) => return,
+            // It says nothing about the database, but that it was asked.
+            Some(_) => {
+                self.known().asked = Some(Instant::now());
+                return;
+            }
         };
         let mut known = self.known();
         known.asked = Some(Instant::now());
