@@ -305,7 +305,7 @@ impl Database {
         let turn = self.health.turn()?;
         if turn.is_trial() {
             // What the call asks may take long; whether the database is back shall not.
-            self.health.ask_now();
+            self.health.suspect();
             self.wake.notify_one();
         }
         Ok(turn)
@@ -313,7 +313,9 @@ impl Database {
 
     /// Remembers what an answer says about the database itself.
     pub(crate) fn learn<T>(&self, result: &Result<T, Fault>) {
-        self.health.learn(self, result.as_ref().err());
+        if self.health.learn_of_call(self, result.as_ref().err()) {
+            self.wake.notify_one();
+        }
     }
 }
 

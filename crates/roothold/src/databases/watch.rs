@@ -60,7 +60,7 @@ impl Databases {
             }
             Fault::new(FaultKind::Unavailable, "the database does not answer in time")
         });
-        database.learn(&report);
+        database.health.learn_of_probe(database, report.as_ref().err());
         let fault = report.as_ref().err().map(Fault::kind);
         let event = DatabaseAsked {
             kind: database.kind(),

@@ -97,6 +97,22 @@ fn a_role_that_can_write_disables_what_is_only_read_and_the_operator_learns_why(
     assert!(list["databases"][0]["problem"].as_str().unwrap().contains("disabled"), "{list}");
 }
 
+/// What a caller can make fail is no outage: others would be kept from the database by it.
+#[test]
+fn a_statement_that_ends_its_own_connection_takes_the_database_from_nobody() {
+    let database = Postgres::shared();
+    block_on(database.database("ends_itself", ""));
+    let dirs = Dirs::new();
+    let server = start(&dirs, &postgres("shop", &database.url("ends_itself", "ends_itself"), ""));
+    eventually("it is known", || server.status()["databases"][0]["state"] == "ready");
+    for _ in 0..20 {
+        query(&server, "shop", "SELECT pg_terminate_backend(pg_backend_pid())").unwrap_err();
+        query(&server, "shop", "SELECT 1").unwrap();
+        assert_eq!(server.status()["databases"][0]["state"], "ready");
+    }
+    assert!(!server.log().contains("does not answer"), "{}", server.log());
+}
+
 #[test]
 fn a_role_that_only_reads_answers_and_its_connections_close_with_the_server() {
     let database = Postgres::shared();
