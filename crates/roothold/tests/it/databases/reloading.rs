@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use roothold_testing::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{query, section, sqlite, start};
+use super::{block_on, query, section, sqlite, start};
 use crate::support::{Conn, Dirs, Request, Server};
 
 const TAKEN: &str = "the configuration was read again";
@@ -63,6 +64,34 @@ fn databases_come_and_go_without_a_restart() {
     assert_eq!(query(&server, "shop", "SELECT 1").unwrap_err().0, "denied");
     query(&server, "ledger", "SELECT count(*) FROM orders").unwrap_err();
     query(&server, "ledger", "SELECT count(*) FROM customers").unwrap();
+}
+
+/// As secrets are rotated: the file is replaced by another of its name, behind the wall.
+#[test]
+fn a_password_file_that_is_replaced_is_read_again() {
+    let database = Postgres::shared();
+    block_on(database.database("rotated", "CREATE ROLE rotated_next LOGIN"));
+    let dirs = Dirs::new();
+    let file = dirs.base().join("secrets/dsn");
+    dirs.write("secrets/dsn", database.url("rotated", "rotated"));
+    let more = format!(
+        "[server]\nlandlock = \"require\"\n[[databases]]\nname = \"shop\"\nkind = \"postgres\"\ndsn_file = \"{}\"\nrequired = true\n",
+        file.display()
+    );
+    let server = start(&dirs, &more);
+    let who = || query(&server, "shop", "SELECT current_user::text").unwrap()["rows"][0][0].clone();
+    assert_eq!(who(), "rotated");
+    dirs.write("secrets/next", database.url("rotated_next", "rotated"));
+    std::fs::rename(dirs.base().join("secrets/next"), &file).unwrap();
+    let said = reload(&dirs, &server, &more);
+    assert_eq!((&said["made"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    assert!(server.is_ready(), "what is new was asked before it was taken");
+    assert_eq!(who(), "rotated_next");
+    std::fs::remove_file(&file).unwrap();
+    let said = reload(&dirs, &server, &more);
+    assert!(said["reason"].as_str().unwrap().contains("dsn_file"), "{said}");
+    assert_eq!(who(), "rotated_next");
+    assert!(!server.log().contains("postgresql://"), "{}", server.log());
 }
 
 #[test]
