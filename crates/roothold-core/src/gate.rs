@@ -258,12 +258,7 @@ pub(crate) fn stat_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Statx
         return None;
     }
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let mask = StatxFlags::TYPE
-        | StatxFlags::INO
-        | StatxFlags::SIZE
-        | StatxFlags::MTIME
-        | StatxFlags::CTIME;
-    let stat = statx(directory, name, flags, mask).ok()?;
+    let stat = statx(directory, name, flags, StatxFlags::BASIC_STATS).ok()?;
     let told = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
     let is_mount = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let is_directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
