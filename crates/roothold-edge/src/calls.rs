@@ -22,6 +22,11 @@ pub struct ToolCall {
     /// Whether the client declares the tasks extension with this request, so that the answer may
     /// be a task.
     pub tasks: bool,
+    /// Whether the client declares with this request that its user can be asked by a form, so that
+    /// the answer may be a question. Only where the request is `modern`.
+    pub forms: bool,
+    /// Whether the request is of revision 2026-07-28.
+    pub modern: bool,
     /// Who calls.
     pub caller: Arc<Caller>,
     /// Cancelled when the client has gone, and when the call has ended.

@@ -31,7 +31,7 @@ use crate::front::{Front, LAST_EVENT_ID, Rmcp, Takes};
 use crate::gzip;
 use crate::headers::{self, SESSION_ID};
 use crate::observer::MethodClass;
-use crate::params::CallParams;
+use crate::params::{CallParams, Declared};
 use crate::reply::{self, Reply};
 use crate::request::{self, Params, Typed};
 use crate::rpc::{self, Kind};
@@ -157,11 +157,11 @@ impl<H: ServerHandler> Front<H> {
             return Route::Slow(Box::pin(self.in_session(session, message)));
         }
         let streams = self.wants_stream(era, seen.asks_stream, typed.class, message.takes);
-        let declares_tasks = seen.tasks;
+        let declared = seen.declared;
         let Typed { params, class } = typed;
         match params {
             Params::Call(call) if !streams => {
-                self.call(era, message, asked, (call, declares_tasks), finish)
+                self.call(era, message, asked, (call, declared), finish)
             }
             Params::Sdk(sdk) if !streams => self.sdk(era, message, asked.id, *sdk, finish),
             _ if message.takes == Takes::OnlyJson && class == MethodClass::Subscribe => {
@@ -173,7 +173,7 @@ impl<H: ServerHandler> Front<H> {
                     (listen.tasks.filter(|_| self.task_listeners.is_some()), asked.id);
                 match tasks {
                     None => Route::Slow(Box::pin(self.handed_to(&self.stateless, message))),
-                    Some(_) if !declares_tasks => {
+                    Some(_) if !declared.tasks => {
                         let error = tasks::undeclared();
                         let status = StatusCode::BAD_REQUEST;
                         Route::Reply(reply::rpc_error(status, Some(id), error))
@@ -219,7 +219,7 @@ impl<H: ServerHandler> Front<H> {
         era: Era,
         message: Message,
         asked: Asked<'_>,
-        (call, tasks): (CallParams<'_>, bool),
+        (call, declared): (CallParams<'_>, Declared),
         finish: &mut Finish,
     ) -> Route<'_> {
         let Some(calls) = self.calls.as_deref().filter(|_| !call.resumes()) else {
@@ -235,7 +235,10 @@ impl<H: ServerHandler> Front<H> {
             ToolCall {
                 name: call.name.into_owned(),
                 arguments: call.arguments.map_or_else(JsonObject::new, |arguments| arguments.0),
-                tasks,
+                tasks: declared.tasks,
+                // An older revision has no answer that asks.
+                forms: declared.forms && era == Era::Modern,
+                modern: era == Era::Modern,
                 caller: Arc::clone(&message.caller),
                 cancel: CancellationToken::new(),
             },

@@ -83,7 +83,7 @@ impl<H: ServerHandler> FastPath<H> {
             match call.request {
                 // Past the dispatch of rmcp's service: what that checks was checked by the front.
                 ClientRequest::CallToolRequest(request) => {
-                    let tasks = Seen::of(&context.meta).tasks;
+                    let tasks = Seen::of(&context.meta).declared.tasks;
                     let response = handler.call_tool(request.params, context).await;
                     response.and_then(|response| tool_result(response, era, tasks))
                 }

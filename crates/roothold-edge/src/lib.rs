@@ -60,6 +60,7 @@ pub use config::{EdgeConfig, SessionLimits};
 pub use edge::{Edge, EdgeBuilder, StartError};
 pub use line::{CheckedLine, RefusedLine, read_line};
 pub use observer::{MethodClass, Observer, Refusal, RequestFinished, Unobserved};
+pub use params::takes_forms;
 pub use serve::Drained;
 pub use shutdown::{Phase, Shutdown};
 pub use tasks::{AcceptedTasks, TaskListeners, accepted_tasks};

@@ -94,7 +94,7 @@ fn check(line: &[u8]) -> Result<(Option<RxJsonRpcMessage<RoleServer>>, CheckedLi
     let wrong = |error| dispatch::wrong_params(&method, &error);
     let refused = |error| RefusedLine { id: Some(id.clone()), error: wrong(error) };
     let typed = request::parse(&method, envelope.params).map_err(refused)?;
-    let declares_tasks = typed.seen().tasks;
+    let declares_tasks = typed.seen().declared.tasks;
     let (call, tasks) = match typed.params {
         Params::Call(call) if !call.resumes() => {
             let call = call.into_request(envelope.params).map_err(refused)?;

@@ -124,18 +124,18 @@ impl<'a> CallParams<'a> {
             Some(version) => Version::Named(version),
             None => Version::Odd,
         });
-        let (mut capable, mut tasks) = (false, false);
+        let (mut capable, mut declared) = (false, Declared::default());
         if let Some(text) = meta.capabilities.map(RawValue::get) {
             capable = text == "{}";
             if !capable
                 && text.starts_with('{')
-                && let Ok(declared) = serde_json::from_str::<ClientCapabilities>(text)
+                && let Ok(capabilities) = serde_json::from_str::<ClientCapabilities>(text)
             {
-                (capable, tasks) = (true, declared.supports_tasks());
+                (capable, declared) = (true, Declared::of(&capabilities));
             }
         }
         let asks_stream = meta.progress.is_some() || meta.log_level.is_some();
-        Seen { version, capable, tasks, asks_stream }
+        Seen { version, capable, declared, asks_stream }
     }
 }
 
@@ -151,10 +151,33 @@ pub(crate) struct Seen<'a> {
     pub(crate) version: Version<'a>,
     /// Whether the client's capabilities are there and well formed.
     pub(crate) capable: bool,
-    /// Whether the client declares the tasks extension.
-    pub(crate) tasks: bool,
+    pub(crate) declared: Declared,
     /// Whether it asks for progress or log messages.
     pub(crate) asks_stream: bool,
+}
+
+/// What the client declares with a request that decides what it may be answered with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// The tasks extension.
+    pub(crate) tasks: bool,
+    /// That its user can be asked by a form.
+    pub(crate) forms: bool,
+}
+
+impl Declared {
+    fn of(capabilities: &ClientCapabilities) -> Self {
+        Self { tasks: capabilities.supports_tasks(), forms: takes_forms(capabilities) }
+    }
+}
+
+/// Returns whether a client with these capabilities can ask its user by a form: one that names no
+/// mode of elicitation knows this one.
+pub fn takes_forms(capabilities: &ClientCapabilities) -> bool {
+    capabilities
+        .elicitation
+        .as_ref()
+        .is_some_and(|modes| modes.form.is_some() || modes.url.is_none())
 }
 
 /// The revision that `_meta` names.
@@ -175,14 +198,16 @@ impl<'a> Seen<'a> {
             Some(Value::String(version)) => Version::Named(version),
             Some(_) => Version::Odd,
         };
-        let (capable, tasks) = match meta.get(keys::CAPABILITIES) {
-            Some(Value::Object(fields)) if fields.is_empty() => (true, false),
+        let (capable, declared) = match meta.get(keys::CAPABILITIES) {
+            Some(Value::Object(fields)) if fields.is_empty() => (true, Declared::default()),
             Some(value @ Value::Object(_)) => ClientCapabilities::deserialize(value)
-                .map_or((false, false), |declared| (true, declared.supports_tasks())),
-            _ => (false, false),
+                .map_or((false, Declared::default()), |capabilities| {
+                    (true, Declared::of(&capabilities))
+                }),
+            _ => (false, Declared::default()),
         };
         let asks_stream = meta.contains_key(keys::PROGRESS) || meta.contains_key(keys::LOG_LEVEL);
-        Self { version, capable, tasks, asks_stream }
+        Self { version, capable, declared, asks_stream }
     }
 }
 
@@ -329,12 +354,30 @@ mod tests {
             json!({keys::CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}}}),
             json!({keys::CAPABILITIES: {"extensions": {"io.modelcontextprotocol/other": {}}}}),
             json!({keys::CAPABILITIES: {"extensions": 1}}),
+            json!({keys::CAPABILITIES: {"elicitation": {}}}),
+            json!({keys::CAPABILITIES: {"elicitation": {"url": {}}}}),
         ] {
             let object: RequestMetaObject = serde_json::from_value(meta.clone()).unwrap();
             let text = json!({"name": "t", "_meta": meta}).to_string();
             let raw: &RawValue = serde_json::from_str(&text).unwrap();
             let params = CallParams::parse(Some(raw)).unwrap();
             assert_eq!(format!("{:?}", params.seen()), format!("{:?}", Seen::of(&object)));
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_of_forms_is_not_asked_by_one() {
+        for (capabilities, forms) in [
+            (json!({}), false),
+            (json!({"sampling": {}}), false),
+            (json!({"elicitation": {}}), true),
+            (json!({"elicitation": {"form": {}}}), true),
+            (json!({"elicitation": {"form": {}, "url": {}}}), true),
+            (json!({"elicitation": {"url": {}}}), false),
+        ] {
+            let meta = json!({keys::CAPABILITIES: capabilities});
+            let object: RequestMetaObject = serde_json::from_value(meta).unwrap();
+            assert_eq!(Seen::of(&object).declared.forms, forms, "{capabilities}");
         }
     }
 }

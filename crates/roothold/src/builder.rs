@@ -10,7 +10,7 @@ use roothold_core::wall::Reach;
 use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Admission, Engine};
+use crate::call::{Admission, Confirmations, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
 use crate::databases::Databases;
@@ -20,6 +20,7 @@ use crate::handler::Handler;
 use crate::jobs::{Jobs, Place};
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
+use crate::tools::SqlTools;
 use crate::walls::{self, Walls};
 use crate::watch::{self, Hub};
 use crate::{grants, resources, serve, tools};
@@ -204,6 +205,8 @@ impl Builder {
         let datasets = self.datasets_of(&policy)?;
         let databases = self.databases;
         databases.set(&self.config.databases, &policy)?;
+        let sql_tools = SqlTools::default();
+        sql_tools.take(sql_tools.prepare(&self.config, &self.catalog, &databases)?);
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
         let jobs = match jobs {
@@ -231,7 +234,8 @@ impl Builder {
         if let Some(dir) = jobs.as_ref().and_then(|jobs| jobs.place().directory()) {
             refuse_served(&policy, "state.dir", dir)?;
         }
-        let hub = Hub::new(&self.config.limits, self.config.server.legacy_sessions.is_some());
+        let has_sessions = self.config.server.legacy_sessions.is_some();
+        let hub = Hub::new(&self.config.limits, has_sessions, !self.config.databases.is_empty());
         #[cfg(feature = "datasets")]
         refuse_spill(&policy, &datasets)?;
         let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
@@ -248,8 +252,10 @@ impl Builder {
             #[cfg(feature = "datasets")]
             datasets,
             databases,
+            sql_tools,
             sealer: self.config.sealer()?,
             admission: Admission::new(&self.config.limits),
+            confirmations: Confirmations::default(),
             limits: self.config.limits.clone(),
             stop: CancellationToken::new(),
             walls,

@@ -9,6 +9,7 @@
 
 mod admit;
 mod arguments;
+mod confirm;
 mod progress;
 mod record;
 mod resumed;
@@ -32,13 +33,17 @@ use crate::datasets::Datasets;
 use crate::jobs::Jobs;
 use crate::long::{AsJob, JobLink};
 use crate::telemetry::{CallFinished, Metrics, NamedCache};
-use crate::tool::{Answer, Pace, Permits};
+use crate::tool::{Answer, DatabaseUse, Pace, Permits};
+use crate::tools::SqlTools;
 use crate::walls::Walls;
 use crate::watch::Hub;
 
 pub(crate) use admit::Admission;
 use admit::Ticket;
 use arguments::{RESULT_BYTES_MIN, digest, page_arguments, whole_numbers};
+pub(crate) use confirm::{
+    CONFIRM, Confirmations, Dialogue, Question, RULE_CAPABILITIES, Said, visible,
+};
 pub(crate) use progress::ProgressSink;
 pub use progress::{Progress, Teller};
 use record::Record;
@@ -60,6 +65,7 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) sealer: Sealer,
     pub(crate) admission: Admission,
+    pub(crate) confirmations: Confirmations,
     /// Cancelled when the server no longer waits for what is running.
     pub(crate) stop: CancellationToken,
     pub(crate) walls: Walls,
@@ -69,6 +75,8 @@ pub(crate) struct Engine {
     #[cfg(feature = "datasets")]
     pub(crate) datasets: Datasets,
     pub(crate) databases: Databases,
+    /// The tools that are made of SQL.
+    pub(crate) sql_tools: SqlTools,
 }
 
 /// One call as it comes from a transport.
@@ -83,6 +91,8 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) progress: Option<ProgressSink>,
     /// Whether the client takes a task for an answer.
     pub(crate) takes_tasks: bool,
+    /// What its user can be asked, and what was said.
+    pub(crate) dialogue: Dialogue,
     /// The call that this one is part of.
     pub(crate) within: Option<&'a Call>,
     /// The job that this call is a run of.
@@ -118,6 +128,14 @@ impl Engine {
         self.policy.roots().index().drop_idle();
     }
 
+    /// Whether a tool changes databases, for which a person may be asked.
+    pub(crate) fn changes_databases(&self, principal: &Principal, tool: &str) -> bool {
+        let changes = |entry: &Entry| entry.tool.databases() == Some(DatabaseUse::Writes);
+        let made = || self.sql_tools.find(principal, tool);
+        let built_in = self.catalog.get(tool);
+        built_in.map_or_else(|| made().is_some_and(|made| changes(&made.entry)), changes)
+    }
+
     /// Runs one call from beginning to end.
     ///
     /// # Cancellation
@@ -131,7 +149,12 @@ impl Engine {
         let is_reachable = |entry: &&Entry| {
             request.method == entry.tool.name() || !crate::resources::is_internal(request.tool)
         };
-        let entry = self.catalog.get(request.tool).filter(is_reachable);
+        let built_in = self.catalog.get(request.tool).filter(is_reachable);
+        let made = match built_in {
+            None => self.sql_tools.find(request.principal, request.tool),
+            Some(_) => None,
+        };
+        let entry = built_in.or(made.as_ref().map(|made| &made.entry));
         let mut record = Record::new(self, started, CallFinished::new(&request, entry));
         let Some(entry) = entry else {
             let recorded = record.deny(&request, None, "unknown_tool");
@@ -180,6 +203,7 @@ impl Engine {
             principal: request.principal.name(),
             cursor: cursor.as_deref(),
             arguments_digest,
+            goes_on: request.dialogue.said.is_some(),
         };
         let kept = (entry.tool.as_job() != AsJob::Never).then(|| request.arguments.clone());
         let arguments = Value::Object(std::mem::take(&mut request.arguments));
@@ -281,6 +305,7 @@ impl Engine {
             nested: request.within.is_some(),
             ticket,
             takes_tasks: request.takes_tasks,
+            dialogue: request.dialogue.clone(),
             arguments: None,
             job: request.job.clone(),
         }

@@ -10,7 +10,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Value, json};
 
 use crate::telemetry::Successes;
-use crate::tool::{About, AnyTool, Effect, Tool};
+use crate::tool::{About, AnyTool, Effect, Reply as _, Tool};
 
 /// The tools of a server. Listed in the order in which they were added.
 #[derive(Default)]
@@ -31,10 +31,9 @@ pub(crate) struct Entry {
 impl Catalog {
     /// Adds a tool; one of the same name is replaced, so that users can refine ours.
     pub(crate) fn add(&mut self, tool: impl Tool) {
-        let tool: Box<dyn AnyTool> = Box::new(tool);
+        let (model, reading) = (model_of(&tool), reading_model_of(&tool));
         let name = tool.name();
-        let (model, reading) = (model_of(&*tool), reading_model_of(&*tool));
-        let entry = Entry { model, reading, tool, successes: Arc::default() };
+        let entry = Entry { model, reading, tool: Box::new(tool), successes: Arc::default() };
         if let Some(at) = self.by_name.get(name) {
             self.tools[*at] = entry;
         } else {
@@ -52,39 +51,38 @@ impl Catalog {
     }
 }
 
-fn model_of(tool: &dyn AnyTool) -> ToolModel {
-    model_with(tool, tool.about(), tool.input_schema())
+fn model_of<T: Tool>(tool: &T) -> ToolModel {
+    model_with::<T>(tool.about(), schema_of_input::<T::Input>())
 }
 
 /// The model without the arguments by which the tool writes.
-fn reading_model_of(tool: &dyn AnyTool) -> Option<ToolModel> {
-    let writes_by = tool.writes_by();
-    if writes_by.is_empty() {
+fn reading_model_of<T: Tool>(tool: &T) -> Option<ToolModel> {
+    if T::WRITES_BY.is_empty() {
         return None;
     }
-    let mut input = tool.input_schema();
+    let mut input = schema_of_input::<T::Input>();
     if let Some(Value::Object(properties)) = input.get_mut("properties") {
-        properties.retain(|argument, _| !writes_by.contains(&argument.as_str()));
+        properties.retain(|argument, _| !T::WRITES_BY.contains(&argument.as_str()));
     }
     let about = About { effect: Effect::Reads, ..tool.about() };
-    Some(model_with(tool, about, input))
+    Some(model_with::<T>(about, input))
 }
 
-fn model_with(tool: &dyn AnyTool, about: About, mut input: JsonObject) -> ToolModel {
-    if tool.paged() {
+fn model_with<T: Tool>(about: About, mut input: JsonObject) -> ToolModel {
+    if T::PAGED {
         add_page_arguments(&mut input);
     }
-    let mut model = ToolModel::new(tool.name(), about.description, Arc::new(input))
+    let mut model = ToolModel::new(T::NAME, about.description, Arc::new(input))
         .with_title(about.title)
         .with_annotations(about.effect.annotations());
-    if let Some(output) = tool.output_schema() {
+    if let Some(output) = T::Output::schema() {
         model = model.with_raw_output_schema(Arc::new(output));
     }
     model
 }
 
 /// The two arguments of every tool that answers in pages.
-fn add_page_arguments(schema: &mut JsonObject) {
+pub(crate) fn add_page_arguments(schema: &mut JsonObject) {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     if let Value::Object(properties) = properties {
         properties.insert(

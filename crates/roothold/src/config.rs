@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod reference;
 mod sections;
+mod tools;
 
 pub use cache::Cache;
 pub(crate) use databases::resolve as resolve_database;
@@ -26,3 +27,4 @@ pub use sections::{
     LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
     Unauthenticated,
 };
+pub use tools::{ParameterType, ResultWord, ToolAnnotations, ToolParameter, ToolSection};

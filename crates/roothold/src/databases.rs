@@ -144,6 +144,12 @@ impl Databases {
         Ok(Action::database(verb, name, statement))
     }
 
+    /// The one that is configured by a name, if there is one: for what a call of it would be, not to
+    /// be asked.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Database>> {
+        self.all().iter().find(|database| database.section.name == name).cloned()
+    }
+
     /// The database that a permit is for.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub(crate) fn check(config: &Config, catalog: &Catalog) -> Result<(), StartError
         .iter()
         .map(|entry| entry.tool.name())
         .filter(|name| !resources::is_internal(name))
+        .chain(config.tools.iter().map(|tool| tool.name.as_str()))
         .collect();
     for principal in &config.principals {
         let refuse = |key, what: &str, known: &[&str]| {

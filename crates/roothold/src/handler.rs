@@ -8,20 +8,21 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-    CompleteResult, CreateTaskResult, GetTaskParams, GetTaskResult, Implementation,
+    CompleteResult, CreateTaskResult, Extensions, GetTaskParams, GetTaskResult, Implementation,
     InitializeRequestParams, InitializeResult, JsonObject, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
     SubscribeRequestParams, SubscriptionFilter, TASKS_EXTENSION_ID, Tool, UnsubscribeRequestParams,
     UpdateTaskParams,
 };
-use rmcp::service::{RequestContext, SubscriptionContext};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
-use roothold_core::Principal;
+use roothold_core::{Fault, Principal};
 use roothold_edge::{ToolCall, ToolCalls};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{CallError, CallRequest, Engine, ProgressSink};
+use crate::asking::{self, Asking};
+use crate::call::{CallError, CallRequest, Dialogue, Engine, ProgressSink, Question, Said};
 use crate::tool::{Answer, DatabaseUse};
 use crate::verbatim::Verbatim;
 use crate::{jobs, resources, watch, wire};
@@ -45,13 +46,18 @@ pub(crate) enum Origin {
 
 impl Origin {
     pub(crate) fn of(context: &RequestContext<RoleServer>) -> Self {
-        roothold_edge::caller(&context.extensions).map_or_else(
-            || Self::Local {
-                principal: Principal::local(),
-                request_id: context.id.to_string().into(),
-            },
-            Self::Edge,
-        )
+        let extensions = &context.extensions;
+        roothold_edge::caller(extensions)
+            .map_or_else(|| Self::local(&context.id.to_string()), Self::Edge)
+    }
+
+    /// The same of a message that has no id.
+    pub(crate) fn of_extensions(extensions: &Extensions) -> Self {
+        roothold_edge::caller(extensions).map_or_else(|| Self::local(""), Self::Edge)
+    }
+
+    fn local(request_id: &str) -> Self {
+        Self::Local { principal: Principal::local(), request_id: request_id.into() }
     }
 
     pub(crate) fn principal(&self) -> &Principal {
@@ -81,6 +87,11 @@ struct Asked<'a> {
     tool: &'a str,
     arguments: JsonObject,
     takes_tasks: bool,
+    asking: Asking,
+    /// Whether its revision has an error for what a client does not declare.
+    modern: bool,
+    /// What was said to the question of a call before.
+    said: Option<Said>,
 }
 
 impl Handler {
@@ -93,7 +104,11 @@ impl Handler {
         progress: Option<ProgressSink>,
         verbatim: Option<&Verbatim>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Asked { tool, arguments, takes_tasks } = asked;
+        let Asked { tool, arguments, takes_tasks, asking, modern, said } = asked;
+        // Where the question is put while the call waits, it is made once more with what was said.
+        let may_ask = matches!(asking, Asking::Within(_))
+            && self.engine.changes_databases(origin.principal(), tool);
+        let again = may_ask.then(|| arguments.clone());
         let call = CallRequest {
             principal: origin.principal(),
             request_id: origin.request_id(),
@@ -101,21 +116,72 @@ impl Handler {
             tool,
             arguments,
             cancel,
-            progress,
+            progress: progress.clone(),
             takes_tasks,
+            dialogue: asking.dialogue(said),
             within: None,
             job: None,
         };
-        match self.engine.call(call).await {
+        let mut answered = self.engine.call(call).await;
+        if let (Ok(answer), Asking::Within(peer), Some(arguments)) = (&mut answered, &asking, again)
+            && let Some(question) = answer.question.take()
+        {
+            let asked = Asked {
+                tool,
+                arguments,
+                takes_tasks,
+                asking: Asking::Within(peer.clone()),
+                modern,
+                said: None,
+            };
+            answered =
+                Box::pin(self.answer_within(origin, asked, *question, cancel, progress)).await;
+        }
+        match answered {
+            Ok(Answer { question: Some(question), .. }) => {
+                asking::input_required(*question).map(CallToolResponse::from)
+            }
             Ok(answer) if takes_tasks && answer.job.is_some() => Ok(self.task_of(&answer)),
             Ok(answer) => Ok(wire::tool_result(answer, verbatim).into()),
             Err(error) => {
                 if let CallError::Fault(fault) = &error {
                     origin.report_scopes(fault);
                 }
-                wire::tool_error(error, tool).map(CallToolResponse::from)
+                wire::tool_error(error, tool, modern).map(CallToolResponse::from)
             }
         }
+    }
+
+    /// Asks the user over the connection, and makes the call once more with what was said.
+    async fn answer_within(
+        &self,
+        origin: &Origin,
+        asked: Asked<'_>,
+        question: Question,
+        cancel: &CancellationToken,
+        progress: Option<ProgressSink>,
+    ) -> Result<Answer, CallError> {
+        let Asking::Within(peer) = &asked.asking else {
+            return Err(Fault::internal("a question to a client that cannot be asked").into());
+        };
+        let who = origin.principal().shared_name();
+        let confirmations = &self.engine.confirmations;
+        let said = asking::ask(peer, question, confirmations, who, cancel).await?;
+        let call = CallRequest {
+            principal: origin.principal(),
+            request_id: origin.request_id(),
+            method: "tools/call",
+            tool: asked.tool,
+            arguments: asked.arguments,
+            cancel,
+            progress,
+            takes_tasks: asked.takes_tasks,
+            // One question is enough: an answer that cannot be read is no yes.
+            dialogue: Dialogue { can_ask: false, said: Some(Arc::new(said)) },
+            within: None,
+            job: None,
+        };
+        self.engine.call(call).await
     }
 }
 
@@ -133,8 +199,14 @@ impl ToolCalls for Handler {
         let handler = self.clone();
         Box::pin(async move {
             let origin = Origin::Edge(call.caller);
-            let (tool, takes_tasks) = (&*call.name, call.tasks);
-            let asked = Asked { tool, arguments: call.arguments, takes_tasks };
+            let asked = Asked {
+                tool: &call.name,
+                arguments: call.arguments,
+                takes_tasks: call.tasks,
+                asking: if call.forms { Asking::BetweenCalls } else { Asking::Never },
+                modern: call.modern,
+                said: None,
+            };
             handler.answer(&origin, asked, &call.cancel, None, None).await
         })
     }
@@ -148,6 +220,11 @@ impl ServerHandler for Handler {
             .enable_resources_subscribe()
             .enable_completions()
             .build();
+        if let Some(tools) = &mut capabilities.tools
+            && self.engine.hub.tool_list.is_told
+        {
+            tools.list_changed = Some(true);
+        }
         if self.engine.jobs.is_some() {
             let extensions = capabilities.extensions.get_or_insert_default();
             extensions.insert(TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
@@ -175,8 +252,17 @@ impl ServerHandler for Handler {
         // With the request itself: what an earlier one declared does not count.
         let declared = context.meta.client_capabilities();
         let takes_tasks = declared.is_some_and(|declared| declared.supports_tasks());
-        let arguments = request.arguments.unwrap_or_default();
-        let asked = Asked { tool: &request.name, arguments, takes_tasks };
+        let modern = asking::speaks_modern(&context);
+        // Older revisions have no answer that asks, so nothing can have been said to one.
+        let said = request.request_state.filter(|_| modern);
+        let asked = Asked {
+            tool: &request.name,
+            arguments: request.arguments.unwrap_or_default(),
+            takes_tasks,
+            asking: Asking::of(&context),
+            modern,
+            said: said.map(|state| Said::new(state, request.input_responses)),
+        };
         let verbatim = context.extensions.get::<Verbatim>();
         self.answer(&origin, asked, &context.ct, progress, verbatim).await
     }
@@ -222,7 +308,8 @@ impl ServerHandler for Handler {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.engine.catalog.get(name).map(|entry| entry.model.clone())
+        let built_in = self.engine.catalog.get(name).map(|entry| entry.model.clone());
+        built_in.or_else(|| self.engine.sql_tools.model(name))
     }
 
     fn list_resources(
@@ -305,7 +392,12 @@ impl ServerHandler for Handler {
         watch::unsubscribe(self, request.uri, &context)
     }
 
-    async fn on_initialized(&self, _context: rmcp::service::NotificationContext<RoleServer>) {}
+    fn on_initialized(
+        &self,
+        context: NotificationContext<RoleServer>,
+    ) -> impl Future<Output = ()> + Send + '_ {
+        Box::pin(watch::tell_session(self, context))
+    }
 }
 
 impl Engine {
@@ -331,6 +423,7 @@ impl Engine {
                 Some(reading) if !writes => reading.clone(),
                 _ => entry.model.clone(),
             })
+            .chain(self.sql_tools.listed(principal, &self.policy))
             .collect()
     }
 }

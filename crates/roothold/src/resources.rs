@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{CallError, CallRequest};
+use crate::call::{CallError, CallRequest, Dialogue};
 use crate::catalog::Catalog;
 use crate::handler::{Handler, Origin};
 use crate::wire;
@@ -136,6 +136,7 @@ pub(crate) async fn call_as<T: DeserializeOwned>(
         cancel,
         progress: None,
         takes_tasks: false,
+        dialogue: Dialogue::default(),
         within: None,
         job: None,
     };

@@ -58,7 +58,7 @@ impl Roothold {
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         self.begin_jobs().await?;
-        let _draining = drain_jobs(&shutdown, &self.engine);
+        let _draining = drain(&shutdown, &self.engine);
         // Both end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
         self.engine.databases.watch();
@@ -92,7 +92,7 @@ impl Roothold {
         if let Some(jobs) = &self.engine.jobs {
             jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
         }
-        let _draining = drain_jobs(&shutdown, &self.engine);
+        let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
@@ -139,10 +139,12 @@ impl Roothold {
 }
 
 /// Gives jobs back as soon as the end begins: others may go on with them while requests are answered.
-fn drain_jobs(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
+/// Users who were asked something are not waited for any more.
+fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
     let (begun, engine) = (shutdown.clone(), Arc::clone(engine));
     AbortOnDropHandle::new(tokio::spawn(async move {
         begun.begun().await;
+        engine.confirmations.end.cancel();
         if let Some(jobs) = &engine.jobs {
             jobs.drain();
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::call::{Call, Resumed};
+use crate::call::{Call, Question, Resumed};
 use crate::form::Form;
 pub(crate) use crate::form::{FirstText, Written};
 use crate::long::AsJob;
@@ -186,11 +186,13 @@ pub struct Answer {
     pub(crate) structured: Option<Form>,
     /// The job that the call became.
     pub(crate) job: Option<Box<Job>>,
+    /// What the user must be asked first; nothing was done.
+    pub(crate) question: Option<Box<Question>>,
 }
 
 impl Answer {
     pub(crate) fn new(content: Vec<ContentBlock>, structured: Option<Form>) -> Self {
-        Self { content, structured, job: None }
+        Self { content, structured, job: None, question: None }
     }
 
     /// The size of the answer in bytes: of its texts and data, or of its structured form where it
@@ -292,6 +294,32 @@ impl Reply for Blocks {
     }
 }
 
+/// An answer, or a question to the user before there is one.
+#[derive(Debug)]
+pub(crate) enum Asks<T> {
+    /// What was asked for.
+    Answer(T),
+    /// What the user must agree to.
+    Question(Question),
+}
+
+impl<T: Reply> Reply for Asks<T> {
+    fn schema() -> Option<JsonObject> {
+        T::schema()
+    }
+
+    fn into_answer(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer.into_answer(),
+            Self::Question(question) => {
+                let mut answer = Answer::new(Vec::new(), None);
+                answer.question = Some(Box::new(question));
+                answer
+            }
+        }
+    }
+}
+
 pub(crate) fn text_blocks(text: String, note: Option<String>) -> Vec<ContentBlock> {
     let mut content = Vec::with_capacity(2);
     content.push(ContentBlock::text(text));
@@ -299,7 +327,7 @@ pub(crate) fn text_blocks(text: String, note: Option<String>) -> Vec<ContentBloc
     content
 }
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A call whose input was parsed: what it would touch, and how to run it.
 pub(crate) struct Parsed<'a> {
@@ -315,14 +343,11 @@ pub(crate) trait AnyTool: Send + Sync {
     fn paged(&self) -> bool;
     fn independent(&self) -> bool;
     fn writes_files(&self) -> bool;
-    fn writes_by(&self) -> &'static [&'static str];
     fn as_job(&self) -> AsJob;
     fn pace(&self) -> Pace;
     fn databases(&self) -> Option<DatabaseUse>;
     fn granted_as(&self) -> &'static str;
-    fn about(&self) -> About;
     fn input_schema(&self) -> JsonObject;
-    fn output_schema(&self) -> Option<JsonObject>;
     fn parse(&self, arguments: Value, page: &Resumed<'_>) -> Result<Parsed<'_>, Fault>;
 }
 
@@ -343,10 +368,6 @@ impl<T: Tool> AnyTool for T {
         T::WRITES_FILES
     }
 
-    fn writes_by(&self) -> &'static [&'static str] {
-        T::WRITES_BY
-    }
-
     fn as_job(&self) -> AsJob {
         T::AS_JOB
     }
@@ -363,16 +384,8 @@ impl<T: Tool> AnyTool for T {
         T::GRANTED_AS
     }
 
-    fn about(&self) -> About {
-        Tool::about(self)
-    }
-
     fn input_schema(&self) -> JsonObject {
         crate::catalog::schema_of_input::<T::Input>()
-    }
-
-    fn output_schema(&self) -> Option<JsonObject> {
-        T::Output::schema()
     }
 
     fn parse(&self, arguments: Value, page: &Resumed<'_>) -> Result<Parsed<'_>, Fault> {

@@ -14,9 +14,11 @@ mod listen;
 mod sessions;
 mod slot;
 mod subscription;
+mod tool_list;
 mod tools;
 
 pub(crate) use hub::Hub;
 pub(crate) use listen::{accepted, listen};
 pub(crate) use sessions::{subscribe, unsubscribe};
+pub(crate) use tool_list::tell_session;
 pub(crate) use tools::add;

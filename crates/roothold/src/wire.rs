@@ -5,7 +5,7 @@ use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, ErrorCode, M
 use roothold_core::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::call::CallError;
+use crate::call::{CallError, RULE_CAPABILITIES};
 use crate::escape::json_string;
 use crate::form::{FirstText, Form};
 use crate::tool::Answer;
@@ -46,8 +46,13 @@ fn take_long_text(content: &mut Vec<ContentBlock>) -> Option<String> {
     Some(json)
 }
 
-/// A failed call: an error that the agent reads, or one of the protocol.
-pub(crate) fn tool_error(error: CallError, tool: &str) -> Result<CallToolResult, ErrorData> {
+/// A failed call: an error that the agent reads, or one of the protocol. What the client does not
+/// declare has an error of its own since revision 2026-07-28, which is `modern`.
+pub(crate) fn tool_error(
+    error: CallError,
+    tool: &str,
+    modern: bool,
+) -> Result<CallToolResult, ErrorData> {
     match error {
         CallError::UnknownTool => {
             let name: String = tool.chars().take(64).collect();
@@ -60,12 +65,22 @@ pub(crate) fn tool_error(error: CallError, tool: &str) -> Result<CallToolResult,
             let tasks = ClientCapabilities::builder().enable_tasks().build();
             Err(ErrorData::missing_required_client_capability(tasks))
         }
+        CallError::Fault(fault) if modern && lacks_forms(&fault) => {
+            let forms = ClientCapabilities::builder().enable_elicitation().build();
+            let mut error = ErrorData::missing_required_client_capability(forms);
+            error.message = text_of(&fault).into();
+            Err(error)
+        }
         CallError::Fault(fault) => {
             let mut result = CallToolResult::error(vec![ContentBlock::text(text_of(&fault))]);
             result.meta = Some(meta_of(&fault));
             Ok(result)
         }
     }
+}
+
+fn lacks_forms(fault: &Fault) -> bool {
+    fault.rule().is_some_and(|rule| rule.name == RULE_CAPABILITIES)
 }
 
 /// What the agent reads: the kind, then what was wrong and what to try.

@@ -39,9 +39,15 @@ pub(super) struct DatabaseRules {
     rules: Vec<DatabaseRule>,
 }
 
+/// Whether a verb needs the right to change a database. To use it is to ask whether a change may be
+/// made: that wants the same right, and changes nothing.
+fn changes(verb: Verb) -> bool {
+    matches!(verb, Verb::Write | Verb::Use)
+}
+
 /// The scope that a verb needs on a database.
 pub(super) fn scope_of(verb: Verb) -> &'static str {
-    if verb == Verb::Write { SCOPE_WRITE } else { SCOPE_READ }
+    if changes(verb) { SCOPE_WRITE } else { SCOPE_READ }
 }
 
 impl DatabaseRules {
@@ -61,7 +67,7 @@ impl DatabaseRules {
                 "there is no database of that name for you; list_databases shows those that are";
             return deny("databases", hint);
         };
-        if verb == Verb::Write && !rule.writable {
+        if changes(verb) && !rule.writable {
             return deny("access", "this database is only read; query_database reads from it");
         }
         Ok(DatabasePermit { name: rule.name.clone(), generation: self.generation })
@@ -88,6 +94,18 @@ impl Policy {
     pub fn may_use_database(&self, principal: &Principal, name: &str) -> bool {
         self.grants_scope(principal, SCOPE_READ)
             && self.database_rules().find(principal, name).is_some()
+    }
+
+    /// Whether `principal` may use the database with its credential, or, if it is to be changed, change
+    /// it. For lists of tools.
+    pub fn may_use_for(&self, principal: &Principal, name: &str, writes: bool) -> bool {
+        let scope = if writes { SCOPE_WRITE } else { SCOPE_READ };
+        self.grants_scope(principal, scope)
+            && principal.scopes().contains(scope)
+            && self
+                .database_rules()
+                .find(principal, name)
+                .is_some_and(|rule| rule.writable || !writes)
     }
 
     /// Whether there is a database that `principal` may use with its credential, or, if it is to be
@@ -166,6 +184,7 @@ mod tests {
         decided(&policy, &only("databases:write"), Verb::Write, "ledger").unwrap();
         for (scopes, verb, missing) in [
             ("databases:read", Verb::Write, "databases:write"),
+            ("databases:read", Verb::Use, "databases:write"),
             ("databases:write", Verb::Read, "databases:read"),
             ("files:read datasets:read", Verb::Read, "databases:read"),
         ] {
@@ -174,6 +193,29 @@ mod tests {
                 let fault = decided(&policy, &only(scopes), verb, name).unwrap_err();
                 assert_eq!(fault.missing_scopes(), Some(missing));
             }
+        }
+    }
+
+    #[test]
+    fn who_may_not_change_a_database_may_not_ask_either() {
+        let policy = policy(&[]);
+        let (anna, bob) = (Principal::new("anna", Scopes::All), Principal::new("bob", Scopes::All));
+        decided(&policy, &anna, Verb::Use, "ledger").unwrap();
+        for (who, name) in [(&anna, "shop"), (&bob, "ledger"), (&bob, "shop"), (&anna, "nothing")] {
+            let [asking, changing] = [Verb::Use, Verb::Write]
+                .map(|verb| decided(&policy, who, verb, name).unwrap_err().public().to_owned());
+            assert_eq!(asking, changing, "{name}");
+        }
+        let reads = Principal::new("anna", Scopes::parse("databases:read"));
+        for (who, name, reads_it, changes_it) in [
+            (&anna, "ledger", true, true),
+            (&anna, "shop", true, false),
+            (&bob, "ledger", false, false),
+            (&reads, "ledger", true, false),
+            (&anna, "nothing", false, false),
+        ] {
+            assert_eq!(policy.may_use_for(who, name, false), reads_it, "{name}");
+            assert_eq!(policy.may_use_for(who, name, true), changes_it, "{name}");
         }
     }
 

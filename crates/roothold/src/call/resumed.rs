@@ -17,9 +17,16 @@ pub struct Resumed<'a> {
     pub(super) principal: &'a str,
     pub(super) cursor: Option<&'a str>,
     pub(super) arguments_digest: [u8; 8],
+    pub(super) goes_on: bool,
 }
 
 impl Resumed<'_> {
+    /// Whether the call goes on with one that was answered with a question. Whether what was said
+    /// lets it run is found out when it does.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
     /// Where the page before this one ended, if the call carries a cursor.
     ///
     /// # Errors

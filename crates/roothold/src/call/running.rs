@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::admit::Ticket;
-use super::{CallError, CallRequest, Engine, Progress, ProgressSink, Resumed, Teller};
+use super::{CallError, CallRequest, Dialogue, Engine, Progress, ProgressSink, Resumed, Teller};
 use crate::config::Limits;
 use crate::databases::Databases;
 use crate::long::JobLink;
@@ -33,6 +33,8 @@ pub struct Call {
     pub(super) ticket: Arc<Ticket>,
     /// Whether the client takes a task for an answer.
     pub(super) takes_tasks: bool,
+    /// What its user can be asked, and what was said.
+    pub(super) dialogue: Dialogue,
     /// What the call was made with, of a tool whose calls may become jobs.
     pub(super) arguments: Option<Arc<Map<String, Value>>>,
     /// The job that it is a part of.
@@ -145,6 +147,7 @@ impl Call {
             principal: self.principal.name(),
             cursor: self.cursor.as_deref(),
             arguments_digest: self.arguments_digest,
+            goes_on: self.dialogue.said.is_some(),
         }
     }
 
@@ -185,9 +188,11 @@ impl Call {
         &self.engine.limits
     }
 
-    /// Whether a tool of this name changes files.
-    pub(crate) fn writes_files(&self, tool: &str) -> bool {
-        self.engine.catalog.get(tool).is_some_and(|entry| entry.tool.writes_files())
+    /// Whether a tool of this name changes files or databases.
+    pub(crate) fn changes(&self, tool: &str) -> bool {
+        let engine = &self.engine;
+        engine.catalog.get(tool).is_some_and(|entry| entry.tool.writes_files())
+            || engine.changes_databases(&self.principal, tool)
     }
 
     pub(crate) fn is_nested(&self) -> bool {
@@ -212,6 +217,7 @@ impl Call {
             cancel: &self.cancel,
             progress: None,
             takes_tasks: false,
+            dialogue: Dialogue::default(),
             within: Some(&within),
             job: None,
         };

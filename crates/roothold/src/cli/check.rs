@@ -1,6 +1,7 @@
 //! `roothold check`.
 
 mod databases;
+mod tools;
 
 use std::fmt::Write as _;
 
@@ -17,6 +18,7 @@ use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::{Datasets, Known};
 use crate::jobs::{Jobs, Place};
+use crate::tools::SqlTools;
 use crate::walls::{self, Walls};
 use crate::{grants, serve, telemetry};
 
@@ -41,13 +43,17 @@ impl Check {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let config = self.config.load(&[], false, Vec::new())?;
         match effective(&config, &builder()) {
-            Ok((text, databases)) => {
+            Ok(Effective { text, databases, tools_work }) => {
                 print(&text);
                 if self.full {
                     print(&toml::to_string(&without_secrets(config))?);
                 }
                 if !databases.required_are_ready() {
                     say("roothold: a database that is required cannot be used; above stands why");
+                    return Ok(1);
+                }
+                if !tools_work {
+                    say("roothold: a tool cannot be used; above stands why");
                     return Ok(1);
                 }
             }
@@ -119,8 +125,16 @@ fn datasets(_: &Config, _: &Policy) -> anyhow::Result<String> {
     Ok(String::new())
 }
 
+/// What is in force.
+struct Effective {
+    text: String,
+    databases: Databases,
+    /// Whether every tool that is made of SQL can be used, as far as its database could be asked.
+    tools_work: bool,
+}
+
 /// The effective policy in words.
-fn effective(config: &Config, builder: &Builder) -> anyhow::Result<(String, Databases)> {
+fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
     let policy = open_policy(config)?;
     grants::check(config, builder.catalog())?;
     serve::check(config)?;
@@ -165,7 +179,10 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<(String, Data
     text.push_str(&datasets(config, &policy)?);
     let databases = Databases::default();
     databases.set(&config.databases, &policy)?;
-    text.push_str(&databases::describe_all(&databases)?);
+    let sql_tools = SqlTools::default();
+    sql_tools.prepare(config, builder.catalog(), &databases)?;
+    let (described, tools_work) = databases::describe_all(&databases, &config.tools)?;
+    text.push_str(&described);
     let _ = write!(
         text,
         "listen\n  {}\naudit\n  {}\n{}walls\n  {}",
@@ -174,5 +191,5 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<(String, Data
         jobs.as_ref().map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
         walls(config, &policy, jobs.as_ref(), &databases)?.lines().join("\n  "),
     );
-    Ok((text, databases))
+    Ok(Effective { text, databases, tools_work })
 }

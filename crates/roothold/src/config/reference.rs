@@ -46,6 +46,7 @@ const ORDER: &[&str] = &[
     "datasets",
     "dataset_engine",
     "databases",
+    "tools",
     "handles",
     "telemetry",
 ];
@@ -76,9 +77,11 @@ fn rows(page: &mut String, prefix: &str, section: &Value, defaults: &Value) {
             other => format!("`{other}`"),
         };
         let _ = writeln!(page, "| `{prefix}{key}` | {} | {default} | {about} |", kind(schema));
-        let nested = variant_with_properties(schema);
-        if let Some(nested) = nested {
+        if let Some(nested) = variant_with_properties(schema) {
             rows(page, &format!("{prefix}{key}."), nested, &Value::Null);
+        }
+        if let Some(entry) = variant_with_properties(&schema["items"]) {
+            rows(page, &format!("{prefix}{key}[]."), entry, &Value::Null);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::databases::DatabaseSection;
 use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
+use super::tools::ToolSection;
 use crate::telemetry::LogFormat;
 
 /// Everything that can be configured.
@@ -45,6 +46,8 @@ pub struct Config {
     pub dataset_engine: DatasetEngine,
     /// Databases that agents can describe and ask. They need no roots.
     pub databases: Vec<DatabaseSection>,
+    /// Tools that are made of SQL: one statement with parameters each. They can change while the server runs.
+    pub tools: Vec<ToolSection>,
     /// The keys that seal cursors.
     pub handles: Handles,
     /// Logs and metrics.

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
 use super::{Input, JobMetrics, Store};
-use crate::call::{CallError, CallRequest, Engine};
+use crate::call::{CallError, CallRequest, Dialogue, Engine};
 use crate::long::{AsJob, JobEnd, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
 use crate::wire;
@@ -195,6 +195,7 @@ fn call(
             cancel: &cancel,
             progress: None,
             takes_tasks: false,
+            dialogue: Dialogue::default(),
             within: None,
             job: Some(link),
         };

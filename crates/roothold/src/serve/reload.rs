@@ -14,7 +14,7 @@ use crate::databases::Reloaded;
 use crate::grants;
 
 /// The sections that can change while the server runs.
-const CHANGEABLE: [&str; 1] = ["databases"];
+const CHANGEABLE: [&str; 2] = ["databases", "tools"];
 
 /// Takes other configurations for a server that runs.
 pub(crate) struct Reloader {
@@ -48,8 +48,17 @@ impl Reloader {
         grants::check(&config, &self.engine.catalog).map_err(|error| error.to_string())?;
         let (databases, policy) = (&self.engine.databases, &self.engine.policy);
         let prepared = databases.prepare(&config.databases, policy)?;
+        let sql_tools = &self.engine.sql_tools;
+        let tools = sql_tools.prepare(&config, &self.engine.catalog, databases);
+        let tools = tools.map_err(|error| error.to_string())?;
         let reloaded = databases.take(prepared, policy);
+        let differ = tools.differ || reloaded.made > 0 || reloaded.closed > 0;
+        sql_tools.take(tools);
         *in_force = config;
+        drop(in_force);
+        if differ {
+            self.engine.hub.tool_list.changed();
+        }
         Ok(reloaded)
     }
 }

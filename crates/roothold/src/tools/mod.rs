@@ -19,6 +19,7 @@ use crate::databases::Databases;
 use crate::datasets::Known;
 use crate::long::AsJob;
 
+pub(crate) use databases::SqlTools;
 pub(crate) use media::media_type;
 
 /// Adds the built-in tools for files, in the order in which clients list them.
@@ -58,6 +59,7 @@ pub(crate) fn add_databases(catalog: &mut Catalog, databases: &Databases) {
     catalog.add(databases::DescribeSchema(databases.clone()));
     catalog.add(databases::QueryDatabase(databases.clone()));
     catalog.add(databases::ExplainQuery(databases.clone()));
+    catalog.add(databases::ExecuteStatement(databases.clone()));
 }
 
 /// The tools by which jobs are looked at; tasks of the protocol are granted by the same names.

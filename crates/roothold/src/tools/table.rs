@@ -56,7 +56,7 @@ pub(super) fn line(row: &[Value]) -> String {
     cells.join("\t")
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => cell_text(text),
         other => other.to_string(),

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::sessions::Sessions;
 use super::slot::Slots;
+use super::tool_list::ToolList;
 use crate::config::Limits;
 
 /// How many looks of all subscriptions run at once: they must not take the threads of calls.
@@ -31,6 +32,7 @@ pub(crate) struct Hub {
     pub(super) slots: Slots,
     pub(super) looks: Arc<Semaphore>,
     pub(super) sessions: Sessions,
+    pub(crate) tool_list: ToolList,
     /// Whether clients of older revisions have sessions over HTTP.
     pub(crate) has_sessions: bool,
     /// Cancelled when subscriptions are to end with their result.
@@ -95,7 +97,7 @@ pub(super) struct Place {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: &Limits, has_sessions: bool) -> Self {
+    pub(crate) fn new(limits: &Limits, has_sessions: bool, tools_change: bool) -> Self {
         let shared = Shared {
             state: Mutex::default(),
             hints: OnceLock::new(),
@@ -108,6 +110,7 @@ impl Hub {
             slots: Slots::default(),
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
             sessions: Sessions::default(),
+            tool_list: ToolList::new(tools_change),
             has_sessions,
             end: CancellationToken::new(),
             open: Gauge::default(),

@@ -9,8 +9,9 @@ use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use super::subscription::Subscription;
+use super::tool_list::Following;
 use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
-use crate::call::{CallError, CallRequest, Engine};
+use crate::call::{CallError, CallRequest, Dialogue, Engine};
 use crate::handler::{Handler, Origin};
 use crate::{jobs, resources, wire};
 
@@ -32,6 +33,8 @@ pub(crate) fn accepted(handler: &Handler, requested: &SubscriptionFilter) -> Sub
         .resource_subscriptions
         .as_ref()
         .map(|uris| uris.iter().filter(may).cloned().collect());
+    let is_told = handler.engine.hub.tool_list.is_told;
+    filter.tools_list_changed = requested.tools_list_changed.filter(|wanted| *wanted && is_told);
     filter
 }
 
@@ -50,10 +53,16 @@ pub(crate) async fn listen(
         // The subscription lasts: a client that wants no more ends it.
         std::future::pending::<()>().await;
     };
+    let origin = Origin::of(request);
+    let telling_of_tools = async {
+        if context.sink().accepted().tools_list_changed == Some(true) {
+            tell_of_tools(handler, &context, origin.principal()).await;
+        }
+        std::future::pending::<()>().await;
+    };
     if uris.is_empty() {
         // Perhaps nothing that was asked for is ever told here, and the request lasts all the same:
         // it takes a place.
-        let origin = Origin::of(request);
         let place = hub.place(origin.principal(), tasks.len());
         let _place = place.map_err(|fault| wire::request_error(&fault))?;
         tokio::select! {
@@ -61,11 +70,11 @@ pub(crate) async fn listen(
             () = context.cancelled() => {}
             () = hub.end.cancelled() => {}
             () = telling_of_tasks => {}
+            () = telling_of_tools => {}
         }
         return Ok(());
     }
     let subscription = begin(handler, request, LISTEN, uris).await?;
-    let origin = Origin::of(request);
     let stop = &request.ct;
     let telling = async {
         loop {
@@ -88,8 +97,21 @@ pub(crate) async fn listen(
         () = hub.end.cancelled() => {}
         () = telling => {}
         () = telling_of_tasks => {}
+        () = telling_of_tools => {}
     }
     Ok(())
+}
+
+/// Tells of each change of the tools, until that is not possible any more.
+async fn tell_of_tools(handler: &Handler, context: &SubscriptionContext, principal: &Principal) {
+    let mut following = Following::begin(&handler.engine, principal);
+    loop {
+        following.next().await;
+        if context.sink().notify_tool_list_changed().await.is_err() {
+            return;
+        }
+        handler.engine.hub.told();
+    }
 }
 
 /// Makes a subscription, by the one call path.
@@ -123,6 +145,7 @@ pub(super) async fn still_allowed(
         cancel,
         progress: None,
         takes_tasks: false,
+        dialogue: Dialogue::default(),
         within: None,
         job: None,
     };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rmcp::model::Extensions;
 use rmcp::service::{Peer, RequestContext};
 use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,7 @@ pub(crate) async fn subscribe(
     uri: String,
     context: RequestContext<RoleServer>,
 ) -> Result<(), ErrorData> {
-    let key = (session_of(handler, &context)?, uri);
+    let key = (session_of(handler, &context.extensions)?, uri);
     let sessions = &handler.engine.hub.sessions;
     if sessions.lock().contains_key(&key) {
         return Ok(());
@@ -73,16 +74,16 @@ pub(crate) fn unsubscribe(
     uri: String,
     context: &RequestContext<RoleServer>,
 ) -> Result<(), ErrorData> {
-    handler.engine.hub.sessions.remove(&(session_of(handler, context)?, uri));
+    handler.engine.hub.sessions.remove(&(session_of(handler, &context.extensions)?, uri));
     Ok(())
 }
 
 /// The session of a request.
-fn session_of(
+pub(super) fn session_of(
     handler: &Handler,
-    context: &RequestContext<RoleServer>,
+    extensions: &Extensions,
 ) -> Result<Arc<str>, ErrorData> {
-    let Some(parts) = context.extensions.get::<http::request::Parts>() else {
+    let Some(parts) = extensions.get::<http::request::Parts>() else {
         return Ok("".into());
     };
     let id = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());

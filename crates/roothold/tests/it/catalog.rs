@@ -23,9 +23,10 @@ fn server() -> (Dirs, Server) {
     (dirs, server)
 }
 
-/// A database, since without one there are no tools for any.
+/// A database that can be changed, since without one there are no tools for any.
 fn database(dirs: &Dirs) -> String {
-    databases::section("shop", &databases::sqlite(dirs, "shop.sqlite3"))
+    let section = databases::section("shop", &databases::sqlite(dirs, "shop.sqlite3"));
+    section + "access = \"write\"\nconfirm = \"never\"\n"
 }
 
 /// Compares with a file of the tree, or writes it when that is asked for.
@@ -268,7 +269,8 @@ fn cases(dirs: &Dirs, tool: &str, job: &str) -> Option<Cases> {
             let calls = |n: usize| json!({"calls": vec![json!({"tool": "listRoots"}); n]});
             (calls(1), None, Over::Refused(calls(101), "invalid"))
         }
-        "list_databases" | "describe_schema" | "query_database" | "explain_query" => {
+        "list_databases" | "describe_schema" | "query_database" | "explain_query"
+        | "execute_statement" => {
             return Some(database_cases(tool));
         }
         _ => return dataset_cases(dirs, tool),
@@ -284,12 +286,18 @@ fn database_cases(tool: &str) -> Cases {
         }
         arguments
     };
-    let sql = (tool != "describe_schema").then(|| "SELECT id FROM orders".to_owned());
+    let sql = match tool {
+        "describe_schema" => None,
+        "execute_statement" => Some("DELETE FROM orders WHERE id = 500".to_owned()),
+        _ => Some("SELECT id FROM orders".to_owned()),
+    };
     let mut small = of("shop", sql.clone());
     small["max_bytes"] = 1024.into();
     let over = match tool {
         "list_databases" => Over::Refused(json!({"extra": "x"}), "invalid"),
-        "explain_query" => Over::Refused(of("shop", Some("x".repeat(200_000))), "invalid"),
+        "explain_query" | "execute_statement" => {
+            Over::Refused(of("shop", Some("x".repeat(200_000))), "invalid")
+        }
         _ => Over::Cut(small),
     };
     if tool == "list_databases" {
@@ -353,7 +361,8 @@ fn every_tool_has_a_denied_an_over_limit_and_a_cancelled_call() {
     let file = KeysFile::open(&keys).unwrap();
     let key = |name: &str| {
         let scopes =
-            ["files:read", "files:write", "datasets:read", "databases:read"].map(str::to_owned);
+            ["files:read", "files:write", "datasets:read", "databases:read", "databases:write"]
+                .map(str::to_owned);
         file.new_key(name, &scopes, None).unwrap().1.reveal().to_owned()
     };
     let (anna, nobody) = (key("anna"), key("nobody"));

@@ -21,14 +21,14 @@ impl Listening {
         Self::with(server, &json!({"resourceSubscriptions": uris}))
     }
 
-    fn with(server: &Server, notifications: &Value) -> Self {
+    pub(crate) fn with(server: &Server, notifications: &Value) -> Self {
         Self::send(
             server,
             &Request::modern("subscriptions/listen", &json!({"notifications": notifications})),
         )
     }
 
-    fn send(server: &Server, request: &Request) -> Self {
+    pub(crate) fn send(server: &Server, request: &Request) -> Self {
         let mut conn = Conn::open(server.address);
         conn.write(&request.bytes());
         let head = conn.read_head().unwrap();

@@ -3,22 +3,34 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::tools;
+use crate::config::ToolSection;
 use crate::databases::{Database, Databases, State};
 
-/// The databases in words; whoever asks [`Databases::required_are_ready`] afterwards is told.
-pub(super) fn describe_all(databases: &Databases) -> anyhow::Result<String> {
+/// The databases in words, and the tools over them, and whether all of these work; whoever asks
+/// [`Databases::required_are_ready`] afterwards is told.
+pub(super) fn describe_all(
+    databases: &Databases,
+    tools: &[ToolSection],
+) -> anyhow::Result<(String, bool)> {
     let all = databases.all();
     if all.is_empty() {
-        return Ok(String::new());
+        return Ok((String::new(), true));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(databases.ask_all());
+    let tools = runtime.block_on(async {
+        databases.ask_all().await;
+        tools::look(databases, tools).await
+    });
     let mut text = String::new();
     all.iter().for_each(|database| describe(&mut text, database));
+    for looked in &tools {
+        tools::describe(&mut text, looked);
+    }
     runtime.block_on(databases.close());
     // A server that does not answer must not keep the process.
     runtime.shutdown_background();
-    Ok(text)
+    Ok((text, !tools.iter().any(tools::Looked::is_broken)))
 }
 
 fn describe(text: &mut String, database: &Arc<Database>) {

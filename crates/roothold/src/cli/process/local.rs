@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::say;
 use super::bar::Bar;
 use crate::builder::{Builder, Roothold};
-use crate::call::{CallError, CallRequest, ProgressSink};
+use crate::call::{CallError, CallRequest, Dialogue, ProgressSink};
 use crate::tool::Answer;
 use crate::wire::text_of;
 
@@ -63,6 +63,7 @@ async fn watched(
         cancel: &cancel,
         progress: Some(ProgressSink::here(move |progress| hear.tell(&progress))),
         takes_tasks: false,
+        dialogue: Dialogue::default(),
         within: None,
         job: None,
     };

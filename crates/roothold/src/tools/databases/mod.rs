@@ -1,14 +1,19 @@
-//! Users' databases: listed, described, asked.
+//! Users' databases: listed, described, asked, changed; and tools that are one statement each.
 
+mod change;
 mod describe_schema;
+mod execute_statement;
 mod explain_query;
 mod list_databases;
 mod query_database;
+mod sql_tools;
 
 pub(super) use describe_schema::DescribeSchema;
+pub(super) use execute_statement::ExecuteStatement;
 pub(super) use explain_query::ExplainQuery;
 pub(super) use list_databases::ListDatabases;
 pub(super) use query_database::QueryDatabase;
+pub(crate) use sql_tools::SqlTools;
 
 use std::time::Instant;
 

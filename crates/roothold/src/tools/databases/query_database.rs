@@ -79,7 +79,7 @@ impl Tool for QueryDatabase {
 }
 
 /// The page, with as many rows as there is room for.
-fn reply(call: &Call, answer: Answer, offset: u64) -> Result<Structured<Page>, Fault> {
+pub(super) fn reply(call: &Call, answer: Answer, offset: u64) -> Result<Structured<Page>, Fault> {
     let Answer { columns, mut rows, next_offset, stable } = answer;
     let columns: Vec<Column> = columns.into_iter().map(Column::from).collect();
     let mut notes = Vec::new();

@@ -111,11 +111,11 @@ impl Tool for Batch {
         }
         let share = total / input.calls.len();
         // What changes files means the order in which it was written.
-        let in_order = input.calls.iter().any(|item| call.writes_files(&item.tool));
+        let in_order = input.calls.iter().any(|item| call.changes(&item.tool));
         let at_once = if in_order { 1 } else { CONCURRENT_MAX };
         let call = &call;
         let running = stream::iter(input.calls).map(|item| async move {
-            let writes = call.writes_files(&item.tool);
+            let writes = call.changes(&item.tool);
             let result = call.nested(&item.tool, item.arguments, share).await;
             (outcome(item.tool, result), writes)
         });

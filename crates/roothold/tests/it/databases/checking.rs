@@ -8,7 +8,7 @@ use super::{block_on, postgres, section, sqlite};
 use crate::support::Dirs;
 
 /// The exit code of a check, and all that it said.
-fn check(dirs: &Dirs, more: &str) -> (i32, String) {
+pub(super) fn check(dirs: &Dirs, more: &str) -> (i32, String) {
     dirs.write("roothold.toml", dirs.config(more));
     let output = Command::new(env!("CARGO_BIN_EXE_roothold"))
         .args(["check", "--full", "--config"])

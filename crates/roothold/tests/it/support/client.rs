@@ -55,19 +55,23 @@ impl Reply {
 
     /// The structured answer, or the kind of the error with its text.
     pub(crate) fn asked(&self) -> Asked {
-        let mut result = self.result();
-        if result["isError"] == true {
-            let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
-            let text = result["content"][0]["text"].as_str().unwrap().to_owned();
-            return Err((kind, text));
-        }
-        Ok(result["structuredContent"].take())
+        outcome(self.result())
     }
 
     /// The texts of the result's blocks, joined by line breaks.
     pub(crate) fn text(&self) -> String {
         texts(&self.result()).join("\n")
     }
+}
+
+/// The structured answer of a result, or the kind of the error with its text.
+pub(crate) fn outcome(mut result: Value) -> Asked {
+    if result["isError"] == true {
+        let kind = result["_meta"]["io.roothold/error"]["kind"].as_str().unwrap().to_owned();
+        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
+        return Err((kind, text));
+    }
+    Ok(result["structuredContent"].take())
 }
 
 pub(crate) fn texts(result: &Value) -> Vec<String> {

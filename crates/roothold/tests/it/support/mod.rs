@@ -8,7 +8,7 @@ mod server;
 mod stdio;
 
 pub(crate) use audit::Audit;
-pub(crate) use client::{Asked, Conn, Reply, Request, texts};
+pub(crate) use client::{Asked, Conn, Reply, Request, outcome, texts};
 pub(crate) use dirs::{Dirs, find_canary};
 pub(crate) use schema::misfit;
 pub(crate) use server::{Server, Spec, custom_tool_binary, under_profile};

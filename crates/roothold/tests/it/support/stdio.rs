@@ -27,8 +27,24 @@ impl Stdio {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_roothold")), base, config, audit)
     }
 
+    /// The same with a client that can do something.
+    pub(crate) fn start_able(base: &Path, config: &str, capabilities: &Value) -> Self {
+        let by = Command::new(env!("CARGO_BIN_EXE_roothold"));
+        Self::begin(by, base, config, &base.join("audit"), capabilities)
+    }
+
     /// The same by a command that starts it in its own way.
-    pub(crate) fn start_by(mut by: Command, base: &Path, config: &str, audit: &Path) -> Self {
+    pub(crate) fn start_by(by: Command, base: &Path, config: &str, audit: &Path) -> Self {
+        Self::begin(by, base, config, audit, &json!({}))
+    }
+
+    fn begin(
+        mut by: Command,
+        base: &Path,
+        config: &str,
+        audit: &Path,
+        capabilities: &Value,
+    ) -> Self {
         let file = base.join("roothold.toml");
         std::fs::write(&file, config).unwrap();
         let log = std::fs::File::create(base.join("stderr.log")).unwrap();
@@ -49,7 +65,7 @@ impl Stdio {
         let mut stdio = Self { child, input, output, next: 1, notified: VecDeque::new() };
         let hello = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": {"name": "t", "version": "1"},
         });
         stdio.request("initialize", &hello);
@@ -82,6 +98,11 @@ impl Stdio {
                 return message;
             }
         }
+    }
+
+    /// The next message, whatever it is.
+    pub(crate) fn message(&mut self) -> Value {
+        self.read().0
     }
 
     fn read(&mut self) -> (Value, Vec<u8>) {

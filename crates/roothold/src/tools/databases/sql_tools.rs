@@ -1,0 +1,150 @@
+//! Tools that are made of SQL: which are configured, and who has them. They can change while the
+//! server runs.
+//!
+//! A call of one goes the way of every call ([`crate::call`]); what its action touches is the
+//! database, which policy decides on.
+//!
+//! **Invariant**: a tool is there only for who may use its database and is not left out of its
+//! `principals`; for everybody else a call of it reads as one of a tool that does not exist.
+
+mod arguments;
+mod shape;
+mod tool;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use rmcp::model::Tool as ToolModel;
+use roothold_core::{Policy, Principal};
+
+use crate::builder::StartError;
+use crate::catalog::{Catalog, Entry};
+use crate::config::{Config, DatabaseAccess, ToolSection};
+use crate::databases::Databases;
+
+use tool::SqlTool;
+
+/// The tools of a server that are made of SQL; clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct SqlTools(Arc<RwLock<Arc<[Arc<Made>]>>>);
+
+/// One of them.
+pub(crate) struct Made {
+    pub(crate) entry: Entry,
+    section: ToolSection,
+    principals: Option<BTreeSet<String>>,
+}
+
+impl Made {
+    /// Whether it is there for a principal, as far as that is its own matter.
+    fn admits(&self, principal: &Principal) -> bool {
+        self.principals.as_ref().is_none_or(|names| names.contains(principal.name()))
+    }
+
+    /// Whether a principal may use it, with a credential that has the scopes.
+    fn is_for(&self, principal: &Principal, policy: &Policy) -> bool {
+        let (name, database) = (self.entry.tool.name(), &self.section.database);
+        let writes = self.section.access == DatabaseAccess::Write;
+        self.admits(principal)
+            && policy.may_use_for(principal, database, writes)
+            && policy.grants_tool(principal, name)
+    }
+}
+
+/// Tools that could take the place of those that are there.
+pub(crate) struct Prepared {
+    all: Arc<[Arc<Made>]>,
+    /// Whether they are others.
+    pub(crate) differ: bool,
+}
+
+impl SqlTools {
+    /// Makes the tools of a configuration; changes nothing.
+    ///
+    /// # Errors
+    /// [`StartError::Grant`], for a name that another tool has.
+    pub(crate) fn prepare(
+        &self,
+        config: &Config,
+        catalog: &Catalog,
+        databases: &Databases,
+    ) -> Result<Prepared, StartError> {
+        let before = self.all();
+        let one = |section: &ToolSection| {
+            if catalog.get(&section.name).is_some() {
+                return Err(StartError::Grant(format!(
+                    "tools: `{}` is the name of a tool that is there already; choose another",
+                    section.name
+                )));
+            }
+            let named = config.databases.iter().find(|database| database.name == section.database);
+            // What the check of the configuration has found to be there.
+            let database = named.ok_or_else(|| {
+                StartError::Grant(format!("tools: `{}` names no database", section.name))
+            })?;
+            let tool = SqlTool::new(intern(&section.name), section, database, databases.clone())
+                .map_err(|reason| {
+                    StartError::Grant(format!("tools: `{}`: {reason}", section.name))
+                })?;
+            let model = tool.model();
+            // The figures of a tool go on where its name stays.
+            let known = before.iter().find(|known| known.section.name == section.name);
+            let successes =
+                known.map(|known| Arc::clone(&known.entry.successes)).unwrap_or_default();
+            let entry = Entry { tool: Box::new(tool), model, reading: None, successes };
+            let principals =
+                section.principals.as_ref().map(|names| names.iter().cloned().collect());
+            Ok(Arc::new(Made { entry, section: section.clone(), principals }))
+        };
+        let all = config.tools.iter().map(one).collect::<Result<Arc<[_]>, StartError>>()?;
+        let differ = all.len() != before.len()
+            || all.iter().zip(before.iter()).any(|(new, old)| new.section != old.section);
+        Ok(Prepared { all, differ })
+    }
+
+    /// Takes them. Calls that run end with the tools that they began with.
+    pub(crate) fn take(&self, prepared: Prepared) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = prepared.all;
+    }
+
+    fn all(&self) -> Arc<[Arc<Made>]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tool of a name, if it is there for the principal.
+    pub(crate) fn find(&self, principal: &Principal, name: &str) -> Option<Arc<Made>> {
+        let all = self.all();
+        let found = all.iter().find(|made| made.entry.tool.name() == name)?;
+        found.admits(principal).then(|| Arc::clone(found))
+    }
+
+    /// What clients are told of those that a principal may use.
+    pub(crate) fn listed(&self, principal: &Principal, policy: &Policy) -> Vec<ToolModel> {
+        let all = self.all();
+        let usable = all.iter().filter(|made| made.is_for(principal, policy));
+        usable.map(|made| made.entry.model.clone()).collect()
+    }
+
+    /// What clients are told of one, whoever they are.
+    pub(crate) fn model(&self, name: &str) -> Option<ToolModel> {
+        let all = self.all();
+        all.iter().find(|made| made.entry.tool.name() == name).map(|made| made.entry.model.clone())
+    }
+}
+
+/// A name that lives as long as the process, as the names of all tools do. Each is kept once, so
+/// that reloads take no more memory than the operator has thought of names.
+fn intern(name: &str) -> &'static str {
+    static KNOWN: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+    let mut known =
+        KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = known.get(name) {
+        return same;
+    }
+    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    known.insert(kept);
+    kept
+}
+
+#[cfg(test)]
+mod tests;

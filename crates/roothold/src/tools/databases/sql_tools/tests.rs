@@ -1,0 +1,94 @@
+use roothold_core::{Policy, PolicySpec, Roots};
+
+use super::*;
+use crate::config::PrincipalSection;
+
+fn config(tools: &str) -> Config {
+    let text = format!(
+        "[[databases]]\nname = \"shop\"\nkind = \"sqlite\"\npath = \"/nowhere/shop.db\"\naccess = \"write\"\n{tools}"
+    );
+    toml::from_str(&text).unwrap()
+}
+
+fn tool(name: &str, more: &str) -> String {
+    format!(
+        "[[tools]]\nname = \"{name}\"\ndescription = \"d\"\ndatabase = \"shop\"\nsql = \"SELECT 1\"\n{more}\n"
+    )
+}
+
+fn policy(principals: &[PrincipalSection]) -> Policy {
+    let specs: Vec<_> = principals.iter().map(PrincipalSection::spec).collect();
+    Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &specs).unwrap()
+}
+
+fn prepared(sql_tools: &SqlTools, config: &Config) -> Result<Prepared, String> {
+    let builder = crate::Roothold::builder();
+    let made = sql_tools.prepare(config, builder.catalog(), &Databases::default());
+    made.map_err(|error| error.to_string())
+}
+
+fn names(sql_tools: &SqlTools, principal: &Principal, policy: &Policy) -> Vec<String> {
+    sql_tools.listed(principal, policy).into_iter().map(|tool| tool.name.into_owned()).collect()
+}
+
+#[test]
+fn a_tool_is_listed_for_those_who_may_use_it_and_its_database() {
+    let config = config(
+        &(tool("a", "")
+            + &tool("b", "principals = [\"local\"]")
+            + &tool("c", "principals = [\"ben\"]")),
+    );
+    let (sql_tools, local) = (SqlTools::default(), Principal::local());
+    sql_tools.take(prepared(&sql_tools, &config).unwrap());
+    let everyone = policy(&[]);
+    let databases = Databases::default();
+    assert_eq!(names(&sql_tools, &local, &everyone), [""; 0], "there is no database yet");
+    databases.set(&config.databases, &everyone).unwrap();
+    assert_eq!(names(&sql_tools, &local, &everyone), ["a", "b"]);
+    assert!(sql_tools.find(&local, "a").is_some() && sql_tools.find(&local, "c").is_none());
+    let granted = PrincipalSection {
+        name: "local".to_owned(),
+        scopes: None,
+        roots: None,
+        tools: Some(vec!["b".to_owned()]),
+    };
+    let some = policy(&[granted]);
+    databases.set(&config.databases, &some).unwrap();
+    assert_eq!(names(&sql_tools, &local, &some), ["b"]);
+}
+
+#[test]
+fn a_name_that_a_tool_has_is_refused_and_changes_nothing() {
+    let sql_tools = SqlTools::default();
+    sql_tools.take(prepared(&sql_tools, &config(&tool("a", ""))).unwrap());
+    for name in ["batch", "query_database", "execute_statement", "listRoots"] {
+        let refused = prepared(&sql_tools, &config(&tool(name, ""))).err().unwrap();
+        assert!(refused.contains(&format!("`{name}` is the name of a tool")), "{refused}");
+    }
+    assert!(sql_tools.model("a").is_some());
+}
+
+#[test]
+fn another_configuration_is_another_only_if_its_tools_are() {
+    let sql_tools = SqlTools::default();
+    let first = config(&(tool("a", "") + &tool("b", "")));
+    let taken = prepared(&sql_tools, &first).unwrap();
+    assert!(taken.differ);
+    sql_tools.take(taken);
+    assert!(!prepared(&sql_tools, &first).unwrap().differ);
+    for other in [
+        tool("a", ""),
+        tool("b", "") + &tool("a", ""),
+        tool("a", "") + &tool("b", "result = \"row\""),
+    ] {
+        assert!(prepared(&sql_tools, &config(&other)).unwrap().differ, "{other}");
+    }
+    let before = sql_tools.find(&Principal::local(), "a").unwrap();
+    sql_tools.take(prepared(&sql_tools, &config(&tool("a", "result = \"row\""))).unwrap());
+    let after = sql_tools.find(&Principal::local(), "a").unwrap();
+    assert!(Arc::ptr_eq(&before.entry.successes, &after.entry.successes), "its figures go on");
+    assert!(
+        std::ptr::eq(before.entry.tool.name(), after.entry.tool.name()),
+        "its name is kept once"
+    );
+}
