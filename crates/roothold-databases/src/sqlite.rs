@@ -228,11 +228,11 @@ impl Inner {
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
-        let step = |row: Vec<Value>| {
+        let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
         };
-        let steps: Vec<Value> = answer.rows.into_iter().map(step).collect();
+        let steps: Vec<Value> = answer.rows.into_iter().map(line).collect();
         Ok(Plan { plan: Value::Array(steps), cost: None, cost_max: None, would_run: true })
     }
 
