@@ -19,7 +19,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxAttributes, StatxFlags, fstat,
+    openat2, readlinkat, statx,
+};
 use rustix::io::Errno;
 
 use crate::action::Verb;
@@ -243,6 +246,28 @@ pub(crate) fn look_up_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Ow
         Mode::empty(),
         BENEATH | ResolveFlags::NO_SYMLINKS,
     )
+}
+
+/// What [`look_up_entry`] would find, told without a handle: `None` for what is no directory, or
+/// where a handle is needed to know that no other file system begins there.
+///
+/// `name` is one name: the kernel looks it up in that directory, and follows nothing. Nothing holds
+/// it beneath as `openat2` would, so what is no single name is refused.
+pub(crate) fn stat_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Statx> {
+    if name.contains(&b'/') || matches!(name, b"" | b"." | b"..") {
+        return None;
+    }
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let mask = StatxFlags::TYPE
+        | StatxFlags::INO
+        | StatxFlags::SIZE
+        | StatxFlags::MTIME
+        | StatxFlags::CTIME;
+    let stat = statx(directory, name, flags, mask).ok()?;
+    let told = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    let is_mount = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    let is_directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
+    (told && !is_mount && is_directory).then_some(stat)
 }
 
 /// Opens the directory that a handle of [`look_up_entry`] is of, and no other, for reading.

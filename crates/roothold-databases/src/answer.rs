@@ -37,7 +37,8 @@ impl From<Value> for Parameter {
 pub struct Statement {
     /// The text: exactly one statement.
     pub sql: String,
-    /// The values for `$1`, `$2`, … (PostgreSQL) or `?1`, `?2`, … (SQLite).
+    /// The values for `$1`, `$2`, … (PostgreSQL), `?1`, `?2`, … (SQLite), or either `?` or `?1`, `?2`,
+    /// … (MySQL).
     pub parameters: Vec<Parameter>,
 }
 
@@ -121,7 +122,7 @@ pub struct Answer {
 pub struct Plan {
     /// The plan, as the database tells it.
     pub plan: Value,
-    /// Its cost, in the database's units; SQLite has none.
+    /// Its cost, in the database's units, if it tells one; SQLite has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// The highest cost that would run.
@@ -228,6 +229,11 @@ pub(crate) fn whole(number: i64) -> Value {
     }
 }
 
+/// The same of one without a sign.
+pub(crate) fn whole_unsigned(number: u64) -> Value {
+    i64::try_from(number).map_or_else(|_| Value::String(number.to_string()), whole)
+}
+
 /// A floating-point number: what JSON does not have is a string.
 pub(crate) fn float(number: f64) -> Value {
     Number::from_f64(number).map_or_else(
@@ -291,6 +297,8 @@ mod tests {
         assert_eq!(whole(1 << 53), json!(1_u64 << 53));
         assert_eq!(whole((1 << 53) + 1), json!("9007199254740993"));
         assert_eq!(whole(i64::MIN), json!("-9223372036854775808"));
+        assert_eq!(whole_unsigned(u64::MAX), json!("18446744073709551615"));
+        assert_eq!(whole_unsigned(7), json!(7));
         assert_eq!(float(f64::NEG_INFINITY), json!("-Infinity"));
         assert_eq!(float(0.1), json!(0.1));
     }

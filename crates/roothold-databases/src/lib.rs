@@ -11,13 +11,19 @@
 
 mod answer;
 mod describe;
+mod engine;
+mod json;
+mod mysql;
 mod pg;
 mod probe;
+mod said;
+mod session;
 mod source;
 mod spec;
 mod sql;
 mod sqlite;
 mod tables;
+mod tls;
 mod wait;
 
 pub use answer::{Answer, Column, Executed, Parameter, Plan, Statement, Window};

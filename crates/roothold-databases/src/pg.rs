@@ -24,62 +24,44 @@ mod text;
 
 use std::sync::Arc;
 
-use roothold_core::{Budget, Fault};
+use futures::future::BoxFuture;
+use roothold_core::Fault;
 use tokio_util::task::TaskTracker;
 
-use self::connect::{Pool, Way};
+use self::connect::Way;
 use self::query::Ended;
 use self::session::Session;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
+use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
-use crate::wait::{Until, under};
+use crate::wait::under;
 
 pub(crate) struct Postgres {
-    pool: Pool,
-    way: Arc<Way>,
+    pool: Pool<Way>,
     spec: Arc<SourceSpec>,
-    tasks: TaskTracker,
 }
 
 impl Postgres {
     pub(crate) fn new(spec: &Arc<SourceSpec>) -> Result<Self, SpecError> {
-        let tasks = TaskTracker::new();
-        let way = Arc::new(Way::of(spec, tasks.clone())?);
-        let pool = connect::pool(Arc::clone(&way), spec.connections_max);
-        Ok(Self { pool, way, spec: Arc::clone(spec), tasks })
+        let way = Arc::new(Way::of(spec, TaskTracker::new())?);
+        let pool = Pool::new(way, spec.connections_max, spec.limits.wait);
+        Ok(Self { pool, spec: Arc::clone(spec) })
     }
 
-    pub(crate) fn reach(&self) -> SourceReach {
-        self.way.reach()
-    }
-
-    pub(crate) fn pool(&self) -> PoolFigures {
-        let status = self.pool.status();
-        PoolFigures {
-            connections_max: status.max_size,
-            open: status.size,
-            in_use: status.size.saturating_sub(status.available),
-        }
-    }
-
-    async fn begin(&self, access: SourceAccess, until: Until) -> Result<Session, Fault> {
-        Session::begin(&self.pool, &self.way, self.spec.limits.wait, access, until.left()).await
-    }
-
-    pub(crate) async fn query(
+    async fn query(
         &self,
         statement: &Statement,
         window: Window,
-        until: Until,
-        budget: &Budget,
+        call: Call<'_>,
     ) -> Result<Answer, Fault> {
         // Each try closes a connection whose driver is stale, so there are no more than this.
         for _ in 0..=self.spec.connections_max {
-            let (session, ended) = under(budget, until, async {
-                let session = self.begin(SourceAccess::Read, until).await?;
+            let (session, ended) = under(call.budget, call.until, async {
+                let session = self.pool.begin(SourceAccess::Read, call).await?;
                 let ended = self.query_on(&session, statement, window).await;
                 Ok((session, ended))
             })
@@ -110,63 +92,65 @@ impl Postgres {
         }
         query::run(session, statement, window).await
     }
+}
 
-    pub(crate) async fn explain(
-        &self,
-        statement: &Statement,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Plan, Fault> {
-        under(budget, until, async {
-            let session = self.begin(SourceAccess::Read, until).await?;
-            let plan = explain::plan(&session, statement, self.spec.limits.cost_max).await;
-            session.finish(plan).await
-        })
-        .await
+impl Engine for Postgres {
+    fn reach(&self) -> SourceReach {
+        self.pool.server().reach()
     }
 
-    pub(crate) async fn describe(
-        &self,
-        request: &DescribeRequest,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Description, Fault> {
-        under(budget, until, async {
-            let session = self.begin(SourceAccess::Read, until).await?;
-            let described = describe::describe(&session, request, &self.spec.tables).await;
-            session.finish(described).await
-        })
-        .await
+    fn pool(&self) -> PoolFigures {
+        self.pool.figures()
     }
 
-    pub(crate) async fn probe(&self, until: Until, budget: &Budget) -> Result<Report, Fault> {
-        under(budget, until, async {
-            let session = self.begin(SourceAccess::Read, until).await?;
+    fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
+        Box::pin(self.pool.read(call, move |session| async move {
             let report = probe::probe(&session, &self.spec).await;
-            session.finish(report).await
-        })
-        .await
+            (session, report)
+        }))
     }
 
-    pub(crate) async fn execute(
-        &self,
-        statement: &Statement,
+    fn describe<'a>(
+        &'a self,
+        request: &'a DescribeRequest,
+        call: Call<'a>,
+    ) -> Answering<'a, Description> {
+        Box::pin(self.pool.read(call, move |session| async move {
+            let described = describe::describe(&session, request, &self.spec.tables).await;
+            (session, described)
+        }))
+    }
+
+    fn query<'a>(
+        &'a self,
+        statement: &'a Statement,
+        window: Window,
+        call: Call<'a>,
+    ) -> Answering<'a, Answer> {
+        Box::pin(Self::query(self, statement, window, call))
+    }
+
+    fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
+        Box::pin(self.pool.read(call, move |session| async move {
+            let plan = explain::plan(&session, statement, self.spec.limits.cost_max).await;
+            (session, plan)
+        }))
+    }
+
+    fn execute<'a>(
+        &'a self,
+        statement: &'a Statement,
         window: Window,
         dry_run: bool,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Executed, Fault> {
-        under(budget, until, async {
-            let session = self.begin(SourceAccess::Write, until).await?;
-            execute::run(session, statement, window, dry_run, budget).await
-        })
-        .await
+        call: Call<'a>,
+    ) -> Answering<'a, Executed> {
+        Box::pin(under(call.budget, call.until, async move {
+            let session = self.pool.begin(SourceAccess::Write, call).await?;
+            execute::run(session, statement, window, dry_run, call.budget).await
+        }))
     }
 
-    /// Closes every connection, and waits until what runs for them has ended.
-    pub(crate) async fn close(&self) {
-        self.pool.close();
-        self.tasks.close();
-        self.tasks.wait().await;
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.pool.close())
     }
 }

@@ -9,6 +9,8 @@ use roothold_core::{Budget, Fault, FaultKind};
 
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
+use crate::engine::{Call, Engine};
+use crate::mysql::MySql;
 use crate::pg::Postgres;
 use crate::probe::Report;
 use crate::spec::{SourceAccess, SourceKind, SourceSpec, SpecError};
@@ -22,14 +24,9 @@ const PROBE_EVERY: Duration = Duration::from_mins(5);
 /// A database that callers may ask. Connections are made at first use.
 pub struct Source {
     spec: Arc<SourceSpec>,
-    engine: Engine,
+    engine: Box<dyn Engine>,
     report: Mutex<Option<(Instant, Arc<Report>)>>,
     probing: tokio::sync::Mutex<()>,
-}
-
-enum Engine {
-    Postgres(Postgres),
-    Sqlite(Sqlite),
 }
 
 /// What a process must be able to reach for a source, for whoever builds a wall around it.
@@ -70,9 +67,10 @@ impl Source {
     pub fn new(spec: SourceSpec) -> Result<Self, SpecError> {
         spec.check()?;
         let spec = Arc::new(spec);
-        let engine = match spec.kind {
-            SourceKind::Postgres => Engine::Postgres(Postgres::new(&spec)?),
-            SourceKind::Sqlite => Engine::Sqlite(Sqlite::new(&spec)?),
+        let engine: Box<dyn Engine> = match spec.kind {
+            SourceKind::MySql => Box::new(MySql::new(&spec)?),
+            SourceKind::Postgres => Box::new(Postgres::new(&spec)?),
+            SourceKind::Sqlite => Box::new(Sqlite::new(&spec)?),
         };
         Ok(Self { spec, engine, report: Mutex::default(), probing: tokio::sync::Mutex::default() })
     }
@@ -84,24 +82,16 @@ impl Source {
 
     /// What a process must be able to reach for it.
     pub fn reach(&self) -> SourceReach {
-        match &self.engine {
-            Engine::Postgres(engine) => engine.reach(),
-            Engine::Sqlite(engine) => {
-                SourceReach { file: Some(engine.path()), ..SourceReach::default() }
-            }
-        }
+        self.engine.reach()
     }
 
     /// How its connections are used now.
     pub fn pool(&self) -> PoolFigures {
-        match &self.engine {
-            Engine::Postgres(engine) => engine.pool(),
-            Engine::Sqlite(engine) => engine.pool(),
-        }
+        self.engine.pool()
     }
 
-    fn until(&self, budget: &Budget) -> Until {
-        Until::new(budget, self.spec.limits.time)
+    fn call<'a>(&self, budget: &'a Budget) -> Call<'a> {
+        Call { until: Until::new(budget, self.spec.limits.time), budget }
     }
 
     fn check(&self, statement: &Statement) -> Result<(), Fault> {
@@ -113,12 +103,7 @@ impl Source {
     /// # Errors
     /// `Unavailable`, `Busy`, `Timeout` or `Cancelled`, when it could not be asked.
     pub async fn probe(&self, budget: &Budget) -> Result<Arc<Report>, Fault> {
-        let until = self.until(budget);
-        let report = match &self.engine {
-            Engine::Postgres(engine) => engine.probe(until, budget).await?,
-            Engine::Sqlite(engine) => engine.probe(until, budget).await?,
-        };
-        let report = Arc::new(report);
+        let report = Arc::new(self.engine.probe(self.call(budget)).await?);
         let mut kept = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some((Instant::now(), Arc::clone(&report)));
         Ok(report)
@@ -179,11 +164,7 @@ impl Source {
         budget: &Budget,
     ) -> Result<Description, Fault> {
         self.ready(budget).await?;
-        let until = self.until(budget);
-        match &self.engine {
-            Engine::Postgres(engine) => engine.describe(request, until, budget).await,
-            Engine::Sqlite(engine) => engine.describe(request, until, budget).await,
-        }
+        self.engine.describe(request, self.call(budget)).await
     }
 
     /// Runs one statement that reads, and answers a page of its rows.
@@ -202,11 +183,8 @@ impl Source {
     ) -> Result<Answer, Fault> {
         self.check(statement)?;
         self.ready(budget).await?;
-        let (until, window) = (self.until(budget), window.within(&self.spec.limits));
-        match &self.engine {
-            Engine::Postgres(engine) => engine.query(statement, window, until, budget).await,
-            Engine::Sqlite(engine) => engine.query(statement, window, until, budget).await,
-        }
+        let window = window.within(&self.spec.limits);
+        self.engine.query(statement, window, self.call(budget)).await
     }
 
     /// Tells how a statement would run, without running it.
@@ -219,11 +197,7 @@ impl Source {
     pub async fn explain(&self, statement: &Statement, budget: &Budget) -> Result<Plan, Fault> {
         self.check(statement)?;
         self.ready(budget).await?;
-        let until = self.until(budget);
-        match &self.engine {
-            Engine::Postgres(engine) => engine.explain(statement, until, budget).await,
-            Engine::Sqlite(engine) => engine.explain(statement, until, budget).await,
-        }
+        self.engine.explain(statement, self.call(budget)).await
     }
 
     /// Runs one statement that changes data, and commits it unless it is a dry run.
@@ -246,24 +220,14 @@ impl Source {
         }
         self.check(statement)?;
         self.ready(budget).await?;
-        let (until, window) = (self.until(budget), window.within(&self.spec.limits));
-        match &self.engine {
-            Engine::Postgres(engine) => {
-                engine.execute(statement, window, dry_run, until, budget).await
-            }
-            Engine::Sqlite(engine) => {
-                engine.execute(statement, window, dry_run, until, budget).await
-            }
-        }
+        let window = window.within(&self.spec.limits);
+        self.engine.execute(statement, window, dry_run, self.call(budget)).await
     }
 
     /// Closes its connections, and waits until what runs for them has ended. Nothing can be asked
     /// afterwards.
     pub async fn close(&self) {
-        match &self.engine {
-            Engine::Postgres(engine) => engine.close().await,
-            Engine::Sqlite(engine) => engine.close(),
-        }
+        self.engine.close().await;
     }
 }
 

@@ -33,6 +33,8 @@ pub enum SourceKind {
     Sqlite,
     /// A PostgreSQL server, 13 or later.
     Postgres,
+    /// A MySQL server, 8.0 or later, or a MariaDB server, 10.5 or later.
+    MySql,
 }
 
 impl SourceKind {
@@ -41,6 +43,7 @@ impl SourceKind {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
+            Self::MySql => "mysql",
         }
     }
 }
@@ -64,7 +67,7 @@ pub struct SourceLimits {
     pub bytes_max: usize,
     /// How long one statement may run. 100 ms to 10 minutes.
     pub time: Duration,
-    /// The highest cost that a plan may have, in the database's own units. PostgreSQL only.
+    /// The highest cost that a plan may have, in the database's own units. Not for SQLite.
     pub cost_max: Option<f64>,
     /// The longest statement, in bytes. 100 bytes to 1 MiB.
     pub sql_bytes_max: usize,
@@ -95,8 +98,8 @@ pub struct SourceSpec {
     pub name: String,
     /// Which program keeps it.
     pub kind: SourceKind,
-    /// Where it is: for PostgreSQL a connection string, for SQLite the path of the file. It is in
-    /// no message and no log line.
+    /// Where it is: a connection string, for SQLite the path of the file. It is in no message and no
+    /// log line.
     pub dsn: Secret,
     /// What can be done at most.
     pub access: SourceAccess,
@@ -108,11 +111,12 @@ pub struct SourceSpec {
     pub tables: Tables,
     /// Whether the server is not ready without it.
     pub required: bool,
-    /// PostgreSQL: certificates, in PEM, of the authorities to trust instead of the system's.
+    /// Servers: certificates, in PEM, of the authorities to trust instead of the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// PostgreSQL: whether another machine may be talked to in the clear.
+    /// Servers: whether another machine may be talked to in the clear.
     pub plaintext: bool,
-    /// PostgreSQL: `schema.name` of `SECURITY DEFINER` functions that callers are meant to run.
+    /// PostgreSQL: `schema.name` of `SECURITY DEFINER` functions that callers are meant to run; MySQL:
+    /// of any function.
     pub functions_trusted: Vec<String>,
     /// SQLite: whether nobody changes the file while it is read, so that no lock is taken.
     pub immutable: bool,

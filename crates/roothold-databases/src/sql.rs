@@ -10,6 +10,7 @@ mod named;
 
 pub use fingerprint::Fingerprint;
 pub use named::bind_names;
+pub(crate) use named::{Places, places};
 
 use lex::{Lexer, Token};
 
@@ -18,6 +19,7 @@ use lex::{Lexer, Token};
 pub(crate) enum Dialect {
     Postgres,
     Sqlite,
+    MySql,
 }
 
 /// The first word of a statement, in lower case, opening brackets and comments skipped.
@@ -75,6 +77,20 @@ pub(crate) fn joins_by_name(sql: &str) -> bool {
     false
 }
 
+/// Whether a comment holds what MySQL reads all the same: `/*! … */`, `/*M! … */`, `/*+ … */`.
+pub(crate) fn has_live_comment(sql: &str) -> bool {
+    let mut lexer = Lexer::new(Dialect::MySql, sql);
+    lexer.by_ref().for_each(drop);
+    lexer.met_live_comment()
+}
+
+/// The line and the column, both from 1, of a place in a text, in bytes.
+pub(crate) fn line_and_column(sql: &str, at: usize) -> Option<(usize, usize)> {
+    let before = sql.get(..at)?;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Some((before.matches('\n').count() + 1, column))
+}
+
 /// How deeply brackets nest.
 pub(crate) fn bracket_depth(dialect: Dialect, sql: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
@@ -93,7 +109,7 @@ pub(crate) fn bracket_depth(dialect: Dialect, sql: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Dialect::{Postgres, Sqlite};
+    use super::Dialect::{MySql, Postgres, Sqlite};
     use super::*;
 
     #[test]
@@ -152,6 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn comments_that_are_read_are_seen() {
+        for sql in
+            ["/*! x */", "select /*!50000 1 */", "/*M!100100 x */", "select /*+ x */ 1", "/*!"]
+        {
+            assert!(has_live_comment(sql), "{sql}");
+        }
+        for sql in
+            ["/* ! */", "'/*!'", "`/*+`", "\"/*M!\"", "-- /*!", "# /*+\n", "/*m! x */", "/* /*! */"]
+        {
+            assert!(!has_live_comment(sql), "{sql}");
+        }
+        assert_eq!(first_word(MySql, "# a\n-- b\n(SELECT 1)").as_deref(), Some("select"));
+        assert_eq!(first_word(MySql, "--5"), None);
+    }
+
+    #[test]
+    fn places_are_counted_from_one() {
+        assert_eq!(line_and_column("é\nab", 4), Some((2, 2)));
+        assert_eq!(line_and_column("é", 1), None);
+        assert_eq!(line_and_column("", 0), Some((1, 1)));
+    }
+
+    #[test]
     fn depth_is_counted_outside_of_literals() {
         assert_eq!(bracket_depth(Postgres, "select ((1)), '((((', array[(2)]"), 2);
         assert_eq!(bracket_depth(Postgres, &"(".repeat(9_000)), 9_000);
@@ -168,6 +207,9 @@ mod tests {
         "/*",
         "*/",
         "--",
+        "#",
+        "/*!",
+        "?1",
         "\n",
         "$$",
         "$a$",
@@ -198,7 +240,9 @@ mod tests {
         #[test]
         fn no_text_is_too_strange(parts in proptest::collection::vec(0..PIECES.len(), 0..40)) {
             let text: String = parts.iter().map(|part| PIECES[*part]).collect();
-            for (dialect, kind) in [(Postgres, crate::SourceKind::Postgres), (Sqlite, crate::SourceKind::Sqlite)] {
+            let kinds = [crate::SourceKind::Postgres, crate::SourceKind::Sqlite, crate::SourceKind::MySql];
+            for (dialect, kind) in [Postgres, Sqlite, MySql].into_iter().zip(kinds) {
+                let _ = (places(&text), has_live_comment(&text));
                 let _ = (first_word(dialect, &text), is_ordered(dialect, &text), joins_by_name(&text), bracket_depth(dialect, &text));
                 let _ = bind_names(kind, &text, &["a"]);
                 let once = Fingerprint::of(kind, &text);

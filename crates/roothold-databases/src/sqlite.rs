@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use roothold_core::{Budget, Fault, FaultKind};
+use futures::future::BoxFuture;
+use roothold_core::{Fault, FaultKind};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -25,11 +26,13 @@ use self::guard::Phase;
 use self::open::Look;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
+use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
-use crate::source::PoolFigures;
+use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
-use crate::wait::{Until, under};
+use crate::wait::under;
+use crate::{said, session};
 
 const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
 /// What a query begins with. What else a statement could be would tell by its error what is there.
@@ -53,7 +56,7 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
     if with.contains(&first.as_str()) {
         return Ok(());
     }
-    Err(Fault::invalid(format!("a statement here begins with {}", with.join(", "))))
+    Err(said::begins_with(with))
 }
 
 /// Ends the work of a call that nobody waits for any more.
@@ -73,102 +76,17 @@ impl Sqlite {
         Ok(Self { inner: Arc::new(inner), places })
     }
 
-    /// The file, for whoever builds a wall around the process.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.inner.path.clone()
-    }
-
-    pub(crate) fn pool(&self) -> PoolFigures {
-        let connections_max = self.inner.spec.connections_max;
-        let in_use = connections_max.saturating_sub(self.places.available_permits());
-        PoolFigures { connections_max, open: in_use + self.inner.idle().len(), in_use }
-    }
-
-    pub(crate) async fn query(
-        &self,
-        statement: &Statement,
-        window: Window,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Answer, Fault> {
-        begins(statement, QUERIES)?;
-        let statement = statement.clone();
-        self.run(until, budget, move |inner, db, stop| inner.query(db, &statement, window, stop))
-            .await
-    }
-
-    pub(crate) async fn explain(
-        &self,
-        statement: &Statement,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Plan, Fault> {
-        begins(statement, QUERIES)?;
-        let (statement, window) =
-            (statement.clone(), Window::default().within(&self.inner.spec.limits));
-        self.run(until, budget, move |_, db, stop| {
-            let answer = db.page(EXPLAIN, &statement, window, stop)?;
-            let step = |row: Vec<Value>| {
-                let mut row = row.into_iter();
-                json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
-            };
-            let steps: Vec<Value> = answer.rows.into_iter().map(step).collect();
-            Ok(Plan { plan: Value::Array(steps), cost: None, cost_max: None, would_run: true })
-        })
-        .await
-    }
-
-    pub(crate) async fn describe(
-        &self,
-        request: &DescribeRequest,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Description, Fault> {
-        let request = request.clone();
-        self.run(until, budget, move |_, db, _| db.describe(&request)).await
-    }
-
-    /// There are no roles: that the file opens is all that can be asked.
-    pub(crate) async fn probe(&self, until: Until, budget: &Budget) -> Result<Report, Fault> {
-        self.run(until, budget, |_, _, _| Ok(Report::default())).await
-    }
-
-    pub(crate) async fn execute(
-        &self,
-        statement: &Statement,
-        window: Window,
-        dry_run: bool,
-        until: Until,
-        budget: &Budget,
-    ) -> Result<Executed, Fault> {
-        begins(statement, BEGINNINGS)?;
-        let statement = statement.clone();
-        let window = Window { offset: 0, ..window };
-        self.run(until, budget, move |_, db, stop| {
-            Inner::execute(db, &statement, window, dry_run, stop)
-        })
-        .await
-    }
-
     /// Runs `work` on a connection and a blocking thread.
     async fn run<T: Send + 'static>(
         &self,
-        until: Until,
-        budget: &Budget,
+        call: Call<'_>,
         work: impl FnOnce(&Inner, &mut Db, &Stop) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let wait = self.inner.spec.limits.wait;
         let place = tokio::time::timeout(wait, Arc::clone(&self.places).acquire_owned());
+        let Call { until, budget } = call;
         let place = under(budget, until, async {
-            place
-                .await
-                .map_err(|_| {
-                    Fault::new(
-                        FaultKind::Busy,
-                        "every connection to this database is in use; try again in a moment",
-                    )
-                })?
-                .map_err(|_| Fault::new(FaultKind::Unavailable, "the server is stopping"))
+            place.await.map_err(|_| session::busy())?.map_err(|_| session::stopping())
         })
         .await?;
         let left = Arc::new(AtomicBool::new(false));
@@ -188,11 +106,75 @@ impl Sqlite {
         })
         .await
     }
+}
+
+impl Engine for Sqlite {
+    fn reach(&self) -> SourceReach {
+        SourceReach { file: Some(self.inner.path.clone()), ..SourceReach::default() }
+    }
+
+    fn pool(&self) -> PoolFigures {
+        let connections_max = self.inner.spec.connections_max;
+        let in_use = connections_max.saturating_sub(self.places.available_permits());
+        PoolFigures { connections_max, open: in_use + self.inner.idle().len(), in_use }
+    }
+
+    /// There are no roles: that the file opens is all that can be asked.
+    fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
+        Box::pin(self.run(call, |_, _, _| Ok(Report::default())))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        request: &'a DescribeRequest,
+        call: Call<'a>,
+    ) -> Answering<'a, Description> {
+        let request = request.clone();
+        Box::pin(self.run(call, move |_, db, _| db.describe(&request)))
+    }
+
+    fn query<'a>(
+        &'a self,
+        statement: &'a Statement,
+        window: Window,
+        call: Call<'a>,
+    ) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            begins(statement, QUERIES)?;
+            let statement = statement.clone();
+            self.run(call, move |inner, db, stop| inner.query(db, &statement, window, stop)).await
+        })
+    }
+
+    fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
+        Box::pin(async move {
+            begins(statement, QUERIES)?;
+            let statement = statement.clone();
+            self.run(call, move |inner, db, stop| inner.explain(db, &statement, stop)).await
+        })
+    }
+
+    fn execute<'a>(
+        &'a self,
+        statement: &'a Statement,
+        window: Window,
+        dry_run: bool,
+        call: Call<'a>,
+    ) -> Answering<'a, Executed> {
+        Box::pin(async move {
+            begins(statement, BEGINNINGS)?;
+            let statement = statement.clone();
+            let window = Window { offset: 0, ..window };
+            self.run(call, move |_, db, stop| Inner::execute(db, &statement, window, dry_run, stop))
+                .await
+        })
+    }
 
     /// Closes what is idle and lets nothing more begin.
-    pub(crate) fn close(&self) {
+    fn close(&self) -> BoxFuture<'_, ()> {
         self.places.close();
         self.inner.idle().clear();
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -241,6 +223,17 @@ impl Inner {
             return answer;
         }
         Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
+    }
+
+    fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
+        let window = Window::default().within(&self.spec.limits);
+        let answer = db.page(EXPLAIN, statement, window, stop)?;
+        let step = |row: Vec<Value>| {
+            let mut row = row.into_iter();
+            json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
+        };
+        let steps: Vec<Value> = answer.rows.into_iter().map(step).collect();
+        Ok(Plan { plan: Value::Array(steps), cost: None, cost_max: None, would_run: true })
     }
 
     fn execute(

@@ -16,7 +16,7 @@ pub const SQLITE_SETUP: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEX
 /// All cases, and what they are tried on.
 #[derive(Debug, Deserialize)]
 pub struct Battery {
-    /// The administrator says this in an empty PostgreSQL database called `appdb`.
+    /// The administrator says this in an empty database called `appdb`.
     pub setup_sql: String,
     /// And this then, which makes the role `mcp_ro` that the cases are tried as.
     pub least_privilege_sql: String,
@@ -71,13 +71,25 @@ impl Battery {
         serde_json::from_str(include_str!("../batteries/sql.json")).unwrap()
     }
 
-    /// The cases of an engine, `postgres` or `sqlite`.
+    /// Reads the one for MariaDB.
+    ///
+    /// # Panics
+    /// If the file does not read.
+    pub fn of_mariadb() -> Self {
+        serde_json::from_str(include_str!("../batteries/mariadb.json")).unwrap()
+    }
+
+    /// The cases of an engine, `postgres`, `sqlite` or, of their own battery, `mariadb`.
     ///
     /// # Panics
     /// If there are fewer than there ever were: nothing is left out unseen.
     pub fn of(&self, engine: &str) -> Vec<&Case> {
         let cases: Vec<&Case> = self.cases.iter().filter(|case| case.engine == engine).collect();
-        let least = if engine == "postgres" { 40 } else { 10 };
+        let least = match engine {
+            "postgres" => 40,
+            "mariadb" => 95,
+            _ => 10,
+        };
         assert!(cases.len() >= least, "{engine}: {} cases", cases.len());
         cases
     }
@@ -100,7 +112,7 @@ impl Case {
         }
     }
 
-    /// The question to PostgreSQL whose answer `t` says that it did harm.
+    /// The question to the server whose answer `t`, or `1`, says that it did harm.
     pub fn probe(&self, variables: Variables<'_>) -> Option<String> {
         self.bad_effect_probe.as_ref().map(|probe| variables.fill_in(probe))
     }
@@ -133,7 +145,7 @@ impl Case {
             "blocked_or_harmless" => assert!(!self.leaks(said), "{}: {said}", self.id),
             other => panic!("{}: an expectation that is not known: {other}", self.id),
         }
-        for inner in ["/tmp/", "postgresql", ".c:", "rusqlite", "tokio"] {
+        for inner in ["/tmp/", "postgresql", "mysql_async", ".c:", "rusqlite", "tokio"] {
             assert!(answered || !said.contains(inner), "{}: {said}", self.id);
         }
     }

@@ -81,6 +81,8 @@ pub(super) enum Expect {
     All(Vec<String>),
     /// This, exactly so many times.
     Times(&'static str, usize),
+    /// The same, but only where no name goes on: a cursor may hold any letters.
+    Ends(&'static str, usize),
     Anything,
 }
 
@@ -91,13 +93,20 @@ impl Expect {
                 Some(at) => Err(format!("part {} of {} is missing", at + 1, parts.len())),
                 None => Ok(()),
             },
-            Self::Times(part, times) => match text.matches(part).count() {
-                found if found == *times => Ok(()),
-                found => Err(format!("{found} of {times} entries")),
-            },
+            Self::Times(part, times) => same(text.matches(part).count(), *times),
+            Self::Ends(part, times) => {
+                let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+                let found = text.match_indices(part);
+                let ends = found.filter(|(at, _)| !text[at + part.len()..].starts_with(goes_on));
+                same(ends.count(), *times)
+            }
             Self::Anything => Ok(()),
         }
     }
+}
+
+fn same(found: usize, times: usize) -> Result<(), String> {
+    if found == times { Ok(()) } else { Err(format!("{found} of {times} entries")) }
 }
 
 /// One way to ask Roothold.
@@ -228,7 +237,7 @@ fn finding(corpus: &Corpus, fd: Option<&Path>) -> Vec<Operation> {
             rivals: [Rival::Reference, Rival::FastMcp, Rival::RustMcp]
                 .map(|rival| (rival, one("search_files", markdown.clone())))
                 .to_vec(),
-            expect: Expect::Times(".md", corpus.markdown_files()),
+            expect: Expect::Ends(".md", corpus.markdown_files()),
             content_bytes: None,
             bare: Bare::glob(corpus, fd),
         },

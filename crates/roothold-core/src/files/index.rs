@@ -6,8 +6,8 @@
 //! disk: an answer is right without it.
 //!
 //! **By identity, not by path.** A directory is kept under its device and inode number. Whoever
-//! asks has just reached it below a root, without links, and holds a handle of it: what that
-//! directory holds does not depend on the way to it. So a directory that was renamed is at most
+//! asks has just reached it below a root, without links, by a handle of it or of the directory that
+//! it is in: what that directory holds does not depend on the way to it. So a directory that was renamed is at most
 //! read once more (most file systems change its `ctime`), and two that were swapped are never
 //! taken for each other, where a path would name the one and hold the other. A number
 //! that was freed and given to a new directory comes with a later `ctime` than any that was quiet
@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use rustix::fs::Stat;
 
+use super::stamp::Stamp;
 use super::store::{CacheFigures, Keeping, Store};
 use crate::budget::Budget;
 use crate::fault::Fault;
@@ -70,7 +71,12 @@ impl Index {
 
     /// The same, counted as asked for only if it is there.
     pub(crate) fn get_if_kept(&self, stat: &Stat) -> Option<Arc<Entries>> {
-        self.0.get_if_kept(stat)
+        self.0.get_if(stat, |_| true)
+    }
+
+    /// The same, only for a directory that holds none: nothing will be looked for below it.
+    pub(crate) fn get_leaf(&self, stat: impl Into<Stamp>) -> Option<Arc<Entries>> {
+        self.0.get_if(stat, |entries| !entries.has_directories())
     }
 
     /// Reads a directory that has just been opened for reading, and keeps what it holds for the next one who

@@ -121,7 +121,7 @@ impl SourceFile {
     }
 
     fn identity(&self) -> (u64, u64) {
-        Stamp::of(&self.stat).identity()
+        Stamp::from(&self.stat).identity()
     }
 }
 
@@ -168,7 +168,7 @@ pub fn find_sources(
             found.more = true;
             return Ok(Visit::Stop);
         }
-        match gate::open_file_entry(entry.directory().as_fd(), entry.name, hardlinks) {
+        match gate::open_file_entry(entry.directory()?.as_fd(), entry.name, hardlinks) {
             Ok((handle, stat)) => {
                 let file = SourceFile { handle, public: entry.public.to_vec(), stat };
                 // The same file under a second name would be counted twice.

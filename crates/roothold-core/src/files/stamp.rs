@@ -7,7 +7,7 @@
 use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Stat, fstatfs};
+use rustix::fs::{Stat, Statx, fstatfs, makedev};
 
 /// What changed less than this ago may change again within the same tick of its
 /// clock; the coarsest one in use counts in 2 s.
@@ -15,15 +15,15 @@ pub(super) const QUIET_SECONDS: i64 = 3;
 
 /// Identity, size and times of a file or directory, as `fstat` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     identity: (u64, u64),
     size: i64,
     modified: (i64, u64),
     changed: (i64, u64),
 }
 
-impl Stamp {
-    pub(super) fn of(stat: &Stat) -> Self {
+impl From<&Stat> for Stamp {
+    fn from(stat: &Stat) -> Self {
         Self {
             identity: (stat.st_dev, stat.st_ino),
             size: stat.st_size,
@@ -31,7 +31,21 @@ impl Stamp {
             changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
+}
 
+impl From<&Statx> for Stamp {
+    fn from(stat: &Statx) -> Self {
+        Self {
+            identity: (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino),
+            // A size that no file has is no file's stamp.
+            size: i64::try_from(stat.stx_size).unwrap_or(-1),
+            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec.into()),
+            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec.into()),
+        }
+    }
+}
+
+impl Stamp {
     /// Device and inode number.
     pub(super) fn identity(&self) -> (u64, u64) {
         self.identity

@@ -134,7 +134,7 @@ impl<T> Store<T> {
     }
 
     /// What is kept of a file, if the file is still that; counted as asked for.
-    pub(super) fn get(&self, stat: &Stat) -> Option<Arc<T>> {
+    pub(super) fn get(&self, stat: impl Into<Stamp>) -> Option<Arc<T>> {
         if self.is_off() {
             return None;
         }
@@ -144,16 +144,20 @@ impl<T> Store<T> {
         found
     }
 
-    /// The same, counted only if there is something.
-    pub(super) fn get_if_kept(&self, stat: &Stat) -> Option<Arc<T>> {
-        let found = self.look(stat)?;
+    /// The same if it serves, and counted only then.
+    pub(super) fn get_if(
+        &self,
+        stat: impl Into<Stamp>,
+        serves: impl FnOnce(&T) -> bool,
+    ) -> Option<Arc<T>> {
+        let found = self.look(stat).filter(|found| serves(found))?;
         self.hits.fetch_add(1, Ordering::Relaxed);
         Some(found)
     }
 
     /// The same without a count.
-    pub(super) fn look(&self, stat: &Stat) -> Option<Arc<T>> {
-        let stamp = Stamp::of(stat);
+    pub(super) fn look(&self, stat: impl Into<Stamp>) -> Option<Arc<T>> {
+        let stamp = stat.into();
         let used_seconds = self.began.elapsed().as_secs();
         let mut held = self.lock();
         let kept = held.files.get_mut(&stamp.identity()).filter(|kept| kept.stamp == stamp)?;
@@ -173,7 +177,7 @@ impl<T> Store<T> {
         handle: impl AsFd,
         stat: &Stat,
     ) -> Option<Keeping> {
-        let stamp = Stamp::of(stat);
+        let stamp = Stamp::from(stat);
         let may_keep =
             !self.is_off() && stamp.is_quiet(clock()) && self.trusts_times(handle, stat.st_dev);
         may_keep.then_some(Keeping(stamp))

@@ -8,6 +8,8 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
+
 use super::*;
 use crate::testing::{Workspace, budget, decide};
 use crate::{Fault, FaultKind, Policy, Verb};
@@ -16,7 +18,7 @@ fn text(policy: &Policy, path: &str, range: TextRange) -> Result<TextPage, Fault
     read_text(&decide(policy, Verb::Read, path)?, range, None, &budget())
 }
 
-fn rule(result: Result<TextPage, Fault>) -> &'static str {
+fn rule<T: std::fmt::Debug>(result: Result<T, Fault>) -> &'static str {
     result.unwrap_err().rule().map_or("none", |rule| rule.name)
 }
 
@@ -69,8 +71,7 @@ fn dot_dot_goes_where_the_kernel_says() {
 fn what_is_no_regular_file_is_refused_at_once() {
     let workspace = Workspace::new();
     workspace.file("work/d/f", "").file("work/one", "x");
-    rustix::fs::mkfifoat(rustix::fs::CWD, workspace.disk("work/pipe"), rustix::fs::Mode::RUSR)
-        .unwrap();
+    mkfifoat(CWD, workspace.disk("work/pipe"), Mode::RUSR).unwrap();
     fs::hard_link(workspace.disk("work/one"), workspace.disk("work/two")).unwrap();
     let policy = workspace.policy();
     let kind = |path| text(&policy, path, TextRange::Whole).unwrap_err().kind();
@@ -92,6 +93,13 @@ fn a_hidden_file_looks_the_same_whether_it_exists() {
     assert_eq!(said("/work/main.rs"), said("/work/missing.rs"));
     assert_eq!(said("/work/.env"), said("/work/zz/.env"));
     assert!(ask("/work").is_ok());
+    // Nor that it is a pipe; while why a directory is refused is said.
+    mkfifoat(CWD, workspace.disk("work/pipe.rs"), Mode::RUSR).unwrap();
+    workspace.file("outside/f", "x").link("work/out", "../outside");
+    let read = |path: &str| text(&policy, path, TextRange::Whole).unwrap_err();
+    assert_eq!(read("/work/pipe.rs").public(), read("/work/missing.rs").public());
+    let listed = |path: &str| list(&decide(&policy, Verb::List, path)?, &budget()).map(drop);
+    assert_eq!(rule(listed("/work/out")), "roots");
 }
 
 #[test]

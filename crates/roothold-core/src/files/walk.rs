@@ -5,7 +5,8 @@
 //! entries and are never followed, so there are no cycles.
 //!
 //! Every directory is reached anew, from the handle of the one above it, by a name that policy
-//! allows; what it holds may then come from the [index](super::index).
+//! allows; what it holds may then come from the [index](super::index). A walk for names alone has
+//! no handle of a directory that the index knows to hold none.
 //!
 //! **Invariant**: nothing is visited that policy does not show, whatever a directory's entries
 //! were read for.
@@ -54,7 +55,7 @@ pub struct WalkEntry<'a> {
     pub depth: usize,
     rules: &'a RootRules,
     hardlinks: Hardlinks,
-    directory: &'a Arc<OwnedFd>,
+    directory: Option<&'a Arc<OwnedFd>>,
     above_is_plain: bool,
     simple_name: Option<&'a str>,
 }
@@ -66,12 +67,12 @@ impl<'a> WalkEntry<'a> {
     }
 
     /// The size of a file that could be read, looked up by opening it: `None` for what is no such
-    /// file, or is not served.
+    /// file, or is not served, and in a walk for names.
     pub fn readable_bytes(&self) -> Option<u64> {
         if self.kind != EntryKind::File || !self.is_readable() {
             return None;
         }
-        let opened = gate::open_file_entry(self.directory.as_fd(), self.name, self.hardlinks);
+        let opened = gate::open_file_entry(self.directory?.as_fd(), self.name, self.hardlinks);
         opened.ok().and_then(|(_, stat)| u64::try_from(stat.st_size).ok())
     }
 
@@ -104,8 +105,11 @@ impl<'a> WalkEntry<'a> {
     }
 
     /// The directory that holds it. Each clone keeps a handle open.
-    pub(super) fn directory(&self) -> &Arc<OwnedFd> {
-        self.directory
+    ///
+    /// # Errors
+    /// `Internal` in a walk for names.
+    pub(super) fn directory(&self) -> Result<&Arc<OwnedFd>, Fault> {
+        self.directory.ok_or_else(|| Fault::internal("a walk for names opens no entry"))
     }
 }
 
@@ -133,7 +137,8 @@ struct Frame {
 /// A directory that was reached, with what it holds.
 #[derive(Debug)]
 struct Reached {
-    handle: Arc<OwnedFd>,
+    /// None where nothing below will be asked for.
+    handle: Option<Arc<OwnedFd>>,
     entries: Arc<Entries>,
     /// They were in the index, and so those of the directories below probably are.
     was_kept: bool,
@@ -154,6 +159,7 @@ pub struct Walk<'a> {
     problems: Vec<Problem>,
     problems_omitted: usize,
     depth_max: usize,
+    for_names: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -214,14 +220,21 @@ impl<'a> Walk<'a> {
             problems: Vec::new(),
             problems_omitted: 0,
             depth_max: WALK_DEPTH_MAX,
+            for_names: false,
         };
-        walk.push(Reached { handle: Arc::new(opened.handle), entries, was_kept });
+        walk.push(Reached { handle: Some(Arc::new(opened.handle)), entries, was_kept });
         Ok(walk)
     }
 
     /// Goes less deep than [`WALK_DEPTH_MAX`]; what lies deeper is a problem, as there.
     pub fn limit_depth(&mut self, depth_max: usize) {
         self.depth_max = depth_max.min(WALK_DEPTH_MAX);
+    }
+
+    /// Only names and kinds will be asked for: no entry is opened, which makes a walk cheaper where
+    /// the index knows what directories hold.
+    pub fn for_names(&mut self) {
+        self.for_names = true;
     }
 
     /// Visits entry after entry until `visit` stops or there is no more.
@@ -258,7 +271,7 @@ impl<'a> Walk<'a> {
                 hardlinks: self.hardlinks,
                 above_is_plain: frame.is_plain,
                 simple_name: frame.at.entries.simple_name(frame.next - 1),
-                directory: &frame.at.handle,
+                directory: frame.at.handle.as_ref(),
             };
             match visit(&entry)? {
                 Visit::Stop => return Ok(false),
@@ -302,9 +315,18 @@ impl<'a> Walk<'a> {
     /// which costs less than opening it for reading.
     fn reach(&self) -> Result<Result<Reached, Errno>, Fault> {
         let Some(frame) = self.frames.last() else { return Ok(Err(Errno::NOENT)) };
-        let above = frame.at.handle.as_fd();
+        let Some(above) = &frame.at.handle else { return Ok(Err(Errno::NOENT)) };
+        let above = above.as_fd();
         let name = &self.public[frame.public_len + usize::from(frame.public_len > 0)..];
+        let index = self.permit.index();
         let mut is_open = !frame.at.was_kept;
+        if self.for_names
+            && !is_open
+            && let Some(stat) = gate::stat_entry(above, name)
+            && let Some(entries) = index.get_leaf(&stat)
+        {
+            return Ok(Ok(Reached { handle: None, entries, was_kept: true }));
+        }
         let found =
             if is_open { gate::open_entry(above, name) } else { gate::look_up_entry(above, name) };
         let found = match found {
@@ -314,13 +336,12 @@ impl<'a> Walk<'a> {
             }
             other => other,
         };
-        let index = self.permit.index();
         let (handle, stat) = match found.and_then(|handle| Ok((fstat(&handle)?, handle))) {
             Ok((stat, handle)) => (handle, stat),
             Err(errno) => return Ok(Err(errno)),
         };
         if let Some(entries) = index.get(&stat) {
-            return Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: true }));
+            return Ok(Ok(Reached { handle: Some(Arc::new(handle)), entries, was_kept: true }));
         }
         if is_open {
             return self.read(handle, &stat);
@@ -335,7 +356,9 @@ impl<'a> Walk<'a> {
     /// Reads what an open directory holds. One that was removed meanwhile ends no walk.
     fn read(&self, handle: OwnedFd, stat: &Stat) -> Result<Result<Reached, Errno>, Fault> {
         match self.permit.index().read(&handle, stat, self.budget) {
-            Ok(entries) => Ok(Ok(Reached { handle: Arc::new(handle), entries, was_kept: false })),
+            Ok(entries) => {
+                Ok(Ok(Reached { handle: Some(Arc::new(handle)), entries, was_kept: false }))
+            }
             Err(fault) if fault.kind() == FaultKind::NotFound => Ok(Err(Errno::NOENT)),
             Err(fault) => Err(fault),
         }

@@ -65,7 +65,7 @@ impl Watched {
         };
         let (now, found) = match opened {
             Found::Nothing => (Seen::Nothing, None),
-            Found::File(opened) => (Seen::File(Stamp::of(&opened.stat)), Some(opened)),
+            Found::File(opened) => (Seen::File(Stamp::from(&opened.stat)), Some(opened)),
             Found::Directory(opened, permit) => {
                 (self.directory(&opened, &permit, budget)?, Some(opened))
             }
@@ -105,7 +105,7 @@ impl Watched {
 
     fn directory(&self, opened: &Opened, permit: &Permit, budget: &Budget) -> Result<Seen, Fault> {
         let now = seconds();
-        let stamp = Stamp::of(&opened.stat);
+        let stamp = Stamp::from(&opened.stat);
         if let Some(Seen::Directory { entries, stamp: before, is_quiet: true }) = &self.seen
             && *before == stamp
         {

@@ -60,6 +60,7 @@ pub(crate) struct Entries {
     index: Vec<Slot>,
     /// Entries whose kind could not be found out.
     unknown: usize,
+    has_directories: bool,
 }
 
 /// Names one behind the other. Whether they are text is found out once for all of them.
@@ -182,7 +183,8 @@ impl Reading {
             Ok(names) => Names::Text(names),
             Err(error) => Names::Bytes(error.into_bytes()),
         };
-        Entries { names, index: self.index, unknown: self.unknown }
+        let has_directories = self.index.iter().any(|slot| slot.kind == EntryKind::Directory);
+        Entries { names, index: self.index, unknown: self.unknown, has_directories }
     }
 
     /// By the bytes of the names. Numbers are sorted first, of a part of each name and where it is:
@@ -233,6 +235,11 @@ impl Entries {
             Names::Bytes(names) => names.capacity(),
         };
         names + self.index.capacity() * size_of::<Slot>()
+    }
+
+    /// Whether one of them is a directory.
+    pub(crate) fn has_directories(&self) -> bool {
+        self.has_directories
     }
 
     /// Whether no entry was left out.

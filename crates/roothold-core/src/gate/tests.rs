@@ -81,9 +81,13 @@ struct Mounted(PathBuf);
 
 impl Mounted {
     fn at(place: PathBuf) -> Self {
+        Self::by(&["-t", "tmpfs", "tmpfs"], place)
+    }
+
+    fn by(args: &[&str], place: PathBuf) -> Self {
         fs::create_dir_all(&place).unwrap();
         let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "tmpfs"]).arg(&place).status();
+        let done = mount.args(args).arg(&place).status();
         assert!(done.unwrap().success());
         Self(place)
     }
@@ -112,6 +116,9 @@ fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
     }
     let workspace = Workspace::new();
     let _mounted = Mounted::at(workspace.disk("work/there"));
+    // A part of the same file system is a mount as well, and has the same device number.
+    let outside = workspace.file("outside/secret", "x").disk("outside");
+    let _bound = Mounted::by(&["--bind", outside.to_str().unwrap()], workspace.disk("work/bound"));
     let root = workspace.file("work/there/d/f", "x").root("work");
     for (mounts, allowed) in [(vec![], false), (vec!["there".to_owned()], true)] {
         let policy = policy(&[RootSpec { mounts, ..root.clone() }], PolicySpec::default());
@@ -122,8 +129,12 @@ fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
         let above = open_below(policy.roots().at(0), b"").unwrap();
         for open in [open_entry, look_up_entry] {
             assert_eq!(open(above.as_fd(), b"there").unwrap_err(), Errno::XDEV);
+            assert_eq!(open(above.as_fd(), b"bound").unwrap_err(), Errno::XDEV);
         }
+        assert!(stat_entry(above.as_fd(), b"there").is_none());
+        assert!(stat_entry(above.as_fd(), b"bound").is_none());
         let entry = open_allowed_mount(&asked, b"there").unwrap();
+        assert!(entry.as_ref().is_ok_and(|entry| has(entry, OFlags::DIRECTORY)) == allowed);
         assert_eq!(entry.map(drop), if allowed { Ok(()) } else { Err(Errno::XDEV) });
     }
 }
@@ -146,6 +157,11 @@ fn entries_are_opened_as_what_they_are_and_never_followed() {
         assert_eq!(refusal("f"), Errno::NOTDIR);
         assert_eq!((refusal("k"), refusal("l")), (Errno::NOTDIR, Errno::NOTDIR));
         assert_eq!(refusal(".."), Errno::XDEV);
+    }
+    let told = stat_entry(at, b"d").unwrap();
+    assert_eq!(told.stx_ino, identity(&looked_up).1);
+    for name in ["f", "k", "l", "none", "..", ".", "", "../work", "/", "d/"] {
+        assert!(stat_entry(at, name.as_bytes()).is_none(), "{name}");
     }
     let file = |name: &str| open_file_entry(at, name.as_bytes(), Hardlinks::Deny);
     assert!(has(&file("f").unwrap().0, OFlags::NONBLOCK | OFlags::NOFOLLOW));
@@ -187,6 +203,7 @@ fn hints_are_looked_for_in_the_nearest_directory_that_is_there() {
         ("/work/d/none", "work/d"),
         ("/work/d/x/y/z", "work/d"),
         ("/work/none/x", "work"),
+        ("/work/dd/x", "work"),
         ("/work/f/x", "work"),
         ("/work/d/../f", "work"),
     ] {

@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use futures::future::poll_fn;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
@@ -30,8 +27,6 @@ use crate::spec::{SourceSpec, SpecError};
 const MESSAGE_SLACK: usize = 256 << 10;
 /// How long connecting to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that nobody used for so long is closed when it is next looked at.
-const IDLE_MAX: Duration = Duration::from_mins(10);
 /// Types of a database's own that new connections learn at once.
 const TYPES_MAX: usize = 200;
 
@@ -110,7 +105,7 @@ impl Way {
         }
     }
 
-    async fn open(&self) -> Result<Conn, Trouble> {
+    async fn connect(&self) -> Result<Conn, Trouble> {
         let mut last = Trouble::Unreachable("there is no address to connect to".to_owned());
         for address in &self.addresses {
             match tokio::time::timeout(CONNECT_TIMEOUT, self.open_at(address)).await {
@@ -139,7 +134,7 @@ impl Way {
                 (client, self.drive(connection))
             }
         };
-        Ok(Conn { client, address: address.clone(), drive, clean: true })
+        Ok(Conn { client, address: address.clone(), drive })
     }
 
     /// Lets a connection run. What the server says unasked (notices may hold rows) is dropped.
@@ -184,6 +179,13 @@ impl Way {
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, asked).await;
     }
 
+    /// A connection of which is known what must be.
+    pub(super) async fn open_known(&self) -> Result<Conn, Trouble> {
+        let conn = self.connect().await?;
+        self.greet(&conn).await?;
+        Ok(conn)
+    }
+
     /// What is learnt of a new connection: the role's own limits, and types of the database's own.
     async fn greet(&self, conn: &Conn) -> Result<(), Trouble> {
         let sql = "SELECT name::text, setting::int8 FROM pg_catalog.pg_settings WHERE name IN \
@@ -217,8 +219,6 @@ pub(super) struct Conn {
     pub(super) client: Client,
     address: Address,
     drive: Drive,
-    /// Whether nothing of an earlier call is on it.
-    pub(super) clean: bool,
 }
 
 struct Drive {
@@ -246,46 +246,6 @@ impl Conn {
     pub(super) fn met_too_large(&self) -> bool {
         self.drive.too_large.load(Ordering::Acquire)
     }
-}
-
-impl Drop for Conn {
-    fn drop(&mut self) {
-        // A clean one says goodbye by itself.
-        if !self.clean {
-            self.drive.task.abort();
-        }
-    }
-}
-
-/// Makes connections for the pool.
-pub(super) struct Connections(pub(super) Arc<Way>);
-
-impl managed::Manager for Connections {
-    type Type = Conn;
-    type Error = Trouble;
-
-    async fn create(&self) -> Result<Conn, Trouble> {
-        // Boxed: a call that finds a connection does not carry the making of one.
-        let conn = Box::pin(self.0.open()).await?;
-        Box::pin(self.0.greet(&conn)).await?;
-        Ok(conn)
-    }
-
-    async fn recycle(&self, conn: &mut Conn, metrics: &Metrics) -> RecycleResult<Trouble> {
-        if conn.client.is_closed() || !conn.clean || metrics.last_used() > IDLE_MAX {
-            return Err(RecycleError::message("it is closed, used or old"));
-        }
-        Ok(())
-    }
-}
-
-pub(super) type Pool = managed::Pool<Connections>;
-
-pub(super) fn pool(way: Arc<Way>, connections_max: usize) -> Pool {
-    Pool::builder(Connections(way))
-        .max_size(connections_max)
-        .build()
-        .expect("a pool without time limits of its own needs no runtime")
 }
 
 fn addresses(config: &Config) -> Vec<Address> {
@@ -340,13 +300,7 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, &'static str> {
     let verified = match ca_pem {
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|_| "tls_ca_file is not a PEM file")?;
-                roots.add(certificate).map_err(|_| "a certificate in tls_ca_file does not read")?;
-            }
-            if roots.is_empty() {
-                return Err("there is no certificate in tls_ca_file");
-            }
+            roots.add_parsable_certificates(crate::tls::named(pem)?);
             builder.with_root_certificates(roots)
         }
         None => builder

@@ -7,6 +7,8 @@ use roothold_core::{Fault, FaultKind};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use super::frame::TooLarge;
+use crate::said::{self, ForLog};
+use crate::sql::line_and_column;
 
 /// Why a connection could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +28,10 @@ impl Trouble {
     }
 
     pub(super) fn fault(self) -> Fault {
-        let text = match &self {
-            Self::Said(error) if is_refusal(error) => {
-                "the database refuses this server's credentials; an operator must mend them"
-            }
-            _ => "the database cannot be reached just now; try again later",
-        };
-        Fault::new(FaultKind::Unavailable, text).with_source(ForLog(self.to_string()))
+        match &self {
+            Self::Said(error) if is_refusal(error) => said::refused_credentials(self.to_string()),
+            _ => said::unreachable(self.to_string()),
+        }
     }
 }
 
@@ -50,11 +49,6 @@ impl From<tokio_postgres::Error> for Trouble {
 fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("28") || code.code() == "3D000")
 }
-
-/// A cause for the log.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct ForLog(String);
 
 /// An error of the driver for the log: its code and, where this cannot hold rows, its words.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
@@ -119,12 +113,12 @@ pub(super) fn fault(error: &tokio_postgres::Error, asked: Asked<'_>) -> Fault {
         let (kind, text) = if bound {
             (FaultKind::Invalid, "a parameter does not fit its type")
         } else {
-            (FaultKind::Unavailable, "the connection to the database was lost; try again")
+            (FaultKind::Unavailable, said::LOST)
         };
         return Fault::new(kind, text).with_source(cause);
     };
-    let (kind, said) = told(db);
-    let mut text = format!("{said} (SQLSTATE {}", db.code().code());
+    let (kind, words) = told(db);
+    let mut text = format!("{words} (SQLSTATE {}", db.code().code());
     if let Some(at) = position(db, asked) {
         text.push_str(", ");
         text.push_str(&at);
@@ -143,17 +137,12 @@ fn told(db: &DbError) -> (FaultKind, String) {
     let code = db.code().code();
     let fixed = |kind, text: &str| (kind, text.to_owned());
     match code {
-        "25006" => fixed(Denied, "this source is read only: the statement would change something"),
-        "57014" => fixed(
-            Timeout,
-            "the database cancelled the statement: it took longer than it may; ask for less",
-        ),
-        "55P03" | "40P01" | "40001" => {
-            fixed(Conflict, "rows are locked or changed by others just now; try again")
-        }
+        "25006" => fixed(Denied, said::READ_ONLY),
+        "57014" => fixed(Timeout, said::TOO_LONG),
+        "55P03" | "40P01" | "40001" => fixed(Conflict, said::LOCKED),
         "25P03" | "25P02" => fixed(Timeout, "the database ended the transaction; try again"),
         "42601" if db.message().starts_with("cannot insert multiple commands") => {
-            fixed(Invalid, "one statement at a time: send each by itself")
+            fixed(Invalid, said::ONE_STATEMENT)
         }
         // A SELECT is put under a cursor, so the grammar refuses all else at its first word.
         "42601" => (
@@ -162,23 +151,17 @@ fn told(db: &DbError) -> (FaultKind, String) {
         ),
         "42P11" | "0A000" | "42P02" => (Invalid, first_line(db.message())),
         "42501" => (Denied, format!("the database refuses: {}", first_line(db.message()))),
-        "53300" => fixed(Busy, "the database has no connection to spare; try again later"),
-        "22023" | "22P02" | "22007" | "22003" | "22012" | "22008" => {
-            fixed(Invalid, "a value cannot be converted or computed as the statement asks")
-        }
+        "53300" => fixed(Busy, said::NO_CONNECTION),
+        "22023" | "22P02" | "22007" | "22003" | "22012" | "22008" => fixed(Invalid, said::NO_VALUE),
         _ if code.starts_with("22") => fixed(Invalid, "the statement fails on a value"),
-        _ if code.starts_with("23") => {
-            fixed(Invalid, "the change breaks a constraint of the table")
-        }
-        _ if code.starts_with("P0") || code.starts_with("38") => {
-            fixed(Invalid, "a function that the statement runs raised an error")
-        }
+        _ if code.starts_with("23") => fixed(Invalid, said::CONSTRAINT),
+        _ if code.starts_with("P0") || code.starts_with("38") => fixed(Invalid, said::RAISED),
         _ if code.starts_with("53") || code.starts_with("54") => (
             Limit,
             format!("the database ran into a limit of its own: {}", first_line(db.message())),
         ),
         _ if code.starts_with("57") || code.starts_with("58") || code.starts_with("XX") => {
-            fixed(Unavailable, "the database met a condition of its own; try again later")
+            fixed(Unavailable, said::OWN_CONDITION)
         }
         _ => (Invalid, first_line(db.message())),
     }
@@ -193,8 +176,7 @@ fn first_line(text: &str) -> String {
 fn position(db: &DbError, asked: Asked<'_>) -> Option<String> {
     let Some(ErrorPosition::Original(at)) = db.position() else { return None };
     let at = (*at as usize).checked_sub(asked.before).filter(|at| *at >= 1)?;
-    let before: String = asked.sql.chars().take(at - 1).collect();
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let at = asked.sql.char_indices().nth(at - 1).map_or(asked.sql.len(), |(at, _)| at);
+    let (line, column) = line_and_column(asked.sql, at)?;
     Some(format!("at line {line}, column {column}"))
 }

@@ -11,6 +11,7 @@ use super::query::told;
 use super::session::Session;
 use super::text::name;
 use crate::answer::{Answer, Column, Executed, Page, Statement, Window};
+use crate::said;
 use crate::sql::{self, Dialect};
 
 /// What a statement may begin with. All else would leave the transaction, the session or the
@@ -31,8 +32,7 @@ pub(super) async fn run(
     let first = sql::first_word(Dialect::Postgres, &statement.sql).unwrap_or_default();
     if !BEGINNINGS.contains(&first.as_str()) {
         session.end().await;
-        let text = format!("a statement here begins with {}", BEGINNINGS.join(", "));
-        return Err(Fault::invalid(text));
+        return Err(said::begins_with(BEGINNINGS));
     }
     let (rows_affected, answer) = match changed(&session, statement, window).await {
         Ok(changed) => changed,

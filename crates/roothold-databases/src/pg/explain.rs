@@ -12,6 +12,7 @@ use super::param;
 use super::query::told;
 use super::session::Session;
 use crate::answer::{Answer, Column, Page, Plan, Statement, Window};
+use crate::said;
 
 const EXPLAIN: &str = "EXPLAIN (FORMAT JSON) ";
 /// The most bytes of a plan that is read.
@@ -69,12 +70,7 @@ pub(super) async fn within_cost(
     if plan.would_run {
         return Ok(());
     }
-    let text = format!(
-        "the plan costs {:.0}, more than the {cost_max:.0} that this source allows; filter more, join \
-         less, or use a column with an index",
-        plan.cost.unwrap_or_default()
-    );
-    Err(Fault::new(FaultKind::Limit, text))
+    Err(said::costs(plan.cost, cost_max))
 }
 
 /// An `EXPLAIN` of the caller's, as a result of one column.

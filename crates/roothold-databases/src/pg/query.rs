@@ -150,7 +150,7 @@ impl Fetch<'_> {
         for column in described.columns() {
             let kind = column.type_();
             if Type::from_oid(kind.oid()).is_none() {
-                self.session.way().remember(kind);
+                self.session.server().remember(kind);
             }
             columns.push(Column { name: column.name().to_owned(), kind: name(kind) });
             shapes.push(Shape::of(kind));

@@ -79,6 +79,7 @@ impl Dialect {
         match kind {
             SourceKind::Postgres => Self::Postgres,
             SourceKind::Sqlite => Self::Sqlite,
+            SourceKind::MySql => Self::MySql,
         }
     }
 }
@@ -100,6 +101,12 @@ mod tests {
         assert_ne!(a.hash, of("select * from u where name = 'x' and n in (1)").hash);
         assert!(!of("select \"CANARY-LIT x\"").text.contains("CANARY"));
         assert!(!of("select 'CANARY-LIT").text.contains("CANARY"));
+        let mysql = |sql: &str| Fingerprint::of(SourceKind::MySql, sql).text;
+        assert_eq!(
+            mysql("SELECT \"CANARY\", 'a\\'CANARY', `t`.a FROM t # CANARY"),
+            "select ?, \"t\".a from t"
+        );
+        assert!(!mysql("select 1 /*! 'CANARY' */ -- CANARY").contains("CANARY"));
         assert_eq!(of("select \"Name\".a, $1").text, "select \"Name\".a, $1");
     }
 

@@ -1,4 +1,4 @@
-//! A lexer for the SQL of PostgreSQL and SQLite: good enough to tell literals from words.
+//! A lexer for the SQL of PostgreSQL, SQLite and MySQL: good enough to tell literals from words.
 
 use super::Dialect;
 
@@ -21,11 +21,17 @@ pub(super) struct Lexer<'a> {
     dialect: Dialect,
     text: &'a str,
     at: usize,
+    met_live_comment: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(dialect: Dialect, text: &'a str) -> Self {
-        Self { dialect, text, at: 0 }
+        Self { dialect, text, at: 0, met_live_comment: false }
+    }
+
+    /// Whether a comment so far was one that MySQL reads.
+    pub(super) fn met_live_comment(&self) -> bool {
+        self.met_live_comment
     }
 
     /// Where the token that was read last ends.
@@ -53,9 +59,16 @@ impl<'a> Lexer<'a> {
         loop {
             self.take_while(char::is_whitespace);
             let rest = self.rest();
-            if rest.starts_with("--") {
+            let mysql = self.dialect == Dialect::MySql;
+            // In MySQL `5--3` is eight.
+            let dashes = rest.strip_prefix("--").is_some_and(|behind| {
+                !mysql || behind.chars().next().is_none_or(|c| c.is_whitespace() || c.is_control())
+            });
+            if dashes || mysql && rest.starts_with('#') {
                 self.take(rest.find('\n').unwrap_or(rest.len()));
             } else if rest.starts_with("/*") {
+                let live = ["/*!", "/*M!", "/*+"].iter().any(|start| rest.starts_with(start));
+                self.met_live_comment |= mysql && live;
                 self.take(comment_end(rest, self.dialect == Dialect::Postgres));
             } else {
                 return;
@@ -113,15 +126,15 @@ impl<'a> Lexer<'a> {
         let word = self.take_while(|c| c.is_alphanumeric() || c == '_' || c == '$');
         let is = |prefix: &str| word.eq_ignore_ascii_case(prefix);
         let rest = self.rest();
-        let postgres = self.dialect == Dialect::Postgres;
+        let (postgres, mysql) = (self.dialect == Dialect::Postgres, self.dialect == Dialect::MySql);
         if postgres && is("u") && rest.starts_with("&'") {
             self.take(1);
         } else if !rest.starts_with('\'')
-            || !(is("x") || postgres && (is("e") || is("b") || is("n")))
+            || !(is("x") || postgres && is("e") || (postgres || mysql) && (is("b") || is("n")))
         {
             return Token::Word(word);
         }
-        self.quoted('\'', postgres && is("e"));
+        self.quoted('\'', mysql || postgres && is("e"));
         Token::Literal
     }
 
@@ -165,14 +178,19 @@ impl<'a> Iterator for Lexer<'a> {
         let names = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() || c == '_');
         let counts = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         let postgres = self.dialect == Dialect::Postgres;
+        let (sqlite, mysql) = (self.dialect == Dialect::Sqlite, self.dialect == Dialect::MySql);
         Some(match first {
             '\'' => {
-                self.quoted('\'', false);
+                self.quoted('\'', mysql);
+                Token::Literal
+            }
+            '"' if mysql => {
+                self.quoted('"', true);
                 Token::Literal
             }
             '"' => Token::Quoted(self.quoted('"', false)),
             '`' if !postgres => Token::Quoted(self.quoted('`', false)),
-            '[' if !postgres => Token::Quoted(self.quoted(']', false)),
+            '[' if sqlite => Token::Quoted(self.quoted(']', false)),
             '$' if postgres && counts(second) => self.parameter(),
             '$' if postgres && self.dollar_quoted() => Token::Literal,
             '?' if !postgres => self.parameter(),
@@ -182,7 +200,8 @@ impl<'a> Iterator for Lexer<'a> {
                 Token::Mark(':')
             }
             ':' if names(second) => self.parameter(),
-            '@' | '$' if !postgres && names(second) => self.parameter(),
+            '@' | '$' if sqlite && names(second) => self.parameter(),
+            '$' if mysql => self.word(),
             '0'..='9' => self.number(),
             '.' if counts(second) => self.number(),
             c if c.is_alphabetic() || c == '_' => self.word(),
@@ -221,6 +240,21 @@ mod tests {
         assert_eq!(sqlite("[a b] `c` ?1 @n $n"), {
             [Quoted("a b"), Quoted("c"), Parameter("?1"), Parameter("@n"), Parameter("$n")]
         });
+    }
+
+    #[test]
+    fn mysql_has_its_own_quotes_and_comments() {
+        let mysql = |text| Lexer::new(Dialect::MySql, text).collect::<Vec<_>>();
+        assert_eq!(
+            mysql(r#"'a\'b' "c\"d" `e``f` n'g'"#),
+            [Literal, Literal, Quoted("e``f"), Literal]
+        );
+        assert_eq!(mysql("1 # '\n--\t'\n2"), [Literal, Literal]);
+        assert_eq!(mysql("5--3"), [Literal, Mark('-'), Mark('-'), Literal]);
+        assert_eq!(mysql("@a := ?1, $b"), {
+            [Mark('@'), Word("a"), Mark(':'), Mark('='), Parameter("?1"), Mark(','), Word("$b")]
+        });
+        assert_eq!(mysql("_utf8mb4'x'"), [Word("_utf8mb4"), Literal]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::error::fault;
 use super::guard::{Catalogue, Guard, Phase};
 use super::open::{self, Look, code};
 use crate::answer::{Answer, Column, Page, Parameter, Statement, Window, float, hex, whole};
+use crate::said;
 use crate::spec::SourceSpec;
 use crate::sql::{self, Dialect};
 use crate::wait::Until;
@@ -242,8 +243,7 @@ impl ToSql for Bound<'_> {
 fn bind(prepared: &mut Prepared<'_>, parameters: &[Parameter]) -> Result<(), Fault> {
     let (wanted, given) = (prepared.parameter_count(), parameters.len());
     if wanted != given {
-        let text = format!("the statement has {wanted} parameters and {given} values were given");
-        return Err(Fault::invalid(text));
+        return Err(said::parameters(wanted, given));
     }
     for (place, parameter) in (1..).zip(parameters) {
         prepared

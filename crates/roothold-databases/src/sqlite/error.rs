@@ -5,11 +5,9 @@ use rusqlite::{Error, ErrorCode};
 
 use super::guard::Denied;
 use super::open::{code, unavailable};
+use crate::said;
+use crate::sql::line_and_column;
 use crate::wait::Until;
-
-/// One text for what is not there and for what is hidden.
-const NO_NAME: &str = "a table or column of the statement is not there, or is not to be read; name \
-                       columns instead of *, and look at the description of the database";
 
 /// The fault for an error of the caller's statement.
 pub(super) fn fault(
@@ -25,7 +23,7 @@ pub(super) fn fault(
     }
     let invalid = |text: &str| Fault::invalid(text.to_owned());
     let (message, offset) = match error {
-        Error::MultipleStatement => return invalid("one statement at a time: send each by itself"),
+        Error::MultipleStatement => return invalid(said::ONE_STATEMENT),
         Error::SqlInputError { msg, offset, .. } => (msg.as_str(), usize::try_from(*offset).ok()),
         Error::SqliteFailure(_, Some(message)) => (message.as_str(), None),
         _ => ("", None),
@@ -41,7 +39,7 @@ pub(super) fn fault(
     if unknown.iter().any(|start| message.starts_with(start))
         || message.ends_with("is not a function")
     {
-        return invalid(NO_NAME);
+        return invalid(said::NO_NAME);
     }
     let kind = match error {
         Error::SqlInputError { error, .. } | Error::SqliteFailure(error, _) => error.code,
@@ -58,7 +56,7 @@ pub(super) fn fault(
             Fault::new(FaultKind::Conflict, "somebody writes to the database just now; try again")
         }
         ErrorCode::ReadOnly => refused(&Denied::Kind("change anything"), changes),
-        ErrorCode::ConstraintViolation => invalid("the change breaks a constraint of the table"),
+        ErrorCode::ConstraintViolation => invalid(said::CONSTRAINT),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
             unavailable("the database's file is damaged").with_source(code(error))
         }
@@ -75,7 +73,7 @@ pub(super) fn fault(
 
 fn refused(denied: &Denied, changes: bool) -> Fault {
     match denied {
-        Denied::Name => Fault::invalid(NO_NAME),
+        Denied::Name => Fault::invalid(said::NO_NAME),
         Denied::Function(name) => {
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             Fault::new(
@@ -98,8 +96,6 @@ fn shown(message: &str) -> String {
 }
 
 fn place(sql: &str, offset: Option<usize>) -> String {
-    let Some(before) = offset.and_then(|at| sql.get(..at)) else { return String::new() };
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    format!(" (at line {line}, column {column})")
+    let place = offset.and_then(|at| line_and_column(sql, at));
+    place.map(|(line, column)| format!(" (at line {line}, column {column})")).unwrap_or_default()
 }

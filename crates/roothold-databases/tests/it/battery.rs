@@ -12,7 +12,7 @@ use roothold_testing::battery::{Battery, Case, SQLITE_SETUP, Sent, Variables};
 use crate::{ask, budget};
 
 /// Asks, checks what came of it, and tells it.
-async fn run(case: &Case, source: &Source, sql: &str) -> (bool, String) {
+pub(crate) async fn run(case: &Case, source: &Source, sql: &str) -> (bool, String) {
     let began = Instant::now();
     let (answered, said) = match ask(source, sql).await {
         Ok(answer) => (true, serde_json::to_string(&answer.rows).unwrap()),
@@ -22,7 +22,7 @@ async fn run(case: &Case, source: &Source, sql: &str) -> (bool, String) {
     (answered, said)
 }
 
-fn limits() -> SourceLimits {
+pub(crate) fn limits() -> SourceLimits {
     SourceLimits { time: Duration::from_secs(3), ..SourceLimits::default() }
 }
 

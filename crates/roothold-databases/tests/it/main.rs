@@ -1,4 +1,4 @@
-//! Sources as their users see them: a real PostgreSQL server, real SQLite files, hostile statements.
+//! Sources as their users see them: real servers of PostgreSQL and MariaDB, real SQLite files, hostile statements.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 #![expect(
     clippy::disallowed_methods,
@@ -6,6 +6,7 @@
 )]
 
 mod battery;
+mod mysql;
 mod pg;
 mod sqlite;
 

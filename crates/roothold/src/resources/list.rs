@@ -84,6 +84,7 @@ fn collect(call: &Call, start: Option<Position>) -> Result<(Vec<Found>, Option<P
             }
             Err(fault) => return Err(fault),
         };
+        walk.for_names();
         let mut last = Vec::new();
         let done = walk.run(|entry| {
             if found.len() == PAGE_MAX {

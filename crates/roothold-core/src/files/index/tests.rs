@@ -82,10 +82,17 @@ fn policy_with(workspace: &Workspace, index: Index, spec: PolicySpec) -> Policy 
     Policy::new(roots, spec, &[]).unwrap()
 }
 
-/// All paths below the root, and what could not be looked at.
+/// All paths below the root, and what could not be looked at; the same in both kinds of a walk.
 fn walked(policy: &Policy) -> (Vec<String>, Vec<String>) {
+    let names = walked_for(policy, |walk| walk.for_names());
+    assert_eq!(walked_for(policy, |_| {}), names);
+    names
+}
+
+fn walked_for(policy: &Policy, prepare: impl FnOnce(&mut Walk<'_>)) -> (Vec<String>, Vec<String>) {
     let (permit, budget) = (decide(policy, Verb::List, "/work").unwrap(), budget());
     let (mut all, mut walk) = (Vec::new(), Walk::start(&permit, None, &budget).unwrap());
+    prepare(&mut walk);
     walk.run(|entry| {
         all.push(String::from_utf8_lossy(entry.below).into_owned());
         Ok(Visit::Into)

@@ -40,11 +40,15 @@ struct Job {
 
 impl Batch {
     /// Adds a file; `at` is where an earlier page ended in it.
-    pub(super) fn push(&mut self, entry: &WalkEntry<'_>, at: Option<At>) {
-        let is_known = |known: &Arc<OwnedFd>| Arc::ptr_eq(known, entry.directory());
+    ///
+    /// # Errors
+    /// As [`WalkEntry::directory`].
+    pub(super) fn push(&mut self, entry: &WalkEntry<'_>, at: Option<At>) -> Result<(), Fault> {
+        let holder = entry.directory()?;
+        let is_known = |known: &Arc<OwnedFd>| Arc::ptr_eq(known, holder);
         // Files of one directory mostly come one after the other.
         let directory = self.directories.iter().rposition(is_known).unwrap_or_else(|| {
-            self.directories.push(Arc::clone(entry.directory()));
+            self.directories.push(Arc::clone(holder));
             self.directories.len() - 1
         });
         let start = self.paths.len();
@@ -57,6 +61,7 @@ impl Batch {
             name_at: end - entry.name.len(),
             at,
         });
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {

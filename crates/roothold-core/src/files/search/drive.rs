@@ -34,7 +34,7 @@ pub(super) fn directory<T: Taker>(
         let done = walk.run(|entry| {
             let visit = filter.visit(entry, leash)?;
             if let Some(at) = visit.is_searched.then(|| filter.at(entry)) {
-                batch.push(entry, at);
+                batch.push(entry, at)?;
                 if batch.is_full(crew.handed_out()) {
                     let whole = std::mem::take(&mut batch);
                     if !crew.hand_out(whole, |outcome| telling.outcome(outcome))? {

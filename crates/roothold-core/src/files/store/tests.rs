@@ -37,7 +37,7 @@ impl<T> Store<T> {
     }
 
     fn put_at(&self, used_seconds: u64, opened: &Opened, value: T, bytes: usize) {
-        let keeping = Keeping(Stamp::of(&opened.stat));
+        let keeping = Keeping(Stamp::from(&opened.stat));
         self.keep_since(used_seconds, &keeping, Arc::new(value), bytes);
     }
 }

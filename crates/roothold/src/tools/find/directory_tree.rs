@@ -77,6 +77,7 @@ impl Tool for DirectoryTree {
         call.blocking(move |budget| {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
             walk.limit_depth(DEPTH_MAX);
+            walk.for_names();
             let (mut room, mut builder, mut last) =
                 (Room::of(&sealing), Builder::new(), Vec::new());
             let done = walk.run(|entry| {

@@ -67,6 +67,7 @@ impl Tool for SearchFiles {
         let sealing = call.clone();
         call.blocking(move |budget| {
             let mut walk = Walk::start(&permit, after.as_deref(), budget)?;
+            walk.for_names();
             let (mut room, mut last) = (Room::of(&sealing), Vec::new());
             let (mut matches, mut text) = ("[".to_owned(), String::new());
             let done = walk.run(|entry| {

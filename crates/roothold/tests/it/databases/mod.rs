@@ -108,3 +108,21 @@ fn orders(name: &str) -> &'static Postgres {
     block_on(server.database(name, setup));
     server
 }
+
+/// Everything that is written down of calls.
+fn written(server: &Server) -> [(&'static str, String); 4] {
+    [
+        ("audit log", String::from_utf8(server.audit().raw).unwrap()),
+        ("log", server.log()),
+        ("metrics", server.metrics()),
+        ("status", server.status().to_string()),
+    ]
+}
+
+/// What stands before a text and with it, in small letters, if it is there in whatever letters.
+fn around(text: &str, wanted: &str) -> Option<String> {
+    let text = text.to_lowercase();
+    let at = text.find(wanted)?;
+    let from = (0..=at.saturating_sub(300)).rev().find(|&from| text.is_char_boundary(from))?;
+    Some(text[from..at + wanted.len()].to_owned())
+}

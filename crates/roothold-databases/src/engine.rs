@@ -1,0 +1,62 @@
+//! What every engine can do, whatever it speaks.
+
+use futures::future::BoxFuture;
+use roothold_core::{Budget, Fault};
+
+use crate::answer::{Answer, Executed, Plan, Statement, Window};
+use crate::describe::{DescribeRequest, Description};
+use crate::probe::Report;
+use crate::source::{PoolFigures, SourceReach};
+use crate::wait::Until;
+
+/// The result of a call, when it is there. Dropped, the call stops in the database.
+pub(crate) type Answering<'a, T> = BoxFuture<'a, Result<T, Fault>>;
+
+/// What every call carries: until when it may run, and whether anybody waits for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) until: Until,
+    pub(crate) budget: &'a Budget,
+}
+
+/// A database of one kind. Its calls are those of [`crate::Source`], which has checked the statement,
+/// cut the window and asked for the rights before.
+pub(crate) trait Engine: Send + Sync {
+    /// What a process must be able to reach for it.
+    fn reach(&self) -> SourceReach;
+
+    /// How its connections are used now.
+    fn pool(&self) -> PoolFigures;
+
+    /// Asks what the role could do.
+    fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report>;
+
+    fn describe<'a>(
+        &'a self,
+        request: &'a DescribeRequest,
+        call: Call<'a>,
+    ) -> Answering<'a, Description>;
+
+    /// Runs a statement that reads.
+    fn query<'a>(
+        &'a self,
+        statement: &'a Statement,
+        window: Window,
+        call: Call<'a>,
+    ) -> Answering<'a, Answer>;
+
+    /// Tells the plan of a statement, without running it.
+    fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan>;
+
+    /// Runs a statement that changes data.
+    fn execute<'a>(
+        &'a self,
+        statement: &'a Statement,
+        window: Window,
+        dry_run: bool,
+        call: Call<'a>,
+    ) -> Answering<'a, Executed>;
+
+    /// Closes connections, and waits until what runs for them has ended.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
