@@ -10,7 +10,7 @@ fn said(tools: &str) -> Result<(), String> {
          [[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"notes.db\"\naccess = \"write\"\n{tools}"
     );
     let config: crate::config::Config = toml::from_str(&text).map_err(|error| error.to_string())?;
-    check(&config.tools, &config.databases).map_err(|error| error.to_string())
+    check(&config.tools, &config.databases, &config.principals).map_err(|error| error.to_string())
 }
 
 fn tool(sql: &str, more: &str) -> String {
@@ -70,6 +70,43 @@ fn who_changes_data_must_be_allowed_to_on_both_sides() {
         let error = on_notes(more).unwrap_err();
         assert!(error.contains("only for a tool that changes data"), "{error}");
     }
+}
+
+#[test]
+fn what_a_statement_does_must_be_what_the_tool_says() {
+    for (sql, reads, writes) in [
+        ("SELECT 1", true, false),
+        ("/* a */ -- b\n((select 1))", true, false),
+        ("With x AS (SELECT 1) DELETE FROM y", true, true),
+        ("delete from x", false, true),
+        ("REPLACE INTO x VALUES (1)", false, true),
+        ("CREATE TABLE x (y)", true, true),
+    ] {
+        let on_notes = |more: &str| said(&tool(sql, more).replace("shop", "notes"));
+        assert_eq!(on_notes("").is_ok(), reads, "{sql}");
+        assert_eq!(on_notes("access = \"write\"").is_ok(), writes, "{sql}");
+    }
+    let error = said(&tool("delete from x", "")).unwrap_err();
+    assert!(error.contains("set access = \"write\""), "{error}");
+}
+
+#[test]
+fn who_could_never_use_a_tool_is_not_named() {
+    let one = |more: &str, principals: &str| said(&(tool("select 1", more) + principals));
+    assert_eq!(one("principals = [\"anna\"]", ""), Ok(()));
+    let anna = "[[principals]]\nname = \"anna\"\n";
+    assert_eq!(one("principals = [\"anna\"]", anna), Ok(()));
+    let error = one("principals = [\"ann\"]", anna).unwrap_err();
+    assert!(error.contains("`t`: principals names `ann`, to whom"), "{error}");
+    let closed = tool("delete from t", "access = \"write\"\nprincipals = [\"anna\", \"ben\"]");
+    let closed = closed.replace("shop", "notes");
+    let database = "access = \"write\"\nprincipals = [\"anna\"]\n";
+    let text = format!(
+        "[[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"n\"\n{database}{closed}"
+    );
+    let config: crate::config::Config = toml::from_str(&text).unwrap();
+    let error = check(&config.tools, &config.databases, &[]).unwrap_err().to_string();
+    assert!(error.contains("`ben`, who may not use the database"), "{error}");
 }
 
 #[test]
