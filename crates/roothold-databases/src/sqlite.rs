@@ -234,11 +234,11 @@ impl Inner {
         db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
         db.guard.let_changes_through(false);
-        let step = |row: Vec<Value>| {
+        let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
         };
-        let steps: Vec<Value> = answer.rows.into_iter().map(step).collect();
+        let steps: Vec<Value> = answer.rows.into_iter().map(line).collect();
         Ok(Plan { plan: Value::Array(steps), cost: None, cost_max: None, would_run: true })
     }
 

@@ -98,8 +98,10 @@ async fn in_schema(
     names: &[&str],
 ) -> Result<Vec<Table>, Fault> {
     let mut tables: HashMap<String, Table> = HashMap::new();
-    for (name, kind, comment, rows) in about(session, TABLES, "", schema, names).await? {
-        tables.insert(String::clone(&name), table(schema, name, kind, comment, rows));
+    let about_tables: Vec<(String, String, Option<String>, Option<u64>)> =
+        about(session, TABLES, "", schema, names).await?;
+    for (name, kind, comment, rows) in about_tables {
+        tables.insert(name.clone(), table(schema, name, &kind, comment, rows));
     }
     let columns: Vec<(String, String, String, String, String)> =
         about(session, COLUMNS, " ORDER BY table_name, ordinal_position", schema, names).await?;
@@ -120,15 +122,15 @@ async fn in_schema(
 fn table(
     schema: &str,
     name: String,
-    kind: String,
+    kind: &str,
     comment: Option<String>,
     rows: Option<u64>,
 ) -> Table {
-    let kind = match kind.as_str() {
+    let kind = match kind {
         "BASE TABLE" | "SYSTEM VERSIONED" => "table".to_owned(),
         other => other.to_ascii_lowercase(),
     };
-    let said = |text: &String| !text.is_empty() && !(kind == "view" && text == "VIEW");
+    let said = |text: &String| !(text.is_empty() || kind == "view" && text == "VIEW");
     Table {
         schema: schema.to_owned(),
         name,

@@ -113,8 +113,9 @@ fn told(error: &ServerError) -> (FaultKind, &'static str) {
         1142 if !error.message.starts_with("SELECT") => {
             (Denied, "the role of this source has no right to do this")
         }
-        1044 | 1046 | 1049 | 1051 | 1052 | 1054 | 1072 | 1109 | 1142 | 1143 | 1146 | 1176
-        | 1356 | 1449 | 4091 => (Invalid, said::NO_NAME),
+        1046 => (Invalid, "the source names no database: write tables as database.table"),
+        1044 | 1049 | 1051 | 1052 | 1054 | 1072 | 1109 | 1142 | 1143 | 1146 | 1176 | 1356
+        | 1449 | 4091 => (Invalid, said::NO_NAME),
         // A function that would change something is refused before it is asked who may run it.
         1305 | 1370 | 1630 | 1792 | 1836 => (Denied, NO_CHANGE),
         1345 => (

@@ -43,7 +43,7 @@ pub(super) async fn run(
         }
     };
     if dry_run {
-        let undone = undo(&mut session).await;
+        let undone = undo(&mut session, budget).await;
         return session.finish(undone.map(|()| executed)).await;
     }
     if open {
@@ -109,12 +109,13 @@ async fn all_can_be_undone(session: &mut Session) -> Result<(), Fault> {
 }
 
 /// Rolls back, and makes sure that nothing is left.
-async fn undo(session: &mut Session) -> Result<(), Fault> {
+async fn undo(session: &mut Session, budget: &Budget) -> Result<(), Fault> {
     let told = |error: mysql_async::Error| error::fault(&error, None, 0);
     let conn = session.conn()?;
     conn.query_drop("ROLLBACK").await.map_err(told)?;
     let warnings: Vec<(String, u16, String)> = conn.query("SHOW WARNINGS").await.map_err(told)?;
     if warnings.iter().any(|(_, code, _)| *code == NOT_UNDONE) {
+        budget.note_effect();
         let text = "a table of the statement cannot undo a change: part of it was made";
         return Err(Fault::new(FaultKind::Conflict, text));
     }

@@ -63,7 +63,7 @@ pub(crate) fn places(sql: &str) -> Result<Places, &'static str> {
         let value = number.checked_sub(1).ok_or("the first place is ?1")?;
         let end = tokens.at();
         places.values.push(value);
-        places.sql.push_str(&sql[copied..end - text.len() + 1]);
+        places.sql.push_str(&sql[copied..=end - text.len()]);
         places.cuts.push((places.sql.len(), text.len() - 1));
         copied = end;
     }

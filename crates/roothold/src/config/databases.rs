@@ -32,7 +32,7 @@ pub struct DatabaseSection {
     pub description: String,
     /// Which program keeps it.
     pub kind: DatabaseKind,
-    /// How it is reached: `postgresql://user:password@host/database`, or `key=value …`. It holds a password, so write `${VARIABLE}`; one that holds none may be written out.
+    /// How it is reached: `postgresql://user:password@host/database`, or `key=value …`; `mysql://user:password@host/database`. It holds a password, so write `${VARIABLE}`; one that holds none may be written out.
     #[serde(default)]
     pub dsn: Option<String>,
     /// A file that holds the `dsn` instead; it is read at start and on reload.
@@ -86,7 +86,7 @@ pub struct DatabaseSection {
     /// Whether another machine may be talked to in the clear.
     #[serde(default)]
     pub plaintext: bool,
-    /// PostgreSQL: `schema.name` of `SECURITY DEFINER` functions that callers are meant to run.
+    /// `schema.name` of functions that callers are meant to run: in PostgreSQL of those that are `SECURITY DEFINER`, in MySQL of any. Not for SQLite.
     #[serde(default)]
     pub functions_trusted: Vec<String>,
     /// SQLite: whether nobody changes the file, so that no lock is taken.
@@ -118,6 +118,8 @@ fn default_query_timeout() -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DatabaseKind {
+    /// A MySQL server, 8.0 or later, or a MariaDB server, 10.5 or later.
+    MySql,
     /// A PostgreSQL server, 13 or later.
     Postgres,
     /// A file of SQLite.
@@ -127,6 +129,7 @@ pub enum DatabaseKind {
 impl DatabaseKind {
     pub(crate) fn source_kind(self) -> SourceKind {
         match self {
+            Self::MySql => SourceKind::MySql,
             Self::Postgres => SourceKind::Postgres,
             Self::Sqlite => SourceKind::Sqlite,
         }
@@ -285,10 +288,7 @@ impl DatabaseSection {
             ("cost_max", self.cost_max.is_some() && is_file),
             ("tls_ca_file", self.tls_ca_file.is_some() && is_file),
             ("plaintext", self.plaintext && is_file),
-            (
-                "functions_trusted",
-                !self.functions_trusted.is_empty() && self.kind != DatabaseKind::Postgres,
-            ),
+            ("functions_trusted", !self.functions_trusted.is_empty() && is_file),
         ];
         match misplaced.iter().find(|(_, is)| *is) {
             Some((key, _)) => Err(format!("{key} means nothing for this kind; remove it")),

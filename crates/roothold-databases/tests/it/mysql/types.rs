@@ -137,11 +137,16 @@ async fn parameters_are_bound_and_never_spliced() {
     }
 }
 
+const PAGES: &str = "CREATE TABLE n AS SELECT seq AS n FROM seq_1_to_2500; CREATE VIEW v AS SELECT n FROM n; \
+    CREATE FUNCTION counted() RETURNS INT READS SQL DATA RETURN (SELECT COUNT(*) FROM (SELECT n FROM n) x); \
+    GRANT EXECUTE ON FUNCTION pages.counted TO pages@'%'";
+
 #[tokio::test]
 async fn pages_follow_each_other() {
     let server = MariaDb::shared();
-    server.database("pages", "CREATE TABLE n AS SELECT seq AS n FROM seq_1_to_2500").await;
+    server.database("pages", PAGES).await;
     let mut spec = spec(server, "pages");
+    spec.functions_trusted = vec!["pages.counted".to_owned()];
     spec.limits.rows_max = 1_000;
     spec.limits.bytes_max = 64 << 10;
     let source = Source::new(spec).unwrap();
@@ -166,6 +171,20 @@ async fn pages_follow_each_other() {
             offset = next;
         }
         assert_eq!(seen, (1..=2_500).collect::<Vec<i64>>(), "{sql}");
+    }
+    // What ends a page ends nothing within the statement.
+    for sql in [
+        "SELECT COUNT(*) FROM (SELECT n FROM n) x",
+        "SELECT COUNT(*) FROM (SELECT n FROM n ORDER BY n) x",
+        "WITH w AS (SELECT n FROM n) SELECT COUNT(*) FROM w",
+        "SELECT COUNT(*) FROM (SELECT n FROM n UNION ALL SELECT n FROM n WHERE n < 0) x",
+        "SELECT COUNT(*) FROM n WHERE n IN (SELECT n FROM n)",
+        "SELECT COUNT(*) FROM v",
+        "SELECT (SELECT COUNT(*) FROM n)",
+        "SELECT counted()",
+    ] {
+        let small = Window { rows: 7, ..Window::default() };
+        assert_eq!(json!(page(sql, small).await.rows), json!([[2_500]]), "{sql}");
     }
     assert!(!page("SELECT n FROM n LIMIT 1", Window::default()).await.stable);
     let seven = Window { rows: 7, ..Window::default() };

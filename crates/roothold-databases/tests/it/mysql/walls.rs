@@ -141,3 +141,16 @@ async fn what_may_not_be_read_is_as_what_is_not_there() {
         (SELECT COUNT(*) FROM information_schema.routines WHERE routine_name = 'wipe')";
     assert_eq!(rows(&source, catalogue).await, serde_json::json!([[0, 0, 0, 0]]));
 }
+
+#[tokio::test]
+async fn a_source_that_names_no_database_reads_what_its_role_reads() {
+    let server = MariaDb::shared();
+    server.database("anywhere", "CREATE TABLE t AS SELECT 7 AS x").await;
+    let source = source(server, "anywhere");
+    let mut spec = source.spec().clone();
+    spec.dsn = roothold_databases::Secret::new(server.url("anywhere", ""));
+    let source = roothold_databases::Source::new(spec).unwrap();
+    assert_eq!(rows(&source, "SELECT x FROM anywhere.t").await, serde_json::json!([[7]]));
+    let fault = refused(&source, "SELECT x FROM t").await;
+    assert!(fault.public().contains("database.table"), "{fault}");
+}

@@ -24,7 +24,7 @@ pub(in crate::tools) struct Input {
     database: String,
     /// One statement, in the database's own SQL; with ORDER BY, pages fit together
     sql: String,
-    /// For $1, $2, … (SQLite: ?1, ?2, …)
+    /// For $1, $2, … (SQLite and MySQL: ?1, ?2, …)
     #[serde(default)]
     parameters: Vec<Value>,
 }

@@ -8,6 +8,7 @@ mod confirming;
 mod executing;
 mod granted;
 mod hangup;
+mod mysql;
 mod outage;
 mod people;
 mod quiet;
