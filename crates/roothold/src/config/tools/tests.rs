@@ -149,7 +149,7 @@ fn a_parameter_that_could_take_no_value_is_refused() {
     assert!(said(&tool("select 1", &many)).unwrap_err().contains("more than 50 parameters"));
 }
 
-fn of(definition: Value) -> ToolParameter {
+fn of(definition: &Value) -> ToolParameter {
     let mut whole = json!({"name": "a", "description": "what it is"});
     whole.as_object_mut().unwrap().extend(definition.as_object().cloned().unwrap_or_default());
     let parameter: ToolParameter = serde_json::from_value(whole).unwrap();
@@ -160,23 +160,24 @@ fn of(definition: Value) -> ToolParameter {
 #[test]
 fn agents_are_told_what_a_call_can_give() {
     let schema =
-        of(json!({"type": "integer", "minimum": 1.0, "maximum": 100.0, "default": 20})).schema();
+        of(&json!({"type": "integer", "minimum": 1.0, "maximum": 100.0, "default": 20})).schema();
     let expected = json!({"type": "integer", "description": "what it is", "minimum": 1, "maximum": 100, "default": 20});
     assert_eq!(schema, expected);
     let schema =
-        of(json!({"type": "text", "enum": ["new", "sent"], "list": true, "max_items": 3})).schema();
+        of(&json!({"type": "text", "enum": ["new", "sent"], "list": true, "max_items": 3}))
+            .schema();
     let expected = json!({"type": "array", "description": "what it is", "maxItems": 3,
         "items": {"type": "string", "enum": ["new", "sent"]}});
     assert_eq!(schema, expected);
-    let schema = of(json!({"type": "number", "minimum": 0.5})).schema();
+    let schema = of(&json!({"type": "number", "minimum": 0.5})).schema();
     assert_eq!(schema["minimum"], json!(0.5));
-    let schema = of(json!({"type": "text", "min_length": 2, "max_length": 5})).schema();
+    let schema = of(&json!({"type": "text", "min_length": 2, "max_length": 5})).schema();
     assert_eq!((&schema["minLength"], &schema["maxLength"]), (&json!(2), &json!(5)));
 }
 
 #[test]
 fn values_are_held_to_what_agents_are_told() {
-    let check = |definition: Value, value: Value| of(definition).check_value(&value);
+    let check = |definition: &Value, value: &Value| of(definition).check_value(value);
     for (definition, fine, wrong) in [
         (
             json!({"type": "integer"}),
@@ -214,21 +215,21 @@ fn values_are_held_to_what_agents_are_told() {
         ),
     ] {
         for value in fine.as_array().unwrap() {
-            assert_eq!(check(definition.clone(), value.clone()), Ok(()), "{definition} {value}");
+            assert_eq!(check(&definition, value), Ok(()), "{definition} {value}");
         }
         for value in wrong.as_array().unwrap() {
-            assert!(check(definition.clone(), value.clone()).is_err(), "{definition} {value}");
+            assert!(check(&definition, value).is_err(), "{definition} {value}");
         }
     }
     let long = "x".repeat(10_001);
-    assert!(check(json!({"type": "text"}), json!(long)).unwrap_err().contains("more than 10000"));
-    let secret = check(json!({"type": "integer"}), json!("CANARY-VALUE")).unwrap_err();
+    assert!(check(&json!({"type": "text"}), &json!(long)).unwrap_err().contains("more than 10000"));
+    let secret = check(&json!({"type": "integer"}), &json!("CANARY-VALUE")).unwrap_err();
     assert!(!secret.contains("CANARY"), "{secret}");
 }
 
 #[test]
 fn what_has_a_default_need_not_be_given() {
-    assert!(of(json!({"type": "text"})).is_required());
-    assert!(!of(json!({"type": "text", "default": "a"})).is_required());
-    assert!(!of(json!({"type": "text", "required": false})).is_required());
+    assert!(of(&json!({"type": "text"})).is_required());
+    assert!(!of(&json!({"type": "text", "default": "a"})).is_required());
+    assert!(!of(&json!({"type": "text", "required": false})).is_required());
 }
