@@ -258,12 +258,7 @@ pub(crate) fn stat_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Statx
         return None;
     }
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let mask = StatxFlags::TYPE
-        | StatxFlags::INO
-        | StatxFlags::SIZE
-        | StatxFlags::MTIME
-        | StatxFlags::CTIME;
-    let stat = statx(directory, name, flags, mask).ok()?;
+    let stat = statx(directory, name, flags, StatxFlags::BASIC_STATS).ok()?;
     let told = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
     let is_mount = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let is_directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
@@ -373,10 +368,10 @@ pub(crate) fn kind_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// A file that policy hides must look the same whether it exists or not.
+/// A file that policy hides must look the same whether it exists or not. What a name is, where that
+/// is not served, is only said of one that was decided on as a file.
 fn hide_existence(permit: &Permit, fault: Fault) -> Fault {
-    let tells_kind = fault.rule().is_some_and(|rule| rule.name == SPECIAL_FILES);
-    if !tells_kind && !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
+    if !matches!(fault.kind(), FaultKind::NotFound | FaultKind::Unsupported) {
         return fault;
     }
     hide_target(permit, normalised(permit.rel()), fault)
@@ -450,11 +445,9 @@ fn being_renamed() -> Fault {
     Fault::new(FaultKind::Busy, "the path is being renamed all the time; try again")
 }
 
-const SPECIAL_FILES: &str = "special_files";
-
 /// FIFOs, devices, sockets: opening one can block, or do something.
 fn special_file() -> Fault {
-    let rule = Rule { name: SPECIAL_FILES, detail: None };
+    let rule = Rule { name: "special_files", detail: None };
     Fault::denied(rule, "it is neither a regular file nor a directory")
 }
 

@@ -35,8 +35,8 @@ pub use meter::Meter;
 pub use options::{ColumnType, Compression, Format, SourceOptions, TextEncoding};
 pub use process::{
     Aggregate, AggregateFunction, AggregateOptions, Chunk, ConvertOptions, ExpectedColumn,
-    ExpectedType, Operation, Output, Process, ProcessLimits, ProfileOptions, Progress, Reading,
-    Report, SampleOptions, SearchOptions, SqlOptions, Step, ValidateOptions,
+    ExpectedType, Operation, OperationKind, Output, Process, ProcessLimits, ProfileOptions,
+    Progress, Reading, Report, SampleOptions, SearchOptions, SqlOptions, Step, ValidateOptions,
 };
 pub use query::{Answer, Query};
 pub use source::Source;

@@ -16,7 +16,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, ftruncate, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, fsync, ftruncate, statat, unlinkat};
 use rustix::io::{Errno, pwrite};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::lock::lock;
 use crate::gate::place::{Last, Place, locate};
-use crate::gate::replace::{Lost, keep, put, sync_directory};
+use crate::gate::replace::{Lost, create, keep, put, sync_directory};
 use crate::gate::{kind_of, open_file_entry, refusal, unsupported};
 use crate::path::shown;
 use crate::policy::{Permit, TempName};
@@ -483,11 +483,6 @@ fn occupied() -> Fault {
         FaultKind::Conflict,
         "the output exists already and was not changed; choose another path, or say overwrite: true",
     )
-}
-
-fn create(place: &Place, name: &TempName, mode: u32) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-    openat(&place.parent, name.as_str(), flags, Mode::from_raw_mode(mode))
 }
 
 #[cfg(test)]

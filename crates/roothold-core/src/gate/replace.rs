@@ -43,6 +43,14 @@ struct Temp<'a> {
     renamed: bool,
 }
 
+impl<'a> Temp<'a> {
+    fn create(place: &'a Place, name: &'a TempName, replaces: bool) -> Result<Self, Errno> {
+        // Until it has the bits of the file that it replaces it is nobody else's to read.
+        let handle = create(place, name, if replaces { 0o600 } else { 0o666 })?;
+        Ok(Self { place, name, handle, renamed: false })
+    }
+}
+
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
         if !self.renamed {
@@ -70,7 +78,7 @@ pub(crate) fn replace(
 ) -> Result<Lost, Fault> {
     let refuse = |errno| refusal(errno, permit);
     let name = permit.temp().ok_or_else(|| Fault::internal("a write without a temporary name"))?;
-    let mut temp = create(place, name, old.is_some()).map_err(refuse)?;
+    let mut temp = Temp::create(place, name, old.is_some()).map_err(refuse)?;
     fill(&temp.handle, content, budget, permit)?;
     let lost = match old {
         Some((stat, handle)) => keep(&temp.handle, stat, handle).map_err(refuse)?,
@@ -92,12 +100,10 @@ pub(crate) fn replace(
     Ok(lost)
 }
 
-fn create<'a>(place: &'a Place, name: &'a TempName, replaces: bool) -> Result<Temp<'a>, Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-    // Until it has the bits of the file that it replaces it is nobody else's to read.
-    let mode = Mode::from_raw_mode(if replaces { 0o600 } else { 0o666 });
-    let handle = openat(&place.parent, name.as_str(), flags, mode)?;
-    Ok(Temp { place, name, handle, renamed: false })
+/// Makes a temporary file beside a place, for reading and writing: a new one, or none.
+pub(crate) fn create(place: &Place, name: &TempName, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+    openat(&place.parent, name.as_str(), flags, Mode::from_raw_mode(mode))
 }
 
 fn fill(handle: &OwnedFd, content: &[u8], budget: &Budget, permit: &Permit) -> Result<(), Fault> {

@@ -267,7 +267,7 @@ fn a_place_that_is_moved_away_is_not_made_anything_in() {
 fn a_place_behind_a_link_and_dot_dot_is_where_the_kernel_goes() {
     let workspace = Workspace::new();
     let mut root = workspace.file("work/x/y/f", "x").file("work/f", "x").root("work");
-    workspace.link("work/k", "x/y");
+    workspace.link("work/k", "x/y").link("work/g/m", "../x/y");
     root.access = Access::ReadWrite;
     let policy = policy(&[root], PolicySpec::default());
     let rel = |path: &str, last| {
@@ -278,6 +278,7 @@ fn a_place_behind_a_link_and_dot_dot_is_where_the_kernel_goes() {
         assert_eq!(rel("/work/k/../f", last).unwrap(), "x/f");
         assert_eq!(rel("/work/k/f", last).unwrap(), "x/y/f");
         assert_eq!(rel("/work/x/y/../../f", last).unwrap(), "f");
+        assert_eq!(rel("/work/g/m/..", last).unwrap(), "x");
         // A slash behind it asks for a directory.
         assert_eq!(rel("/work/x/", last).unwrap(), "x");
         assert_eq!(rel("/work/f/", last).unwrap_err().kind(), FaultKind::NotFound);

@@ -55,7 +55,8 @@ use crate::source::Source;
 pub use convert::Output;
 pub use operation::{
     Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
-    Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions, ValidateOptions,
+    Operation, OperationKind, ProfileOptions, SampleOptions, SearchOptions, SqlOptions,
+    ValidateOptions,
 };
 pub use runner::Reading;
 pub use step::{Chunk, ProcessLimits, Progress, Report, Step};

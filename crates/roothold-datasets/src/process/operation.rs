@@ -24,17 +24,46 @@ pub enum Operation {
     Sql(SqlOptions),
 }
 
+/// Which operation, without what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each stands for the operation of its name")]
+pub enum OperationKind {
+    Profile,
+    Aggregate,
+    Search,
+    Validate,
+    Sample,
+    Convert,
+    Sql,
+}
+
 impl Operation {
-    /// Its name, as in the field `operation`.
-    pub fn name(&self) -> &'static str {
+    /// Which it is.
+    pub fn kind(&self) -> OperationKind {
         match self {
-            Self::Profile(_) => "profile",
-            Self::Aggregate(_) => "aggregate",
-            Self::Search(_) => "search",
-            Self::Validate(_) => "validate",
-            Self::Sample(_) => "sample",
-            Self::Convert(_) => "convert",
-            Self::Sql(_) => "sql",
+            Self::Profile(_) => OperationKind::Profile,
+            Self::Aggregate(_) => OperationKind::Aggregate,
+            Self::Search(_) => OperationKind::Search,
+            Self::Validate(_) => OperationKind::Validate,
+            Self::Sample(_) => OperationKind::Sample,
+            Self::Convert(_) => OperationKind::Convert,
+            Self::Sql(_) => OperationKind::Sql,
+        }
+    }
+}
+
+impl OperationKind {
+    /// Its name, as in the field `operation`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Aggregate => "aggregate",
+            Self::Search => "search",
+            Self::Validate => "validate",
+            Self::Sample => "sample",
+            Self::Convert => "convert",
+            Self::Sql => "sql",
         }
     }
 }

@@ -104,7 +104,7 @@ impl Start {
             (Operation::Sql(_), _) => Err(Fault::internal("a query is run by the engine")),
             (other, Some(_)) => Err(Fault::invalid(format!(
                 "{} writes nothing; leave the output out",
-                other.name()
+                other.kind().name()
             ))),
             (Operation::Profile(options), None) => {
                 let columns = columns(from, &options.columns)?;

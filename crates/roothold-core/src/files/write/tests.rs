@@ -407,3 +407,27 @@ fn a_file_in_the_way_that_may_not_be_seen_answers_as_if_it_were_not_there() {
         assert_eq!(seen.kind(), FaultKind::Conflict);
     }
 }
+
+#[test]
+fn what_lies_at_the_temporary_name_is_neither_followed_nor_written() {
+    let workspace = Workspace::new();
+    workspace.file("work/f", "old").file("outside/f", "theirs");
+    let policy = plain(&workspace);
+    let planted = |permit: &Permit| workspace.disk("work").join(permit.temp_name().unwrap());
+    for plant in ["link", "dangling", "file"] {
+        let permit = decide(&policy, Verb::Write, "/work/f").unwrap();
+        let place = planted(&permit);
+        match plant {
+            "link" => std::os::unix::fs::symlink("../outside/f", &place).unwrap(),
+            "dangling" => std::os::unix::fs::symlink("../outside/new", &place).unwrap(),
+            _ => fs::write(&place, "planted").unwrap(),
+        }
+        let read = decide(&policy, Verb::Read, "/work/f").ok();
+        let written =
+            write(&permit, read.as_ref(), b"new", &WriteOptions::default(), &budget()).map(drop);
+        assert!(written.is_err(), "{plant}");
+        assert_eq!(fs::read_to_string(workspace.disk("work/f")).unwrap(), "old", "{plant}");
+    }
+    assert_eq!(fs::read_to_string(workspace.disk("outside/f")).unwrap(), "theirs");
+    assert!(!workspace.disk("outside/new").exists());
+}

@@ -25,17 +25,9 @@ pub(super) enum Word {
 }
 
 impl Word {
-    /// Its name, as the tool has it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Aggregate => "aggregate",
-            Self::Search => "search",
-            Self::Validate => "validate",
-            Self::Sample => "sample",
-            Self::Convert => "convert",
-            Self::Sql => "sql",
-        }
+    /// Its name, as the tool and the flag have it.
+    pub(super) fn name(self) -> String {
+        name_of(self)
     }
 }
 
@@ -51,14 +43,14 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Its name, as the tool has it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Parquet => "parquet",
-            Self::Csv => "csv",
-            Self::Jsonl => "jsonl",
-        }
+    /// Its name, as the tool and the flag have it.
+    pub(super) fn name(self) -> String {
+        name_of(self)
     }
+}
+
+fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// What is to be done.
@@ -156,7 +148,7 @@ impl Options {
     /// The operation, if every flag is about it and none is missing.
     fn checked(&self, operation: Word, given: &[Flag]) -> anyhow::Result<Word> {
         if let Some(flag) = given.iter().find(|flag| !flag.about.contains(&operation)) {
-            let names: Vec<&str> = flag.about.iter().map(|word| word.name()).collect();
+            let names: Vec<String> = flag.about.iter().map(|word| word.name()).collect();
             bail!(
                 "{} is about {}, and this is {}; say one --operation, and its flags",
                 flag.name,

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use roothold_core::{Fault, FilePath};
 use roothold_datasets::{
     Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
-    ExportFormat, Format, Operation, ProfileOptions, SampleOptions, SearchOptions, SqlOptions,
-    ValidateOptions,
+    ExportFormat, Format, Operation, OperationKind, ProfileOptions, SampleOptions, SearchOptions,
+    SqlOptions, ValidateOptions,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ const BYTES_MIN: u64 = 1024;
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
     pub(super) data_source: String,
-    pub(super) operation: Kind,
+    pub(super) operation: OperationKind,
     columns: Option<Vec<String>>,
     group_by: Option<Vec<String>>,
     aggregates: Option<Vec<AggregateArg>>,
@@ -101,33 +101,6 @@ const OPERATIONS: &str = "Takes: profile columns; aggregate group_by, aggregates
     search pattern, regex, ignore_case, context, columns, max_matches; validate expected; \
     sample rows, seed, columns; convert output, format, columns, overwrite, guard_formulas; sql sql, parameters, rows";
 
-/// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    Profile,
-    Aggregate,
-    Search,
-    Validate,
-    Sample,
-    Convert,
-    Sql,
-}
-
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Aggregate => "aggregate",
-            Self::Search => "search",
-            Self::Validate => "validate",
-            Self::Sample => "sample",
-            Self::Convert => "convert",
-            Self::Sql => "sql",
-        }
-    }
-}
-
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AggregateArg {
@@ -154,9 +127,9 @@ impl Input {
         self.refuse_others()?;
         let columns = || self.columns.clone().unwrap_or_default();
         Ok(match self.operation {
-            Kind::Profile => Operation::Profile(ProfileOptions { columns: columns() }),
-            Kind::Aggregate => Operation::Aggregate(self.aggregation()),
-            Kind::Search => Operation::Search(SearchOptions {
+            OperationKind::Profile => Operation::Profile(ProfileOptions { columns: columns() }),
+            OperationKind::Aggregate => Operation::Aggregate(self.aggregation()),
+            OperationKind::Search => Operation::Search(SearchOptions {
                 pattern: needed(self.pattern.as_ref(), "search", "pattern")?,
                 regex: self.regex.unwrap_or_default(),
                 ignore_case: self.ignore_case.unwrap_or_default(),
@@ -164,7 +137,7 @@ impl Input {
                 context: self.context.unwrap_or_default(),
                 max_matches: self.max_matches,
             }),
-            Kind::Validate => {
+            OperationKind::Validate => {
                 let expected = self.expected.iter().flatten().map(|column| ExpectedColumn {
                     name: column.name.clone(),
                     kind: column.r#type,
@@ -172,17 +145,17 @@ impl Input {
                 });
                 Operation::Validate(ValidateOptions { columns: expected.collect() })
             }
-            Kind::Sample => Operation::Sample(SampleOptions {
+            OperationKind::Sample => Operation::Sample(SampleOptions {
                 rows: self.rows,
                 seed: self.seed.unwrap_or_default(),
                 columns: columns(),
             }),
-            Kind::Convert => Operation::Convert(ConvertOptions {
+            OperationKind::Convert => Operation::Convert(ConvertOptions {
                 format: self.format()?,
                 columns: columns(),
                 guard_formulas: self.guard_formulas.unwrap_or(true),
             }),
-            Kind::Sql => Operation::Sql(SqlOptions {
+            OperationKind::Sql => Operation::Sql(SqlOptions {
                 sql: needed(self.sql.as_ref(), "sql", "sql")?,
                 parameters: self.parameters.clone().unwrap_or_default(),
                 rows: self.rows,
@@ -228,7 +201,7 @@ impl Input {
     /// # Errors
     /// `Invalid`, where a conversion names none.
     pub(super) fn output(&self) -> Result<Option<FilePath>, Fault> {
-        if self.operation != Kind::Convert {
+        if self.operation != OperationKind::Convert {
             return Ok(None);
         }
         FilePath::parse(&needed(self.output.as_ref(), "convert", "output")?).map(Some)
@@ -253,8 +226,8 @@ impl Input {
 
     /// An argument that would change nothing was meant to change something.
     fn refuse_others(&self) -> Result<(), Fault> {
-        use Kind::{Aggregate, Convert, Profile, Sample, Search, Sql, Validate};
-        let given: [(&str, bool, &[Kind]); 19] = [
+        use OperationKind::{Aggregate, Convert, Profile, Sample, Search, Sql, Validate};
+        let given: [(&str, bool, &[OperationKind]); 19] = [
             ("columns", self.columns.is_some(), &[Profile, Search, Sample, Convert]),
             ("group_by", self.group_by.is_some(), &[Aggregate]),
             ("aggregates", self.aggregates.is_some(), &[Aggregate]),

@@ -174,7 +174,7 @@ impl Processing {
             }
             datasets::Step::Done(report) => {
                 let notes = std::mem::take(&mut self.notes);
-                let name = self.operation.name();
+                let name = self.operation.kind().name();
                 self.at.progress = report.progress;
                 let outline = Outline::new(name, report.progress, report.value, notes);
                 self.found(call, outline, turned.mark).await
@@ -310,7 +310,7 @@ impl Steps for Processing {
         let asked = tokio::task::spawn_blocking(move || (process.partial(), process)).await;
         let (found, process) = asked.map_err(Fault::internal)?;
         self.stage = Stage::Going(process);
-        let (name, notes) = (self.operation.name(), self.notes.clone());
+        let (name, notes) = (self.operation.kind().name(), self.notes.clone());
         let outline = Outline::new(name, self.at.progress, found?, notes);
         outline.report(self.room, None)?.value().map(Some)
     }
