@@ -26,7 +26,8 @@ pub struct Source {
     spec: Arc<SourceSpec>,
     engine: Box<dyn Engine>,
     report: Mutex<Option<(Instant, Arc<Report>)>>,
-    probing: tokio::sync::Mutex<()>,
+    /// Held by whoever asks; when it last did not answer, and what was said then.
+    probing: tokio::sync::Mutex<Option<(Instant, Fault)>>,
 }
 
 /// What a process must be able to reach for a source, for whoever builds a wall around it.
@@ -121,6 +122,26 @@ impl Source {
         (at.elapsed() < PROBE_EVERY).then(|| Arc::clone(report))
     }
 
+    /// Asks, unless another call does: then what that finds is this one's, too. Each of many that wait
+    /// for a server which does not answer would else wait for itself, one after the other.
+    async fn asked_once(&self, budget: &Budget) -> Result<Arc<Report>, Fault> {
+        let since = Instant::now();
+        let mut failed = self.probing.lock().await;
+        if let Some(report) = self.fresh_report() {
+            return Ok(report);
+        }
+        if let Some((_, fault)) = failed.as_ref().filter(|(at, _)| *at >= since) {
+            return Err(fault.again());
+        }
+        let asked = self.probe(budget).await;
+        if let Err(fault) = &asked
+            && fault.kind() == FaultKind::Unavailable
+        {
+            *failed = Some((Instant::now(), fault.again()));
+        }
+        asked
+    }
+
     /// Whether the source may be used: it is asked first, and one that is only read but whose role
     /// could do more is not.
     ///
@@ -128,14 +149,9 @@ impl Source {
     /// `Unavailable`: its role can do too much, which only the cause says, since what it can do may
     /// name what callers are not to know; or it could not be asked.
     pub async fn ready(&self, budget: &Budget) -> Result<(), Fault> {
-        let report = if let Some(report) = self.fresh_report() {
-            report
-        } else {
-            let _one = self.probing.lock().await;
-            match self.fresh_report() {
-                Some(report) => report,
-                None => Box::pin(self.probe(budget)).await?,
-            }
+        let report = match self.fresh_report() {
+            Some(report) => report,
+            None => Box::pin(self.asked_once(budget)).await?,
         };
         match (self.spec.access, report.disabled_by()) {
             (SourceAccess::Read, Some(finding)) => {

@@ -38,6 +38,9 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// Every kind, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::MySql];
+
     /// The stable word for it, for answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -36,6 +36,8 @@ pub(crate) use reload::Reloaded;
 /// The longest statement of any database, in bytes: one that is longer is refused before anybody
 /// knows which database is meant.
 const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// Up to this length, in bytes, the time that a fingerprint takes tells nothing.
+const STATEMENT_BYTES_SHORT: usize = 1_000;
 /// What a call takes besides waiting for a connection and for its statement.
 const SLACK: Duration = Duration::from_secs(5);
 /// How long closing connections may take.
@@ -53,7 +55,7 @@ struct Inner {
     /// What the wall lets through, where one stands.
     within: OnceLock<Needs>,
     /// Told when a database should be asked again.
-    wake: Notify,
+    wake: Arc<Notify>,
     is_watched: AtomicBool,
     end: CancellationToken,
     tasks: TaskTracker,
@@ -74,6 +76,8 @@ pub(crate) struct Database {
     pub(crate) health: Health,
     /// Over the connection string and the certificates.
     secrets: [u8; 32],
+    /// Told when it should be asked again.
+    wake: Arc<Notify>,
 }
 
 impl fmt::Debug for Databases {
@@ -93,9 +97,39 @@ impl Databases {
         sections: &[DatabaseSection],
         policy: &Policy,
     ) -> Result<(), StartError> {
-        let all = made(sections, &[])?;
+        let all = self.made(sections, &[])?;
         self.put(all, policy);
         Ok(())
+    }
+
+    /// The databases of sections; those of `before` that mean the same are kept with their connections.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the database and the key.
+    fn made(
+        &self,
+        sections: &[DatabaseSection],
+        before: &[Arc<Database>],
+    ) -> Result<Vec<Arc<Database>>, ConfigError> {
+        let one = |section: &DatabaseSection| {
+            let resolved = resolve_database(section)?;
+            let mut same = before.iter().filter(|kept| kept.is_still(section, &resolved.secrets));
+            if let Some(kept) = same.next() {
+                return Ok(Arc::clone(kept));
+            }
+            let source = Source::new(resolved.spec).map_err(|error| ConfigError::Value {
+                key: "databases".to_owned(),
+                reason: error.to_string(),
+            })?;
+            Ok(Arc::new(Database {
+                section: section.clone(),
+                source,
+                health: Health::default(),
+                secrets: resolved.secrets,
+                wake: Arc::clone(&self.0.wake),
+            }))
+        };
+        sections.iter().map(one).collect()
     }
 
     /// Lets policy and calls know of other databases, both at once.
@@ -134,14 +168,25 @@ impl Databases {
             let what = format!("the statement is longer than {STATEMENT_BYTES_MAX} bytes");
             return Err(Fault::invalid(what));
         }
-        let statement = sql.map(|sql| {
-            let all = self.all();
-            let known = all.iter().find(|database| database.section.name == name);
-            let kind = known.map_or(SourceKind::Postgres, |database| database.kind());
-            let Fingerprint { text, hash } = Fingerprint::of(kind, sql);
-            format!("{hash} {text}")
-        });
+        let statement = sql.and_then(|sql| self.fingerprint(name, sql));
         Ok(Action::database(verb, name, statement))
+    }
+
+    /// The fingerprint of a statement in the SQL of a database. None where there is no database of that
+    /// name, though it takes as long: what is a literal depends on whose SQL it is.
+    fn fingerprint(&self, name: &str, sql: &str) -> Option<String> {
+        let known = self.named(name).map(|database| database.kind());
+        let kind = known.unwrap_or(SourceKind::Postgres);
+        let found = if sql.len() <= STATEMENT_BYTES_SHORT {
+            Some(Fingerprint::of(kind, sql))
+        } else {
+            // A long text may be one comment to one kind and a thousand words to another, so that the
+            // time would tell whose SQL a database speaks that the caller must not know of.
+            let each = SourceKind::ALL.map(|kind| (kind, Fingerprint::of(kind, sql)));
+            each.into_iter().find(|(one, _)| *one == kind).map(|(_, found)| found)
+        };
+        let text = found.map(|Fingerprint { text, hash }| format!("{hash} {text}"));
+        text.filter(|_| known.is_some())
     }
 
     /// The one that is configured by a name, if there is one: for what a call of it would be, not to
@@ -257,41 +302,21 @@ impl Database {
     /// # Errors
     /// `Unavailable`, for one that does not answer and is being tried by another call.
     pub(crate) fn turn(&self) -> Result<Turn<'_>, Fault> {
-        self.health.turn()
+        let turn = self.health.turn()?;
+        if turn.is_trial() {
+            // What the call asks may take long; whether the database is back shall not.
+            self.health.suspect();
+            self.wake.notify_one();
+        }
+        Ok(turn)
     }
 
     /// Remembers what an answer says about the database itself.
     pub(crate) fn learn<T>(&self, result: &Result<T, Fault>) {
-        self.health.learn(self, result.as_ref().err());
-    }
-}
-
-/// The databases of sections; those of `before` that mean the same are kept with their connections.
-///
-/// # Errors
-/// A [`ConfigError`] that names the database and the key.
-fn made(
-    sections: &[DatabaseSection],
-    before: &[Arc<Database>],
-) -> Result<Vec<Arc<Database>>, ConfigError> {
-    let one = |section: &DatabaseSection| {
-        let resolved = resolve_database(section)?;
-        let mut same = before.iter().filter(|kept| kept.is_still(section, &resolved.secrets));
-        if let Some(kept) = same.next() {
-            return Ok(Arc::clone(kept));
+        if self.health.learn_of_call(self, result.as_ref().err()) {
+            self.wake.notify_one();
         }
-        let source = Source::new(resolved.spec).map_err(|error| ConfigError::Value {
-            key: "databases".to_owned(),
-            reason: error.to_string(),
-        })?;
-        Ok(Arc::new(Database {
-            section: section.clone(),
-            source,
-            health: Health::default(),
-            secrets: resolved.secrets,
-        }))
-    };
-    sections.iter().map(one).collect()
+    }
 }
 
 /// What policy knows of a database.

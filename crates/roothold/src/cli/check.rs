@@ -146,6 +146,9 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
         let access = if root.access() == Access::ReadWrite { "rw" } else { "ro" };
         let _ = writeln!(text, "  {access} {} ({})", root.uri(), root.name());
     }
+    if policy.roots().iter().next().is_none() {
+        text.push_str("  none\n");
+    }
     let spec = policy.spec();
     for (name, patterns) in
         [("read", &spec.read), ("write", &spec.write), ("exclude", &spec.exclude)]

@@ -302,11 +302,15 @@ pub(super) fn check_principals(
     named: Option<&[String]>,
     principals: &[PrincipalSection],
 ) -> Result<(), String> {
+    let named = named.unwrap_or_default();
+    if named.iter().any(|name| name == "*") {
+        return Err("`*` is the name of nobody; leave principals out for everyone".to_owned());
+    }
     let known = |name: &str| principals.iter().any(|principal| principal.name == name);
     if principals.is_empty() || known("*") {
         return Ok(());
     }
-    match named.unwrap_or_default().iter().find(|name| !known(name)) {
+    match named.iter().find(|name| !known(name)) {
         Some(name) => Err(format!(
             "principals names `{name}`, to whom [[principals]] grants nothing; add an entry, or correct the name"
         )),
@@ -319,16 +323,32 @@ fn holds_password(dsn: &str) -> bool {
     if is_variable(dsn) {
         return false;
     }
-    let user = dsn.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or(rest));
-    let in_user =
-        user.and_then(|place| place.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'));
-    let words = dsn.to_ascii_lowercase();
-    in_user || words.contains("password") || words.contains("passfile")
+    // Drivers take whatever stands before an `@` for user and password, and decode names of keys.
+    let before_at = dsn.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    let in_user = before_at.is_some_and(|(user, _)| user.contains(':'));
+    let words = decoded(dsn).to_ascii_lowercase();
+    let says = |word: &str| words.contains(word);
+    in_user || says("password") || says("passfile") || says("${")
 }
 
-/// Whether a text is one variable, as the whole of it.
+/// A text with what is percent-encoded in it decoded.
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, more @ ..] = rest {
+        let code = more.get(..2).and_then(|code| str::from_utf8(code).ok());
+        let code = code.filter(|_| *first == b'%');
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a text is one variable, as the whole of it. What is no name could be a secret, and must not
+/// be looked up, since that fails with its name.
 fn is_variable(text: &str) -> bool {
-    text.starts_with("${") && text.ends_with('}')
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }
 
 #[cfg(test)]

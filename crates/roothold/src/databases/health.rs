@@ -56,6 +56,13 @@ pub(crate) struct Health {
 /// A call's turn with a database.
 pub(crate) struct Turn<'a>(Option<&'a AtomicBool>);
 
+impl Turn<'_> {
+    /// Whether the call tries one that was down.
+    pub(super) fn is_trial(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(is_tried) = self.0 {
@@ -70,7 +77,10 @@ struct Known {
     /// What was said when it did not answer.
     reason: Option<String>,
     failures: u32,
+    /// When it was last asked, or answered a call.
     asked: Option<Instant>,
+    /// Whether a call gave reason to ask it.
+    is_suspect: bool,
 }
 
 impl Health {
@@ -103,12 +113,18 @@ impl Health {
         self.known().reason.clone()
     }
 
+    /// Has it be asked soon, though not more often than once in [`AGAIN_FIRST`].
+    pub(super) fn suspect(&self) {
+        self.known().is_suspect = true;
+    }
+
     /// How long it is until it is to be asked again; `None` where nothing depends on it.
     pub(super) fn due_in(&self, required: bool) -> Option<Duration> {
         let known = self.known();
         let Some(asked) = known.asked else { return Some(Duration::ZERO) };
         let every = match known.state {
-            State::Unasked => Duration::ZERO,
+            _ if known.is_suspect => AGAIN_FIRST,
+            State::Unasked => AGAIN_FIRST,
             State::Down => again(known.failures),
             State::Disabled => LOOK_EVERY,
             State::Ready if required => LOOK_EVERY,
@@ -117,27 +133,46 @@ impl Health {
         Some(every.saturating_sub(asked.elapsed()))
     }
 
-    pub(super) fn learn(&self, database: &Database, fault: Option<&Fault>) {
-        let found = match fault {
-            None => found(database),
-            // A disabled one answers so, too.
-            Some(fault) if fault.kind() == FaultKind::Unavailable => match found(database) {
-                State::Disabled => State::Disabled,
-                _ => State::Down,
-            },
-            // It says nothing about the database.
-            Some(_) => return,
-        };
+    /// Takes in how a call ended; whether it is to be asked soon. A call alone does not make it count as
+    /// down: what a caller writes can end a connection, or fail in the database's own words, and
+    /// would be a way to keep others from it.
+    pub(super) fn learn_of_call(&self, database: &Database, fault: Option<&Fault>) -> bool {
+        match fault {
+            None => self.turn_to(database, found(database), None),
+            Some(fault) if fault.kind() == FaultKind::Unavailable => {
+                self.suspect();
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
+    }
+
+    /// Takes in what asking it came to.
+    pub(super) fn learn_of_probe(&self, database: &Database, fault: Option<&Fault>) {
+        match fault {
+            None => self.turn_to(database, found(database), None),
+            Some(fault) if fault.kind() == FaultKind::Unavailable => {
+                self.turn_to(database, State::Down, Some(fault));
+            }
+            // No connection was free, or the server stops: it says nothing but that it was asked.
+            Some(_) => {
+                let mut known = self.known();
+                (known.asked, known.is_suspect) = (Some(Instant::now()), false);
+            }
+        }
+    }
+
+    fn turn_to(&self, database: &Database, state: State, fault: Option<&Fault>) {
         let mut known = self.known();
-        known.asked = Some(Instant::now());
-        known.failures = if found == State::Down { known.failures.saturating_add(1) } else { 0 };
-        let turned = known.state != found;
-        known.state = found;
-        known.reason =
-            fault.filter(|_| found == State::Down).map(|fault| fault.public().to_owned());
+        let turned = known.state != state;
+        let failures = if state == State::Down { known.failures.saturating_add(1) } else { 0 };
+        let reason = fault.map(|fault| fault.public().to_owned());
+        let asked = Some(Instant::now());
+        *known = Known { state, reason, failures, asked, is_suspect: false };
         drop(known);
         if turned {
-            DatabaseTurned { database, state: found, fault }.emit();
+            DatabaseTurned { database, state, fault }.emit();
         }
     }
 }

@@ -4,12 +4,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roothold_core::Policy;
 
 use super::needs::Needs;
-use super::{Database, Databases, made};
+use super::{Database, Databases, SLACK, State};
 use crate::config::DatabaseSection;
+
+/// How often it is looked whether calls still use a database that is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a reload came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,15 @@ pub(crate) struct Reloaded {
     pub(crate) made: usize,
     /// Those that are gone, or were reached in another way.
     pub(crate) closed: usize,
+}
+
+/// Ends when no call has the database any more, or none that is in time can.
+async fn unused(database: &Arc<Database>) {
+    let limits = &database.source.spec().limits;
+    let until = tokio::time::Instant::now() + limits.time + limits.wait + SLACK;
+    while Arc::strong_count(database) > 1 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Databases that could take the place of those that are there.
@@ -36,7 +49,7 @@ impl Databases {
         policy: &Policy,
     ) -> Result<Prepared, String> {
         let before = self.all();
-        let all = made(sections, &before).map_err(|error| error.to_string())?;
+        let all = self.made(sections, &before).map_err(|error| error.to_string())?;
         if let Some(within) = self.0.within.get()
             && let Some(lack) = within.lacks(&Needs::of_all(&all))
         {
@@ -57,6 +70,12 @@ impl Databases {
         Ok(Prepared(all))
     }
 
+    /// Asks those that are new, so that `/ready` does not fail for what nobody has asked yet.
+    pub(crate) async fn ask_new(&self, prepared: &Prepared) {
+        let unasked = prepared.0.iter().filter(|one| one.health.state() == State::Unasked);
+        futures::future::join_all(unasked.map(|one| self.probe(one))).await;
+    }
+
     /// Takes them. Calls that run end on the databases that they began with, which are closed then.
     /// Wants a runtime.
     pub(crate) fn take(&self, prepared: Prepared, policy: &Policy) -> Reloaded {
@@ -71,7 +90,14 @@ impl Databases {
         let closed = gone.len();
         self.put(all, policy);
         for database in gone {
-            self.0.tasks.spawn(async move { database.source.close().await });
+            let end = self.0.end.clone();
+            self.0.tasks.spawn(async move {
+                tokio::select! {
+                    () = unused(&database) => {}
+                    () = end.cancelled() => {}
+                }
+                database.source.close().await;
+            });
         }
         self.watch();
         self.look_soon();

@@ -37,15 +37,17 @@ fn the_audit_log_learns_the_statement_without_its_literals() {
     let policy = policy();
     let databases = databases(&postgres("shop", 5432), &policy);
     let sql = "SELECT * FROM t WHERE a = 'CANARY-1' AND b = 4242";
-    let shown = |name: &str| {
-        let action = databases.action(Verb::Read, name, Some(sql)).unwrap();
-        (action.target_shown(), action.statement().unwrap().to_owned())
-    };
-    let (target, statement) = shown("shop");
-    assert_eq!(target, "database shop");
+    let action = |name: &str, sql: &str| databases.action(Verb::Read, name, Some(sql)).unwrap();
+    let asked = action("shop", sql);
+    assert_eq!(asked.target_shown(), "database shop");
+    let statement = asked.statement().unwrap();
     assert!(statement.contains("where a = ? and b = ?"), "{statement}");
-    // It takes the same work, and says the same, of one that is not there.
-    assert_eq!(shown("nothing").1, statement);
+    // Whose SQL it is decides what is a literal, so that of one that is not there nothing is kept.
+    let escaped = "SELECT 'it\\'s CANARY-2'";
+    assert_eq!(action("nothing", escaped).statement(), None);
+    let long = format!("SELECT '{}' FROM t -- CANARY-3", "CANARY-4".repeat(1_000));
+    let long = action("shop", &long);
+    assert!(long.statement().unwrap().ends_with(" select ? from t"), "{long:?}");
     let huge = "x".repeat(STATEMENT_BYTES_MAX + 1);
     for name in ["shop", "nothing"] {
         let fault = databases.action(Verb::Read, name, Some(&huge)).unwrap_err();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use roothold_core::Budget;
+use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::{Database, Databases};
@@ -51,12 +51,17 @@ impl Databases {
     }
 
     /// Asks one now.
-    async fn probe(&self, database: &Arc<Database>) {
+    pub(super) async fn probe(&self, database: &Arc<Database>) {
         let began = Instant::now();
         let budget = Budget::new(0, 0, PROBE_TIMEOUT);
-        let report = Box::pin(database.source.probe(&budget)).await;
-        database.learn(&report);
-        let fault = report.as_ref().err().map(roothold_core::Fault::kind);
+        let report = Box::pin(database.source.probe(&budget)).await.map_err(|fault| {
+            if fault.kind() != FaultKind::Timeout {
+                return fault;
+            }
+            Fault::new(FaultKind::Unavailable, "the database does not answer in time")
+        });
+        database.health.learn_of_probe(database, report.as_ref().err());
+        let fault = report.as_ref().err().map(Fault::kind);
         let event = DatabaseAsked {
             kind: database.kind(),
             operation: "probe",

@@ -51,6 +51,7 @@ impl Reloader {
         let sql_tools = &self.engine.sql_tools;
         let tools = sql_tools.prepare(&config, &self.engine.catalog, databases);
         let tools = tools.map_err(|error| error.to_string())?;
+        tokio::runtime::Handle::current().block_on(databases.ask_new(&prepared));
         let reloaded = databases.take(prepared, policy);
         let differ = tools.differ || reloaded.made > 0 || reloaded.closed > 0;
         sql_tools.take(tools);

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use roothold_databases::Finding;
+
 use super::tools;
 use crate::config::ToolSection;
 use crate::databases::{Database, Databases, State};
@@ -33,6 +35,18 @@ pub(super) fn describe_all(
     Ok((text, !tools.iter().any(tools::Looked::is_broken)))
 }
 
+/// How many rights too many are still worth taking away, one by one.
+const MENDED_MAX: usize = 10;
+
+/// One right too many, and the SQL that takes it away.
+fn tell(text: &mut String, finding: &Finding) {
+    let weight = if finding.disables { "disables" } else { "advice" };
+    let _ = writeln!(text, "  {weight}: {}", finding.text);
+    if !finding.sql.is_empty() {
+        let _ = writeln!(text, "    {}", finding.sql.replace('\n', "\n    "));
+    }
+}
+
 fn describe(text: &mut String, database: &Arc<Database>) {
     let section = &database.section;
     let (kind, access) = (database.kind().as_str(), section.access.as_str());
@@ -52,14 +66,19 @@ fn describe(text: &mut String, database: &Arc<Database>) {
     };
     let _ = writeln!(text, "  {state}");
     let Some(report) = database.source.report() else { return };
-    for finding in &report.findings {
-        let weight = if finding.disables { "disables" } else { "advice" };
-        let _ = writeln!(text, "  {weight}: {}", finding.text);
-        if !finding.sql.is_empty() {
-            let _ = writeln!(text, "    {}", finding.sql.replace('\n', "\n    "));
+    let disabling = report.findings.iter().filter(|finding| finding.disables).count();
+    if disabling > MENDED_MAX {
+        // A role with so many rights is somebody's: taking them away would break what that one does.
+        for finding in report.findings.iter().filter(|finding| finding.disables).take(MENDED_MAX) {
+            let _ = writeln!(text, "  disables: {}", finding.text);
         }
+        let more = disabling - MENDED_MAX;
+        let _ =
+            writeln!(text, "  and {more} more: leave this role as it is, and use one of its own");
+    } else {
+        report.findings.iter().for_each(|finding| tell(text, finding));
     }
-    if report.findings.iter().any(|finding| finding.disables) && !report.role_sql.is_empty() {
+    if disabling > 0 && !report.role_sql.is_empty() {
         let _ = writeln!(
             text,
             "  a role that only reads what is shown, to be made by an administrator:"

@@ -23,6 +23,7 @@ fn a_database_is_named_by_a_variable_a_file_or_a_path() {
         SHOP.replace("dsn = \"${SHOP}\"", "dsn_file = \"/run/secrets/shop\""),
         SHOP.replace("${SHOP}", "postgresql://reader@127.0.0.1:5432/shop?sslmode=disable"),
         SHOP.replace("${SHOP}", "host=/run/postgresql user=reader dbname=shop"),
+        SHOP.replace("${SHOP}", "postgresql://reader@%2Frun%2Fpostgresql/shop%"),
         format!("{SHOP}{FILE}"),
         format!("{FILE}access = \"write\"\nimmutable = true\n"),
     ] {
@@ -40,6 +41,11 @@ fn what_is_wrong_is_said_with_its_key_and_shows_no_secret() {
         (dsn("postgresql://reader:${PASSWORD}@h/shop"), "dsn holds a password"),
         (dsn("postgresql://h/shop?user=a&PASSWORD=s3cr3t"), "dsn holds a password"),
         (dsn("host=h user=reader password = 's3cr3t'"), "dsn holds a password"),
+        (dsn("postgresql://reader:s3cr3t/s3cr3t@h/shop"), "dsn holds a password"),
+        (dsn("postgresql://reader:s3cr3t?@h/shop"), "dsn holds a password"),
+        (dsn("postgresql://h/shop?user=a&%70assw%6Frd=s3cr3t"), "dsn holds a password"),
+        (dsn("postgresql://h/shop?user=a&passfile=/s3cr3t"), "dsn holds a password"),
+        (dsn("${A}:s3cr3t@{h}"), "dsn holds a password"),
         (SHOP.replace("dsn = \"${SHOP}\"\n", ""), "by one of them"),
         (format!("{SHOP}dsn_file = \"/x\"\n"), "by one of them"),
         (format!("{SHOP}path = \"/x\"\n"), "by one of them"),
@@ -54,6 +60,7 @@ fn what_is_wrong_is_said_with_its_key_and_shows_no_secret() {
         (SHOP.replace("\"shop\"", "\"\""), "is no name"),
         (format!("{SHOP}mode = \"ro\"\n"), "unknown field `mode`"),
         (SHOP.replace("postgres", "oracle"), "unknown variant `oracle`"),
+        (format!("{SHOP}principals = [\"*\"]\n"), "`*` is the name of nobody"),
         (
             format!("{SHOP}principals = [\"anna\"]\n[[principals]]\nname = \"bob\"\n"),
             "principals names `anna`, to whom [[principals]] grants nothing",

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{query, section, shop, sqlite, start};
-use crate::support::{Dirs, find_canary, texts};
+use crate::support::{Dirs, Stdio, find_canary, texts};
 
 #[test]
 fn rows_come_as_values_and_as_a_table_that_says_they_are_data() {
@@ -215,6 +215,20 @@ fn a_database_in_a_root_cannot_be_read_as_a_file() {
         query(&server, "shop", "SELECT count(*) FROM orders").unwrap()["rows"],
         json!([[500]])
     );
+}
+
+#[test]
+fn one_client_over_stdio_needs_no_roots() {
+    let dirs = Dirs::new();
+    let shop = section("shop", &sqlite(&dirs, "shop.sqlite3"));
+    let mut stdio = Stdio::start(dirs.base(), &(shop + "principals = [\"local\"]\n"));
+    let call = json!({
+        "name": "query_database",
+        "arguments": {"database": "shop", "sql": "SELECT count(*) FROM orders"},
+    });
+    let answer = stdio.request("tools/call", &call).0;
+    assert_eq!(answer["result"]["structuredContent"]["rows"], json!([[500]]), "{answer}");
+    assert!(stdio.end().success());
 }
 
 #[test]

@@ -33,6 +33,8 @@ fn the_sql_for_a_proper_role_is_printed_and_makes_one() {
     let (code, text) = check(&dirs, &postgres("shop", &database.url("postgres", "checked"), hides));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("DISABLED") && text.contains("superuser"), "{text}");
+    let demotes = text.contains("ALTER ROLE postgres") || text.contains("FROM PUBLIC, postgres");
+    assert!(!demotes, "an administrator's role is left as it is: {text}");
     let sql: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.contains("a role that only reads"))

@@ -1,12 +1,13 @@
 //! Databases that are down or whose role can do too much: what callers, `/ready` and the operator see.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use roothold_testing::Postgres;
 use serde_json::json;
 
 use super::{block_on, eventually, postgres, query, section, sqlite, start};
-use crate::support::Dirs;
+use crate::support::{Conn, Dirs, Request};
 
 #[test]
 fn one_that_is_down_troubles_nobody_else_and_comes_back_by_itself() {
@@ -45,6 +46,29 @@ fn a_server_is_not_ready_without_what_is_required() {
     assert_eq!(server.status()["databases"][0]["state"], "ready");
 }
 
+/// A server that is reached and says nothing would keep each call for as long as connecting may take.
+#[test]
+fn many_calls_for_one_that_says_nothing_leave_room_for_others() {
+    let dirs = Dirs::with_fixture();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://u@{}/d", silent.local_addr().unwrap());
+    let more =
+        format!("calls_max = 8\nadmission_timeout_seconds = 30\n{}", postgres("shop", &url, ""));
+    let server = start(&dirs, &more);
+    let call = Request::call("query_database", &json!({"database": "shop", "sql": "SELECT 1"}));
+    let mut waiting: Vec<Conn> = (0..32).map(|_| Conn::open(server.address)).collect();
+    for conn in &mut waiting {
+        conn.write(&call.bytes());
+    }
+    for conn in &mut waiting {
+        let (kind, text) = conn.read().unwrap().asked().unwrap_err();
+        assert_eq!(kind, "unavailable", "{text}");
+    }
+    let read = json!({"path": dirs.fill_in("$ROOT/hello.txt")});
+    assert!(server.call("read_text_file", &read).text().contains("PUBLIC-HELLO"));
+    assert_eq!(server.status()["databases"][0]["state"], "down");
+}
+
 #[test]
 fn a_role_that_can_write_disables_what_is_only_read_and_the_operator_learns_why() {
     let database = Postgres::shared();
@@ -71,6 +95,22 @@ fn a_role_that_can_write_disables_what_is_only_read_and_the_operator_learns_why(
     assert!(server.log().contains("the database is disabled"));
     let list = server.asked("list_databases", &json!({})).unwrap();
     assert!(list["databases"][0]["problem"].as_str().unwrap().contains("disabled"), "{list}");
+}
+
+/// What a caller can make fail is no outage: others would be kept from the database by it.
+#[test]
+fn a_statement_that_ends_its_own_connection_takes_the_database_from_nobody() {
+    let database = Postgres::shared();
+    block_on(database.database("ends_itself", ""));
+    let dirs = Dirs::new();
+    let server = start(&dirs, &postgres("shop", &database.url("ends_itself", "ends_itself"), ""));
+    eventually("it is known", || server.status()["databases"][0]["state"] == "ready");
+    for _ in 0..20 {
+        query(&server, "shop", "SELECT pg_terminate_backend(pg_backend_pid())").unwrap_err();
+        query(&server, "shop", "SELECT 1").unwrap();
+        assert_eq!(server.status()["databases"][0]["state"], "ready");
+    }
+    assert!(!server.log().contains("does not answer"), "{}", server.log());
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Databases that change while the server runs, on SIGHUP.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use roothold_testing::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{query, section, sqlite, start};
-use crate::support::{Dirs, Server};
+use super::{block_on, query, section, sqlite, start};
+use crate::support::{Conn, Dirs, Request, Server};
 
 const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "the configuration was not taken";
@@ -62,6 +64,94 @@ fn databases_come_and_go_without_a_restart() {
     assert_eq!(query(&server, "shop", "SELECT 1").unwrap_err().0, "denied");
     query(&server, "ledger", "SELECT count(*) FROM orders").unwrap_err();
     query(&server, "ledger", "SELECT count(*) FROM customers").unwrap();
+}
+
+/// As secrets are rotated: the file is replaced by another of its name, behind the wall.
+#[test]
+fn a_password_file_that_is_replaced_is_read_again() {
+    let database = Postgres::shared();
+    block_on(database.database("rotated", "CREATE ROLE rotated_next LOGIN"));
+    let dirs = Dirs::new();
+    let file = dirs.base().join("secrets/dsn");
+    dirs.write("secrets/dsn", database.url("rotated", "rotated"));
+    let more = format!(
+        "[server]\nlandlock = \"require\"\n[[databases]]\nname = \"shop\"\nkind = \"postgres\"\ndsn_file = \"{}\"\nrequired = true\n",
+        file.display()
+    );
+    let server = start(&dirs, &more);
+    let who = || query(&server, "shop", "SELECT current_user::text").unwrap()["rows"][0][0].clone();
+    assert_eq!(who(), "rotated");
+    dirs.write("secrets/next", database.url("rotated_next", "rotated"));
+    std::fs::rename(dirs.base().join("secrets/next"), &file).unwrap();
+    let said = reload(&dirs, &server, &more);
+    assert_eq!((&said["made"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    assert!(server.is_ready(), "what is new was asked before it was taken");
+    assert_eq!(who(), "rotated_next");
+    std::fs::remove_file(&file).unwrap();
+    let said = reload(&dirs, &server, &more);
+    assert!(said["reason"].as_str().unwrap().contains("dsn_file"), "{said}");
+    assert_eq!(who(), "rotated_next");
+    assert!(!server.log().contains("postgresql://"), "{}", server.log());
+}
+
+#[test]
+fn a_call_ends_on_the_database_that_it_began_with() {
+    let dirs = Dirs::new();
+    let (shop, ledger) = (sqlite(&dirs, "shop.sqlite3"), sqlite(&dirs, "ledger.sqlite3"));
+    let server = start(&dirs, &(section("shop", &shop) + "pool_size = 1\n"));
+    let counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n";
+    let long = Request::call("query_database", &json!({"database": "shop", "sql": counting}));
+    // The second waits for the only connection, and still gets it.
+    let mut running = [Conn::open(server.address), Conn::open(server.address)];
+    for conn in &mut running {
+        conn.write(&long.bytes());
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    while server.status()["calls_in_flight"] != 2 {
+        assert!(Instant::now() < until, "they do not run");
+    }
+    let said = reload(&dirs, &server, &section("shop", &ledger));
+    assert_eq!((&said["made"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    query(&server, "shop", "SELECT count(*) FROM orders").unwrap();
+    for conn in &mut running {
+        let page = conn.read().unwrap().asked().unwrap();
+        assert_eq!(page["rows"], json!([[3_000_000]]));
+    }
+}
+
+#[test]
+fn reloads_beside_calls_neither_fail_them_nor_show_what_is_hidden_by_then() {
+    let dirs = Dirs::new();
+    let shop = sqlite(&dirs, "shop.sqlite3");
+    let hidden = section("shop", &shop).replace("[\"vault\"]", "[\"vault\", \"orders\"]");
+    let shown = section("shop", &shop);
+    let server = start(&dirs, &shown);
+    let done = AtomicBool::new(false);
+    let ask = |sql: &str| {
+        let (mut answered, mut changed) = (0, 0);
+        while !done.load(Ordering::Relaxed) {
+            match query(&server, "shop", sql) {
+                Ok(_) => answered += 1,
+                Err((kind, _)) if kind == "conflict" => changed += 1,
+                Err((kind, text)) => panic!("{kind}: {text}"),
+            }
+        }
+        (answered, changed)
+    };
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask("SELECT count(*) FROM customers"));
+        for _ in 0..15 {
+            reload(&dirs, &server, &hidden);
+            query(&server, "shop", "SELECT count(*) FROM orders").unwrap_err();
+            reload(&dirs, &server, &shown);
+            query(&server, "shop", "SELECT count(*) FROM orders").unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        let (answered, changed) = asking.join().unwrap();
+        assert!(answered > changed, "{answered} answered, {changed} met a change");
+    });
+    let (intents, outcomes) = server.audit().counts();
+    assert_eq!(intents, outcomes);
 }
 
 #[test]
