@@ -7,6 +7,7 @@ mod explain;
 mod load;
 mod outage;
 mod rights;
+mod rogue;
 mod types;
 mod walls;
 mod write;
