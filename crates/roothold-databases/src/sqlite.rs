@@ -29,7 +29,7 @@ use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
 use crate::source::{PoolFigures, SourceReach};
-use crate::spec::{SourceSpec, SpecError};
+use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
 use crate::wait::under;
 use crate::{said, session};
@@ -37,6 +37,8 @@ use crate::{said, session};
 const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
 /// What a query begins with. What else a statement could be would tell by its error what is there.
 const QUERIES: &[&str] = &["select", "with", "values"];
+/// What has a plan where data can be changed.
+const PLANNED: &[&str] = &["select", "with", "values", "insert", "update", "delete", "replace"];
 /// What a changing statement may begin with.
 const BEGINNINGS: &[&str] = &["insert", "update", "delete", "replace", "with"];
 
@@ -148,7 +150,8 @@ impl Engine for Sqlite {
 
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
         Box::pin(async move {
-            begins(statement, QUERIES)?;
+            let changes = self.inner.spec.access == SourceAccess::Write;
+            begins(statement, if changes { PLANNED } else { QUERIES })?;
             let statement = statement.clone();
             self.run(call, move |inner, db, stop| inner.explain(db, &statement, stop)).await
         })
@@ -227,7 +230,10 @@ impl Inner {
 
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
+        // What is planned is compiled, and does not run. On an error the connection is closed.
+        db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
+        db.guard.let_changes_through(false);
         let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})

@@ -131,7 +131,7 @@ impl Engine {
     /// Whether a tool changes databases, for which a person may be asked.
     pub(crate) fn changes_databases(&self, principal: &Principal, tool: &str) -> bool {
         let changes = |entry: &Entry| entry.tool.databases() == Some(DatabaseUse::Writes);
-        let made = || self.sql_tools.find(principal, tool);
+        let made = || self.sql_tools.find(principal, &self.policy, tool);
         let built_in = self.catalog.get(tool);
         built_in.map_or_else(|| made().is_some_and(|made| changes(&made.entry)), changes)
     }
@@ -151,7 +151,7 @@ impl Engine {
         };
         let built_in = self.catalog.get(request.tool).filter(is_reachable);
         let made = match built_in {
-            None => self.sql_tools.find(request.principal, request.tool),
+            None => self.sql_tools.find(request.principal, &self.policy, request.tool),
             Some(_) => None,
         };
         let entry = built_in.or(made.as_ref().map(|made| &made.entry));

@@ -330,6 +330,42 @@ async fn tables_are_described_as_far_as_they_are_shown() {
 }
 
 #[tokio::test]
+async fn a_change_is_planned_where_it_could_be_made_and_does_not_run() {
+    let file = File::new(SHOP);
+    let mut spec = file.spec();
+    spec.access = SourceAccess::Write;
+    spec.tables = Tables::new(None, &["vault".to_owned()], &["customers.card".to_owned()]).unwrap();
+    let source = Source::new(spec).unwrap();
+    let plan = async |source: &Source, sql: &str| {
+        source.explain(&Statement::new(sql), &budget()).await.map(|plan| plan.would_run)
+    };
+    let count = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM customers)";
+    let before = rows(&source, count).await;
+    for sql in [
+        "DELETE FROM orders WHERE id = 1 RETURNING id",
+        "INSERT INTO orders VALUES (70, 1, 2.5)",
+        "UPDATE customers SET name = 'x'",
+        "SELECT id FROM orders",
+    ] {
+        assert!(plan(&source, sql).await.unwrap(), "{sql}");
+    }
+    for sql in [
+        "DELETE FROM vault",
+        "UPDATE customers SET card = 'x'",
+        "DROP TABLE orders",
+        "INSERT INTO orders SELECT 9, 1, secret FROM vault",
+        "DELETE FROM orders; DELETE FROM customers",
+        "PRAGMA user_version = 1",
+    ] {
+        assert!(plan(&source, sql).await.is_err(), "{sql}");
+    }
+    assert!(plan(&file.source(), "DELETE FROM orders").await.is_err(), "it is only read");
+    // What was let through for a plan is not for a query after it.
+    assert!(ask(&source, "DELETE FROM orders RETURNING id").await.is_err());
+    assert_eq!(rows(&source, count).await, before);
+}
+
+#[tokio::test]
 async fn a_change_is_committed_and_a_dry_run_undone() {
     let file = File::new(&format!(
         "{SHOP} CREATE TRIGGER log AFTER INSERT ON orders BEGIN UPDATE customers SET name = 'x' WHERE id = 2; END;"

@@ -30,7 +30,7 @@ impl Config {
         super::datasets::check(&self.datasets)?;
         self.dataset_engine.check()?;
         super::databases::check(&self.databases, &self.principals)?;
-        super::tools::check(&self.tools, &self.databases)?;
+        super::tools::check(&self.tools, &self.databases, &self.principals)?;
         self.telemetry.check()
     }
 }

@@ -235,7 +235,7 @@ impl DatabaseSection {
                 return Err(format!("{key} has more than {NAMES_MAX} entries"));
             }
         }
-        self.check_principals(principals)
+        check_principals(self.principals.as_deref(), principals)
     }
 
     fn check_numbers(&self) -> Result<(), String> {
@@ -295,23 +295,26 @@ impl DatabaseSection {
             None => Ok(()),
         }
     }
+}
 
-    /// Whether those who may use it are granted anything at all.
-    fn check_principals(&self, principals: &[PrincipalSection]) -> Result<(), String> {
-        if self.principals.iter().flatten().any(|name| name == "*") {
-            return Err("`*` is the name of nobody; leave principals out for everyone".to_owned());
-        }
-        let known = |name: &str| principals.iter().any(|principal| principal.name == name);
-        if principals.is_empty() || known("*") {
-            return Ok(());
-        }
-        let mut named = self.principals.iter().flatten();
-        match named.find(|name| !known(name)) {
-            Some(name) => Err(format!(
-                "principals names `{name}`, to whom [[principals]] grants nothing; add an entry, or correct the name"
-            )),
-            None => Ok(()),
-        }
+/// Whether those who are named are granted anything at all.
+pub(super) fn check_principals(
+    named: Option<&[String]>,
+    principals: &[PrincipalSection],
+) -> Result<(), String> {
+    let named = named.unwrap_or_default();
+    if named.iter().any(|name| name == "*") {
+        return Err("`*` is the name of nobody; leave principals out for everyone".to_owned());
+    }
+    let known = |name: &str| principals.iter().any(|principal| principal.name == name);
+    if principals.is_empty() || known("*") {
+        return Ok(());
+    }
+    match named.iter().find(|name| !known(name)) {
+        Some(name) => Err(format!(
+            "principals names `{name}`, to whom [[principals]] grants nothing; add an entry, or correct the name"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -4,14 +4,15 @@ mod parameter;
 
 use std::collections::BTreeSet;
 
-use roothold_databases::bind_names;
+use roothold_databases::{Fingerprint, bind_names};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use parameter::{ParameterType, ToolParameter};
 
-use super::databases::{ConfirmWord, DatabaseAccess, DatabaseSection};
+use super::databases::{ConfirmWord, DatabaseAccess, DatabaseSection, check_principals};
 use super::load::ConfigError;
+use super::sections::PrincipalSection;
 
 /// The most tools that are made of SQL: each costs every agent that may use it some of its context.
 const TOOLS_MAX: usize = 200;
@@ -22,6 +23,10 @@ const NAME_LEN_MAX: usize = 64;
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
 /// The longest statement, in bytes.
 const SQL_BYTES_MAX: usize = 100_000;
+/// How statements begin that have a plan and read.
+const READ: [&str; 4] = ["select", "with", "values", "table"];
+/// How statements begin that have a plan and change rows.
+const CHANGE: [&str; 5] = ["insert", "update", "delete", "merge", "replace"];
 /// Arguments that tools have by themselves.
 const RESERVED: [&str; 3] = ["cursor", "max_bytes", "dry_run"];
 
@@ -96,6 +101,7 @@ pub enum ResultWord {
 pub(super) fn check(
     tools: &[ToolSection],
     databases: &[DatabaseSection],
+    principals: &[PrincipalSection],
 ) -> Result<(), ConfigError> {
     if tools.len() > TOOLS_MAX {
         return Err(refuse(format!("there are more than {TOOLS_MAX}")));
@@ -112,7 +118,8 @@ pub(super) fn check(
         if !names.insert(name) {
             return Err(refuse(format!("two are called `{name}`; give each its own name")));
         }
-        tool.check(databases).map_err(|reason| refuse(format!("`{name}`: {reason}")))?;
+        tool.check(databases, principals)
+            .map_err(|reason| refuse(format!("`{name}`: {reason}")))?;
     }
     Ok(())
 }
@@ -125,6 +132,13 @@ fn is_name(text: &str) -> bool {
     text.len() <= NAME_LEN_MAX
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// The first word of a statement, in lower case, behind brackets and comments.
+fn first_word(sql: &str, database: &DatabaseSection) -> String {
+    let text = Fingerprint::of(database.kind.source_kind(), sql).text;
+    let first = text.trim_start_matches(['(', ' ']).split(' ').next();
+    first.unwrap_or_default().to_owned()
 }
 
 /// Whether a text that agents read is there and not too long.
@@ -148,7 +162,17 @@ impl ToolSection {
         bind_names(database.kind.source_kind(), &self.sql, &names)
     }
 
-    fn check(&self, databases: &[DatabaseSection]) -> Result<(), String> {
+    /// Whether databases have a plan for the statement: for changes of tables they have none.
+    pub(crate) fn has_plan(&self, database: &DatabaseSection) -> bool {
+        let first = first_word(&self.sql, database);
+        READ.contains(&first.as_str()) || CHANGE.contains(&first.as_str())
+    }
+
+    fn check(
+        &self,
+        databases: &[DatabaseSection],
+        principals: &[PrincipalSection],
+    ) -> Result<(), String> {
         check_text("description", &self.description)?;
         if let Some(title) = &self.title {
             check_text("title", title)?;
@@ -161,6 +185,7 @@ impl ToolSection {
             )
         })?;
         self.check_access(database)?;
+        self.check_principals(database, principals)?;
         self.check_parameters()?;
         self.check_sql(database)
     }
@@ -185,6 +210,23 @@ impl ToolSection {
         Ok(())
     }
 
+    /// Whether those who may use it could: others would never be told that they cannot.
+    fn check_principals(
+        &self,
+        database: &DatabaseSection,
+        principals: &[PrincipalSection],
+    ) -> Result<(), String> {
+        let named = self.principals.as_deref();
+        check_principals(named, principals)?;
+        let (Some(named), Some(admitted)) = (named, &database.principals) else { return Ok(()) };
+        match named.iter().find(|name| !admitted.contains(name)) {
+            Some(name) => Err(format!(
+                "principals names `{name}`, who may not use the database; name them there, too, or remove them here"
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn check_parameters(&self) -> Result<(), String> {
         if self.parameters.len() > PARAMETERS_MAX {
             return Err(format!("there are more than {PARAMETERS_MAX} parameters"));
@@ -207,6 +249,23 @@ impl ToolSection {
         Ok(())
     }
 
+    /// Whether the statement is of the kind that the tool says, as far as its first word tells: no call
+    /// of one that is not would ever run.
+    fn check_kind(&self, database: &DatabaseSection) -> Result<(), String> {
+        let first = first_word(&self.sql, database);
+        let (reads, changes) = (READ.contains(&first.as_str()), CHANGE.contains(&first.as_str()));
+        match self.access {
+            DatabaseAccess::Read if changes => {
+                Err("sql changes data, and the tool does not say so; set access = \"write\""
+                    .to_owned())
+            }
+            DatabaseAccess::Write if reads && first != "with" => {
+                Err("sql changes no data; leave access = \"write\" out".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_sql(&self, database: &DatabaseSection) -> Result<(), String> {
         if self.sql.trim().is_empty() {
             return Err("sql is empty".to_owned());
@@ -214,6 +273,7 @@ impl ToolSection {
         if self.sql.len() > SQL_BYTES_MAX {
             return Err(format!("sql is longer than {SQL_BYTES_MAX} bytes"));
         }
+        self.check_kind(database)?;
         self.bound_sql(database).map_err(|reason| format!("sql: {reason}"))?;
         let kind = database.kind.source_kind();
         for parameter in &self.parameters {

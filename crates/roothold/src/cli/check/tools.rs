@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use roothold_core::{Budget, Fault};
-use roothold_databases::{Parameter, SourceKind, Statement};
+use roothold_databases::{Parameter, Statement};
 use serde_json::Value;
 
 use crate::config::{DatabaseAccess, ToolSection};
@@ -17,7 +17,7 @@ const PLAN_TIMEOUT: Duration = Duration::from_secs(15);
 /// What one tool is said to be.
 pub(super) struct Looked<'a> {
     tool: &'a ToolSection,
-    /// `None` where its database was not asked.
+    /// `None` where its database was not asked: it cannot be, or has no plans for such a statement.
     plans: Option<Result<(), Fault>>,
 }
 
@@ -40,10 +40,7 @@ pub(super) async fn look<'a>(databases: &Databases, tools: &'a [ToolSection]) ->
 /// Whether the statement can be planned. Without values, which a plan does not need.
 async fn plans(databases: &Databases, tool: &ToolSection) -> Option<Result<(), Fault>> {
     let database = databases.named(&tool.database)?;
-    let changes_file =
-        tool.access == DatabaseAccess::Write && database.kind() == SourceKind::Sqlite;
-    // SQLite plans no change without being about to make it.
-    if changes_file || database.health.state() != State::Ready {
+    if !tool.has_plan(&database.section) || database.health.state() != State::Ready {
         return None;
     }
     let sql = match tool.bound_sql(&database.section) {
@@ -79,7 +76,7 @@ pub(super) fn describe(text: &mut String, looked: &Looked<'_>) {
     let state = match plans {
         Some(Ok(())) => "its statement can be planned".to_owned(),
         Some(Err(fault)) => format!("BROKEN: {}", fault.public()),
-        None => "its database was not asked whether it can plan the statement".to_owned(),
+        None => "its database was not asked whether it can run the statement".to_owned(),
     };
     let _ = writeln!(text, "  {state}");
 }

@@ -10,7 +10,7 @@ fn said(tools: &str) -> Result<(), String> {
          [[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"notes.db\"\naccess = \"write\"\n{tools}"
     );
     let config: crate::config::Config = toml::from_str(&text).map_err(|error| error.to_string())?;
-    check(&config.tools, &config.databases).map_err(|error| error.to_string())
+    check(&config.tools, &config.databases, &config.principals).map_err(|error| error.to_string())
 }
 
 fn tool(sql: &str, more: &str) -> String {
@@ -73,6 +73,43 @@ fn who_changes_data_must_be_allowed_to_on_both_sides() {
 }
 
 #[test]
+fn what_a_statement_does_must_be_what_the_tool_says() {
+    for (sql, reads, writes) in [
+        ("SELECT 1", true, false),
+        ("/* a */ -- b\n((select 1))", true, false),
+        ("With x AS (SELECT 1) DELETE FROM y", true, true),
+        ("delete from x", false, true),
+        ("REPLACE INTO x VALUES (1)", false, true),
+        ("CREATE TABLE x (y)", true, true),
+    ] {
+        let on_notes = |more: &str| said(&tool(sql, more).replace("shop", "notes"));
+        assert_eq!(on_notes("").is_ok(), reads, "{sql}");
+        assert_eq!(on_notes("access = \"write\"").is_ok(), writes, "{sql}");
+    }
+    let error = said(&tool("delete from x", "")).unwrap_err();
+    assert!(error.contains("set access = \"write\""), "{error}");
+}
+
+#[test]
+fn who_could_never_use_a_tool_is_not_named() {
+    let one = |more: &str, principals: &str| said(&(tool("select 1", more) + principals));
+    assert_eq!(one("principals = [\"anna\"]", ""), Ok(()));
+    let anna = "[[principals]]\nname = \"anna\"\n";
+    assert_eq!(one("principals = [\"anna\"]", anna), Ok(()));
+    let error = one("principals = [\"ann\"]", anna).unwrap_err();
+    assert!(error.contains("`t`: principals names `ann`, to whom"), "{error}");
+    let closed = tool("delete from t", "access = \"write\"\nprincipals = [\"anna\", \"ben\"]");
+    let closed = closed.replace("shop", "notes");
+    let database = "access = \"write\"\nprincipals = [\"anna\"]\n";
+    let text = format!(
+        "[[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"n\"\n{database}{closed}"
+    );
+    let config: crate::config::Config = toml::from_str(&text).unwrap();
+    let error = check(&config.tools, &config.databases, &[]).unwrap_err().to_string();
+    assert!(error.contains("`ben`, who may not use the database"), "{error}");
+}
+
+#[test]
 fn a_parameter_that_could_take_no_value_is_refused() {
     let with = |more: &str| said(&tool("select :a", &parameter("a", more))).unwrap_err();
     for (more, reason) in [
@@ -112,7 +149,7 @@ fn a_parameter_that_could_take_no_value_is_refused() {
     assert!(said(&tool("select 1", &many)).unwrap_err().contains("more than 50 parameters"));
 }
 
-fn of(definition: Value) -> ToolParameter {
+fn of(definition: &Value) -> ToolParameter {
     let mut whole = json!({"name": "a", "description": "what it is"});
     whole.as_object_mut().unwrap().extend(definition.as_object().cloned().unwrap_or_default());
     let parameter: ToolParameter = serde_json::from_value(whole).unwrap();
@@ -123,23 +160,24 @@ fn of(definition: Value) -> ToolParameter {
 #[test]
 fn agents_are_told_what_a_call_can_give() {
     let schema =
-        of(json!({"type": "integer", "minimum": 1.0, "maximum": 100.0, "default": 20})).schema();
+        of(&json!({"type": "integer", "minimum": 1.0, "maximum": 100.0, "default": 20})).schema();
     let expected = json!({"type": "integer", "description": "what it is", "minimum": 1, "maximum": 100, "default": 20});
     assert_eq!(schema, expected);
     let schema =
-        of(json!({"type": "text", "enum": ["new", "sent"], "list": true, "max_items": 3})).schema();
+        of(&json!({"type": "text", "enum": ["new", "sent"], "list": true, "max_items": 3}))
+            .schema();
     let expected = json!({"type": "array", "description": "what it is", "maxItems": 3,
         "items": {"type": "string", "enum": ["new", "sent"]}});
     assert_eq!(schema, expected);
-    let schema = of(json!({"type": "number", "minimum": 0.5})).schema();
+    let schema = of(&json!({"type": "number", "minimum": 0.5})).schema();
     assert_eq!(schema["minimum"], json!(0.5));
-    let schema = of(json!({"type": "text", "min_length": 2, "max_length": 5})).schema();
+    let schema = of(&json!({"type": "text", "min_length": 2, "max_length": 5})).schema();
     assert_eq!((&schema["minLength"], &schema["maxLength"]), (&json!(2), &json!(5)));
 }
 
 #[test]
 fn values_are_held_to_what_agents_are_told() {
-    let check = |definition: Value, value: Value| of(definition).check_value(&value);
+    let check = |definition: &Value, value: &Value| of(definition).check_value(value);
     for (definition, fine, wrong) in [
         (
             json!({"type": "integer"}),
@@ -177,21 +215,21 @@ fn values_are_held_to_what_agents_are_told() {
         ),
     ] {
         for value in fine.as_array().unwrap() {
-            assert_eq!(check(definition.clone(), value.clone()), Ok(()), "{definition} {value}");
+            assert_eq!(check(&definition, value), Ok(()), "{definition} {value}");
         }
         for value in wrong.as_array().unwrap() {
-            assert!(check(definition.clone(), value.clone()).is_err(), "{definition} {value}");
+            assert!(check(&definition, value).is_err(), "{definition} {value}");
         }
     }
     let long = "x".repeat(10_001);
-    assert!(check(json!({"type": "text"}), json!(long)).unwrap_err().contains("more than 10000"));
-    let secret = check(json!({"type": "integer"}), json!("CANARY-VALUE")).unwrap_err();
+    assert!(check(&json!({"type": "text"}), &json!(long)).unwrap_err().contains("more than 10000"));
+    let secret = check(&json!({"type": "integer"}), &json!("CANARY-VALUE")).unwrap_err();
     assert!(!secret.contains("CANARY"), "{secret}");
 }
 
 #[test]
 fn what_has_a_default_need_not_be_given() {
-    assert!(of(json!({"type": "text"})).is_required());
-    assert!(!of(json!({"type": "text", "default": "a"})).is_required());
-    assert!(!of(json!({"type": "text", "required": false})).is_required());
+    assert!(of(&json!({"type": "text"})).is_required());
+    assert!(!of(&json!({"type": "text", "default": "a"})).is_required());
+    assert!(!of(&json!({"type": "text", "required": false})).is_required());
 }

@@ -91,6 +91,8 @@ pub(super) async fn change(
     change: Change,
 ) -> Result<Asks<Structured<Changed>>, Fault> {
     let database = databases.of(permit)?;
+    // Before anybody is asked: an answer is not to be spent on one that is down.
+    let _turn = database.turn()?;
     if is_confirmed(change.confirm.unwrap_or(database.section.confirm), change.dry_run) {
         let subject = change.subject(&database, call.tool());
         if let Some(question) = call.confirmed(&subject, || change.message(&database))? {

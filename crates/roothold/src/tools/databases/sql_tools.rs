@@ -36,18 +36,18 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// Whether it is there for a principal, as far as that is its own matter.
-    fn admits(&self, principal: &Principal) -> bool {
-        self.principals.as_ref().is_none_or(|names| names.contains(principal.name()))
+    /// Whether it is there for a principal, whatever the credential says: what that lacks can be had.
+    fn admits(&self, principal: &Principal, policy: &Policy) -> bool {
+        let is_named = |names: &BTreeSet<String>| names.contains(principal.name());
+        self.principals.as_ref().is_none_or(is_named)
+            && policy.grants_tool(principal, self.entry.tool.name())
     }
 
     /// Whether a principal may use it, with a credential that has the scopes.
     fn is_for(&self, principal: &Principal, policy: &Policy) -> bool {
-        let (name, database) = (self.entry.tool.name(), &self.section.database);
         let writes = self.section.access == DatabaseAccess::Write;
-        self.admits(principal)
-            && policy.may_use_for(principal, database, writes)
-            && policy.grants_tool(principal, name)
+        self.admits(principal, policy)
+            && policy.may_use_for(principal, &self.section.database, writes)
     }
 }
 
@@ -92,8 +92,9 @@ impl SqlTools {
             let successes =
                 known.map(|known| Arc::clone(&known.entry.successes)).unwrap_or_default();
             let entry = Entry { tool: Box::new(tool), model, reading: None, successes };
-            let principals =
-                section.principals.as_ref().map(|names| names.iter().cloned().collect());
+            // Those of the tool are among those of its database, as the check of the configuration sees to.
+            let principals = section.principals.as_ref().or(database.principals.as_ref());
+            let principals = principals.map(|names| names.iter().cloned().collect());
             Ok(Arc::new(Made { entry, section: section.clone(), principals }))
         };
         let all = config.tools.iter().map(one).collect::<Result<Arc<[_]>, StartError>>()?;
@@ -112,10 +113,15 @@ impl SqlTools {
     }
 
     /// The tool of a name, if it is there for the principal.
-    pub(crate) fn find(&self, principal: &Principal, name: &str) -> Option<Arc<Made>> {
+    pub(crate) fn find(
+        &self,
+        principal: &Principal,
+        policy: &Policy,
+        name: &str,
+    ) -> Option<Arc<Made>> {
         let all = self.all();
         let found = all.iter().find(|made| made.entry.tool.name() == name)?;
-        found.admits(principal).then(|| Arc::clone(found))
+        found.admits(principal, policy).then(|| Arc::clone(found))
     }
 
     /// What clients are told of those that a principal may use.

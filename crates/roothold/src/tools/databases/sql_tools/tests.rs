@@ -45,7 +45,8 @@ fn a_tool_is_listed_for_those_who_may_use_it_and_its_database() {
     assert_eq!(names(&sql_tools, &local, &everyone), [""; 0], "there is no database yet");
     databases.set(&config.databases, &everyone).unwrap();
     assert_eq!(names(&sql_tools, &local, &everyone), ["a", "b"]);
-    assert!(sql_tools.find(&local, "a").is_some() && sql_tools.find(&local, "c").is_none());
+    let is_there = |name: &str, policy: &Policy| sql_tools.find(&local, policy, name).is_some();
+    assert!(is_there("a", &everyone) && !is_there("c", &everyone));
     let granted = PrincipalSection {
         name: "local".to_owned(),
         scopes: None,
@@ -55,6 +56,7 @@ fn a_tool_is_listed_for_those_who_may_use_it_and_its_database() {
     let some = policy(&[granted]);
     databases.set(&config.databases, &some).unwrap();
     assert_eq!(names(&sql_tools, &local, &some), ["b"]);
+    assert!(is_there("b", &some) && !is_there("a", &some), "what is not granted is not there");
 }
 
 #[test]
@@ -83,9 +85,9 @@ fn another_configuration_is_another_only_if_its_tools_are() {
     ] {
         assert!(prepared(&sql_tools, &config(&other)).unwrap().differ, "{other}");
     }
-    let before = sql_tools.find(&Principal::local(), "a").unwrap();
+    let before = sql_tools.find(&Principal::local(), &policy(&[]), "a").unwrap();
     sql_tools.take(prepared(&sql_tools, &config(&tool("a", "result = \"row\""))).unwrap());
-    let after = sql_tools.find(&Principal::local(), "a").unwrap();
+    let after = sql_tools.find(&Principal::local(), &policy(&[]), "a").unwrap();
     assert!(Arc::ptr_eq(&before.entry.successes, &after.entry.successes), "its figures go on");
     assert!(
         std::ptr::eq(before.entry.tool.name(), after.entry.tool.name()),

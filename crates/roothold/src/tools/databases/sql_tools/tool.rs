@@ -110,6 +110,7 @@ impl SqlTool {
         statement: &Statement,
     ) -> Result<Answer, Fault> {
         let offset = call.resume::<u64>()?.unwrap_or_default();
+        let _turn = database.turn()?;
         // One more than one row shows that there is not one.
         let rows = if self.paged() { call.budget().entries_max } else { 2 };
         let window = Window { offset, rows, bytes: rows_bytes_max(call) };
