@@ -9,6 +9,7 @@ mod client;
 mod corpus;
 mod databases;
 mod datasets;
+mod expect;
 mod family;
 mod files;
 mod files_http;

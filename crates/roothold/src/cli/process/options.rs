@@ -27,7 +27,7 @@ pub(super) enum Word {
 impl Word {
     /// Its name, as the tool and the flag have it.
     pub(super) fn name(self) -> String {
-        name_of(self)
+        name_of(&self)
     }
 }
 
@@ -45,11 +45,11 @@ pub(super) enum Format {
 impl Format {
     /// Its name, as the tool and the flag have it.
     pub(super) fn name(self) -> String {
-        name_of(self)
+        name_of(&self)
     }
 }
 
-fn name_of(value: impl ValueEnum) -> String {
+fn name_of(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
@@ -299,9 +299,9 @@ mod tests {
             format.map(|format| format.map(Format::name)).map_err(|error| error.to_string())
         };
         assert_eq!(of(&[]), Ok(None));
-        assert_eq!(of(&["-o", "a.PARQUET"]), Ok(Some("parquet")));
-        assert_eq!(of(&["-o", "a.ndjson"]), Ok(Some("jsonl")));
-        assert_eq!(of(&["-o", "a", "--format", "csv"]), Ok(Some("csv")));
+        assert_eq!(of(&["-o", "a.PARQUET"]), Ok(Some("parquet".to_owned())));
+        assert_eq!(of(&["-o", "a.ndjson"]), Ok(Some("jsonl".to_owned())));
+        assert_eq!(of(&["-o", "a", "--format", "csv"]), Ok(Some("csv".to_owned())));
         assert!(of(&["-o", "a.txt"]).unwrap_err().contains(".parquet, .csv or .jsonl"));
     }
 }
