@@ -86,7 +86,7 @@ impl Site {
              ALTER ROLE {WATCHED} SET log_min_duration_statement = 0"
         );
         site.postgres.database(NAME, &setup).await;
-        site.postgres.say(NAME, "VACUUM items").await;
+        site.postgres.say(NAME, "VACUUM app.items").await;
         Ok(site)
     }
 

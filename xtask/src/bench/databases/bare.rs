@@ -54,6 +54,8 @@ impl managed::Manager for Connections {
 }
 
 type Pool = managed::Pool<Connections>;
+/// Names and types.
+type Columns = Vec<(String, Type)>;
 
 /// Serves at the address until the process is ended: `bare-databases ADDR DSN`.
 pub(in crate::bench) fn run(args: &[String]) -> anyhow::Result<()> {
@@ -97,11 +99,14 @@ async fn query(client: &Client, asked: &Arguments) -> Result<(Vec<Value>, Vec<Va
     let declare = format!("{DECLARE}{}", asked.sql);
     let bound = asked.parameters.iter().map(|parameter| (parameter, Type::INT4));
     client.query_typed_raw(&declare, bound).await?.try_collect::<Vec<_>>().await?;
+    let columns = async {
+        let described = client.prepare(DESCRIBE).await?;
+        let columns = described.columns().iter();
+        Ok(columns.map(|column| (column.name().to_owned(), column.type_().clone())).collect())
+    };
     let rows = async { client.simple_query_raw(FETCH).await?.try_collect::<Vec<_>>().await };
-    let (described, rows) = tokio::join!(biased; client.prepare(DESCRIBE), rows);
-    let described = described?;
-    let columns: Vec<(&str, &Type)> =
-        described.columns().iter().map(|column| (column.name(), column.type_())).collect();
+    let (columns, rows): (Result<Columns, Error>, _) = tokio::join!(biased; columns, rows);
+    let columns = columns?;
     let rows = rows?.iter().filter_map(|message| row(&columns, message)).collect();
     let named = columns.iter().map(|(name, kind)| json!({"name": name, "type": kind.name()}));
     let named = named.collect();
@@ -112,10 +117,10 @@ async fn query(client: &Client, asked: &Arguments) -> Result<(Vec<Value>, Vec<Va
     Ok((named, rows))
 }
 
-fn row(columns: &[(&str, &Type)], message: &SimpleQueryMessage) -> Option<Value> {
+fn row(columns: &[(String, Type)], message: &SimpleQueryMessage) -> Option<Value> {
     let SimpleQueryMessage::Row(row) = message else { return None };
     let values = columns.iter().enumerate().map(|(at, (_, kind))| match row.get(at) {
-        Some(text) if **kind == Type::INT4 => text.parse::<i32>().map_or(Value::Null, Value::from),
+        Some(text) if *kind == Type::INT4 => text.parse::<i32>().map_or(Value::Null, Value::from),
         text => text.map_or(Value::Null, Value::from),
     });
     Some(values.collect())

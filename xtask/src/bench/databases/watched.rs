@@ -39,17 +39,16 @@ fn log(site: &Site) -> anyhow::Result<String> {
     std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// What was said, without the time that it took and with every number alike: times that are left
-/// and names of prepared statements change from call to call.
+/// What was said, without the time that it took, and with all blanks and all numbers alike: times
+/// that are left and names of prepared statements change from call to call.
 fn statement(line: &str) -> Option<String> {
     let (_, said) = line.split_once("LOG:  duration: ")?;
     let (_, said) = said.split_once(" ms  ")?;
     let mut alike = String::new();
     for c in said.chars() {
-        match c.is_ascii_digit() {
-            true if alike.ends_with('#') => {}
-            true => alike.push('#'),
-            false => alike.push(c),
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if !(matches!(c, '#' | ' ') && alike.ends_with(c)) {
+            alike.push(c);
         }
     }
     Some(alike)
@@ -62,7 +61,7 @@ mod tests {
     #[test]
     fn only_what_was_said_counts() {
         let line = |said: &str| statement(&format!("2026-11-26 10:00:00.123 UTC [77] {said}"));
-        let said = line("LOG:  duration: 0.061 ms  parse s12: SET x TO 29999");
+        let said = line("LOG:  duration: 0.061 ms  parse s12: SET x  TO 29999");
         assert_eq!(said.as_deref(), Some("parse s#: SET x TO #"));
         assert_eq!(line("LOG:  connection received"), None);
         assert_eq!(line("DETAIL:  parameters: $1 = '7'"), None);
