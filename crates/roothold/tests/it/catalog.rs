@@ -129,9 +129,9 @@ const WITHOUT_OUTPUT_SCHEMA: &[&str] =
 /// Tools whose many arguments are worth their bytes; all others are short.
 const LONG: &[&str] = &["search_content", "query_dataset", "process_large_dataset"];
 
-/// The tools for a database that is only read.
+/// The tools for databases.
 const FOR_DATABASES: &[&str] =
-    &["list_databases", "describe_schema", "query_database", "explain_query"];
+    &["list_databases", "describe_schema", "query_database", "explain_query", "execute_statement"];
 
 #[test]
 fn every_tool_is_described_whole() {
@@ -143,7 +143,7 @@ fn every_tool_is_described_whole() {
         .cloned()
         .partition(|tool| FOR_DATABASES.contains(&tool["name"].as_str().unwrap()));
     assert_eq!(theirs.len(), FOR_DATABASES.len());
-    for (tools, most) in [(others, 20_000), (theirs, 3_000)] {
+    for (tools, most) in [(others, 20_000), (theirs, 4_000)] {
         let size = serde_json::to_string(&tools).unwrap().len();
         println!("{} tools in {size} bytes", tools.len());
         assert!(size <= most, "{size}");
