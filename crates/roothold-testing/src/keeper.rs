@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -126,4 +127,12 @@ fn as_somebody() -> Command {
     let mut command = Command::new("runuser");
     command.args(["-u", user.expect("a user postgres or nobody, as whom to run servers"), "--"]);
     command
+}
+
+/// A port of 127.0.0.1 that nobody listens on now, for a server that must be told one.
+///
+/// # Panics
+/// If there is none.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

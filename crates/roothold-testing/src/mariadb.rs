@@ -1,14 +1,13 @@
 //! A real MariaDB server.
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder, Row, Value, from_value};
 
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, free_port};
 
 /// On a socket in its directory and on a port of this machine, with TLS under an authority of its
 /// own for who wants it. The server makes its own tables: the program that usually has it do so needs
@@ -68,9 +67,7 @@ impl MariaDb {
     /// # Panics
     /// If MariaDB is not installed or does not start.
     pub fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let (bin, text) = (program(), port.to_string());
         let share = Path::new("/usr/share/mysql");
         let args = [bin.as_os_str(), OsStr::new(&text), share.as_os_str()];

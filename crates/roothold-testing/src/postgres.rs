@@ -1,13 +1,12 @@
 //! A real PostgreSQL server.
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, free_port};
 
 /// On a socket in its directory and on a port of this machine, with TLS under an authority of its
 /// own for who wants it. Anybody may be anyone, but `guarded` needs a password.
@@ -58,9 +57,7 @@ impl Postgres {
     /// # Panics
     /// If PostgreSQL is not installed or does not start.
     pub fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let (bin, text) = (binaries(), port.to_string());
         Self { keeper: Keeper::start(SCRIPT, &[bin.as_os_str(), OsStr::new(&text)]), port }
     }
