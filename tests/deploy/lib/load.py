@@ -1,0 +1,136 @@
+"""Clients that call all the time, each on a connection of its own, while servers are updated and killed.
+
+Reads and writes are mixed. A write appends a line that no other write has, so that one which was applied
+twice, or was lost, is seen in the files afterwards.
+"""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from lib.mcp import Broken, answer, message, request
+
+CALL_SECONDS = 30
+END = "end of file"
+
+
+@dataclass
+class Tally:
+    """What the clients have seen."""
+
+    calls: int = 0
+    failures: list = field(default_factory=list)
+    names: Counter = field(default_factory=Counter)
+    written: list = field(default_factory=list)
+    uncertain: list = field(default_factory=list)
+    slowest: float = 0.0
+
+
+class Load:
+    """A context manager: the clients call while its block runs.
+
+    Each of `keys` is one client. `pause` is how long a client waits between two calls, in seconds.
+    """
+
+    def __init__(self, address, keys, tls=None, pause=0.0):
+        self.address = address
+        self.keys = keys
+        self.tls = tls
+        self.pause = pause
+        self.tally = Tally()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(CALL_SECONDS + 10)
+        if self._thread.is_alive():
+            raise RuntimeError("clients of the load do not end")
+
+    def wait_for(self, calls, seconds):
+        """Waits until so many calls are answered; raises RuntimeError if they never are."""
+        deadline = time.monotonic() + seconds
+        while self.tally.calls < calls:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.tally.calls} of {calls} calls within {seconds} s")
+            time.sleep(0.05)
+
+    async def _run(self):
+        await asyncio.gather(*(self._client(number) for number in range(len(self.keys))))
+
+    async def _client(self, number):
+        turn = 0
+        streams = None
+        while not self._stop.is_set():
+            turn += 1
+            token = f"{number}-{turn}"
+            what, call = self._call(number, turn, token)
+            began = time.monotonic()
+            try:
+                streams = streams or await asyncio.wait_for(
+                    asyncio.open_connection(*self.address, ssl=self.tls), CALL_SECONDS
+                )
+                streams[1].write(b"".join(call))
+                status, headers, body = await asyncio.wait_for(answer(streams[0]), CALL_SECONDS)
+                problem = self._judge(what, status, headers, body)
+            except (Broken, OSError, asyncio.TimeoutError) as broken:
+                problem = f"{type(broken).__name__}: {broken}"
+            self.tally.calls += 1
+            self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
+            if problem:
+                self.tally.failures.append((time.time(), what, problem))
+                if streams:
+                    streams[1].close()
+                streams = None
+            if what == "write":
+                (self.tally.uncertain if problem else self.tally.written).append(token)
+            if self.pause:
+                await asyncio.sleep(self.pause)
+        if streams:
+            streams[1].close()
+
+    def _call(self, number, turn, token):
+        key = self.keys[number]
+        path = f"/work/client-{number}.txt"
+        if turn % 10 == 0:
+            edits = [{"oldText": END, "newText": f"{token}\n{END}"}]
+            return "write", request("edit_file", {"path": path, "edits": edits}, key)
+        if turn % 2 == 0:
+            return "read", request("read_text_file", {"path": path, "tail": 1}, key)
+        return "roots", request("listRoots", {}, key)
+
+    def _judge(self, what, status, headers, body):
+        """Returns what is wrong with an answer, or nothing."""
+        if status != 200:
+            return f"{status} {body[:200].decode(errors='replace')}"
+        result = message(headers, body).get("result")
+        if not result or result.get("isError"):
+            return body[:300].decode(errors="replace")
+        if what == "roots":
+            self.tally.names[result["structuredContent"]["roots"][0]["name"]] += 1
+        return None
+
+
+def plant(site, clients):
+    """Writes the files that the clients change."""
+    for number in range(clients):
+        site.put(f"work/client-{number}.txt", f"{END}\n")
+
+
+def check_writes(checks, what, site, tally):
+    """Checks the files: each write is there once, and one without an answer at most once."""
+    lines = Counter()
+    for file in (site.home / "work").glob("client-*.txt"):
+        lines.update(line for line in file.read_text().splitlines() if line != END)
+    lost = [token for token in tally.written if lines[token] == 0]
+    checks.equal(f"{what}: no write that was answered is lost", lost, [])
+    twice = [token for token, count in lines.items() if count > 1]
+    checks.equal(f"{what}: no write is applied twice", twice, [])
+    unknown = set(lines) - set(tally.written) - set(tally.uncertain)
+    checks.equal(f"{what}: nothing else was written", sorted(unknown), [])
