@@ -30,7 +30,8 @@ class Cluster:
         plant(self.site, CLIENTS)
         for version in ("v1", "v2"):
             self.site.configure(version, pre_stop=2)
-        self.nginx, self.tls = settings(Path(scratch) / "nginx")
+        self.balancer = Path(scratch) / "balancer"
+        self.tls = settings(self.balancer)
         self._start(build_roothold(engine), nginx_image(engine))
 
     def _start(self, image, balancer):
@@ -53,7 +54,8 @@ class Cluster:
             *["run", "--detach", "--name=nginx", "--network=front", "--read-only"],
             *["--tmpfs=/tmp:mode=1777", "--publish=127.0.0.1:8443:8443"],
             *["--ulimit=nofile=16384:16384"],
-            *[f"--volume={self.nginx}:/etc/nginx:ro", balancer],
+            f"--volume={self.balancer}/nginx:/etc/nginx:ro",
+            *[f"--volume={self.balancer}/tls:/etc/nginx-certificates:ro", balancer],
         )
 
     def load(self, **more):
@@ -115,7 +117,7 @@ def dies(checks, cluster):
     with cluster.load() as load:
         load.wait_for(500, 30)
         victim = cluster.replicas()[0]
-        cluster.engine.docker("kill", "--signal=KILL", victim)
+        cluster.engine.kill(victim)
         at = time.time()
         load.wait_for(load.tally.calls + 500, 30)
         until(

@@ -31,14 +31,16 @@ class Tally:
 class Load:
     """A context manager: the clients call while its block runs.
 
-    Each of `keys` is one client. `pause` is how long a client waits between two calls, in seconds.
+    Each of `keys` is one client. `pause` is how long a client waits between two calls, in seconds. Without
+    `writes` they only ask for the roots; with, they read and write the files that `plant` makes.
     """
 
-    def __init__(self, address, keys, tls=None, pause=0.0):
+    def __init__(self, address, keys, tls=None, pause=0.0, writes=True):
         self.address = address
         self.keys = keys
         self.tls = tls
         self.pause = pause
+        self.writes = writes
         self.tally = Tally()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -98,10 +100,10 @@ class Load:
     def _call(self, number, turn, token):
         key = self.keys[number]
         path = f"/work/client-{number}.txt"
-        if turn % 10 == 0:
+        if self.writes and turn % 10 == 0:
             edits = [{"oldText": END, "newText": f"{token}\n{END}"}]
             return "write", request("edit_file", {"path": path, "edits": edits}, key)
-        if turn % 2 == 0:
+        if self.writes and turn % 2 == 0:
             return "read", request("read_text_file", {"path": path, "tail": 1}, key)
         return "roots", request("listRoots", {}, key)
 
