@@ -37,6 +37,11 @@ def nginx():
     return str(found[0])
 
 
+def envoy():
+    """Returns the path of the pinned Envoy; what its package puts into `bin` is a script."""
+    return str(next(PROGRAMS.glob("lib/python*/site-packages/envoy/_bin/envoy")))
+
+
 def build_roothold(engine, tag="roothold:test", **arguments):
     """Builds the image of ROOTHOLD_BIN.
 
