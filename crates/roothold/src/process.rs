@@ -14,6 +14,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub(crate) use limits::Limits;
 use rustix::fs::RawDir;
+use rustix::time::ClockId;
 
 /// The name of the machine, or of the container.
 pub(crate) fn host_name() -> String {
@@ -44,6 +45,8 @@ struct Sources {
 }
 
 static SOURCES: OnceLock<Option<Sources>> = OnceLock::new();
+/// It must not tremble: a change of it is taken for a restart.
+static STARTED: OnceLock<f64> = OnceLock::new();
 static LIMITS: OnceLock<Limits> = OnceLock::new();
 
 /// Opens what [`usage`] and [`limits`] read, unless it is open.
@@ -68,7 +71,7 @@ fn sources() -> Option<&'static Sources> {
 pub(crate) fn usage() -> Usage {
     let sources = sources();
     let mut usage = sources.and_then(of_stat).unwrap_or_default();
-    usage.cpu_seconds = seconds_of(rustix::time::ClockId::ProcessCPUTime);
+    usage.cpu_seconds = seconds_of(ClockId::ProcessCPUTime);
     usage.open_files = sources.map_or(0, open_files);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     usage.open_files_max = limit.current.unwrap_or(u64::MAX);
@@ -87,10 +90,10 @@ fn of_stat(sources: &Sources) -> Option<Usage> {
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     #[expect(clippy::cast_precision_loss, reason = "ticks since the machine began")]
     let after_boot = field(22)? as f64 / rustix::param::clock_ticks_per_second() as f64;
-    let now = seconds_of(rustix::time::ClockId::Realtime);
+    let now = seconds_of(ClockId::Realtime);
     Some(Usage {
         threads: field(20)?,
-        started: now - (seconds_of(rustix::time::ClockId::Boottime) - after_boot),
+        started: *STARTED.get_or_init(|| now - (seconds_of(ClockId::Boottime) - after_boot)),
         virtual_bytes: field(23)?,
         resident_bytes: field(24)? * rustix::param::page_size() as u64,
         ..Usage::default()
@@ -111,7 +114,7 @@ fn open_files(sources: &Sources) -> usize {
     count
 }
 
-fn seconds_of(clock: rustix::time::ClockId) -> f64 {
+fn seconds_of(clock: ClockId) -> f64 {
     let time = rustix::time::clock_gettime(clock);
     #[expect(clippy::cast_precision_loss, reason = "a time in microseconds is exact in 52 bits")]
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;

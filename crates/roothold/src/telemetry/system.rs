@@ -127,6 +127,9 @@ mod tests {
         assert!(metrics.threads.get() >= 1 && metrics.open_files.get() >= 3);
         assert!(metrics.open_files_max.get() >= metrics.open_files.get());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let started = metrics.started.get();
+        metrics.observe();
+        assert_eq!(metrics.started.get().to_bits(), started.to_bits(), "it is not measured anew");
         let age = now.as_secs_f64() - metrics.started.get();
         assert!((-1.0..86_400.0).contains(&age), "{age}");
     }
