@@ -75,9 +75,9 @@ impl Call {
         work: impl FnOnce(&Budget) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
-        let thread = ticket.thread().await?;
+        let (thread, counted) = (ticket.thread().await?, self.engine.metrics.blocking());
         let work = tokio::task::spawn_blocking(move || {
-            let _held = (ticket, thread);
+            let _held = (ticket, thread, counted);
             work(&budget)
         });
         work.await.map_err(Fault::internal)?
@@ -137,6 +137,7 @@ impl Call {
     /// # Errors
     /// `Internal`, if it cannot be sealed.
     pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
+        self.budget.note_cut();
         self.resumed().seal(position)
     }
 
