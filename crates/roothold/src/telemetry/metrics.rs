@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use roothold_core::FaultKind;
 use roothold_core::files::CacheFigures;
 
+use super::configuration::ConfigurationMetrics;
 use crate::jobs::JobMetrics;
 use crate::watch::Hub;
 
@@ -75,6 +76,7 @@ pub(crate) struct Metrics {
     denials: Family<RuleLabel, Counter>,
     in_flight: Gauge,
     edge: EdgeMetrics,
+    pub(super) configuration: ConfigurationMetrics,
     cache_requests: Family<CacheRequestLabel, Counter>,
     cache_bytes: Family<CacheLabel, Gauge>,
     resident: Gauge,
@@ -181,6 +183,8 @@ impl Metrics {
         registry.register("roothold_cache_requests", asked, cache_requests.clone());
         let taken = "Memory that is taken by what is kept";
         registry.register_with_unit("roothold_cache", taken, Unit::Bytes, cache_bytes.clone());
+        let configuration = ConfigurationMetrics::default();
+        configuration.register(&mut registry);
         hub.register(&mut registry);
         if let Some(jobs) = jobs {
             jobs.register(&mut registry);
@@ -200,6 +204,7 @@ impl Metrics {
             denials,
             in_flight,
             edge,
+            configuration,
             cache_requests,
             cache_bytes,
             resident,
