@@ -71,7 +71,9 @@ def describes_itself(checks, engine, site):
     checks.true("its server has a name", labels["io.modelcontextprotocol.server.name"])
     for shell in ("/bin/sh", "/bin/bash", "sh"):
         try:
-            said = engine.docker("run", "--rm", f"--entrypoint={shell}", "roothold:test", "-c", "true")
+            said = engine.docker(
+                "run", "--rm", f"--entrypoint={shell}", "roothold:test", "-c", "true"
+            )
         except CommandFailed as problem:
             said = str(problem)
         absent = any(words in said for words in ("no such file", "not found in $PATH"))
@@ -96,7 +98,9 @@ def is_confined(checks, engine, site):
     container = Container(engine, site, "confined")
     process = Path("/proc") / str(container.state()["Pid"])
     status = dict(
-        line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if "\t" in line
+        line.split(":\t", 1)
+        for line in (process / "status").read_text().splitlines()
+        if "\t" in line
     )
     checks.equal("uid 1000 in every way", status["Uid"].split(), ["1000"] * 4)
     checks.equal("gid 1000 in every way", status["Gid"].split(), ["1000"] * 4)
@@ -108,7 +112,7 @@ def is_confined(checks, engine, site):
     root = next(mount for mount in mounts if mount[4] == "/")
     checks.true("the root file system is only read", "ro" in root[5].split(","), root)
     said = engine.logs("confined")
-    checks.true("Landlock stands in a container", r'\"state\":\"stands\"' in said, said)
+    checks.true("Landlock stands in a container", r"\"state\":\"stands\"" in said, said)
     checks.equal("a quota of CPU time is set", cpu_quota(process), 1.5)
     changed = engine.docker("diff", "confined").splitlines()
     # What is mounted shows as made; nothing else may.
@@ -122,9 +126,13 @@ def cpu_quota(process):
     for _, controllers, path in groups:
         if "cpu" in controllers.split(","):
             group = Path("/sys/fs/cgroup/cpu") / path.lstrip("/")
-            quota, period = (int((group / f"cpu.cfs_{n}_us").read_text()) for n in ("quota", "period"))
+            quota, period = (
+                int((group / f"cpu.cfs_{n}_us").read_text()) for n in ("quota", "period")
+            )
             return quota / period
-    quota, period = (Path("/sys/fs/cgroup") / groups[0][2].lstrip("/") / "cpu.max").read_text().split()
+    quota, period = (
+        (Path("/sys/fs/cgroup") / groups[0][2].lstrip("/") / "cpu.max").read_text().split()
+    )
     return int(quota) / int(period)
 
 
@@ -199,7 +207,9 @@ def comes_back(checks, engine, site):
     )
     with open(site.home / "work" / "rows.csv", "w") as rows:
         rows.write("id,text\n")
-        rows.writelines(f"{row},{row:032x} and some more words in this row\n" for row in range(ROWS))
+        rows.writelines(
+            f"{row},{row:032x} and some more words in this row\n" for row in range(ROWS)
+        )
     arguments = {
         "data_source": "/work/rows.csv",
         "operation": "aggregate",
@@ -228,8 +238,12 @@ def comes_back(checks, engine, site):
         *["events", f"--since={since:.0f}", f"--until={time.time() + 1:.0f}"],
         *["--filter=container=greedy", "--format={{.Action}} {{.Actor.Attributes.exitCode}}"],
     ).splitlines()
-    checks.true("out of memory: the engine was told", any("oom" in line for line in happened), happened)
-    checks.true("out of memory: it was killed", any("die 137" in line for line in happened), happened)
+    checks.true(
+        "out of memory: the engine was told", any("oom" in line for line in happened), happened
+    )
+    checks.true(
+        "out of memory: it was killed", any("die 137" in line for line in happened), happened
+    )
     engine.wait_for("greedy", "healthy")
     checks.ok("out of memory: it is started again, and healthy")
 

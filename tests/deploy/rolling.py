@@ -13,6 +13,7 @@ from lib.checks import Checks
 from lib.engine import Engine, until
 from lib.image import build_roothold
 from lib.load import Load, check_writes, plant
+from lib.mcp import answers
 from lib.site import Site
 
 CLIENTS = 12
@@ -30,7 +31,8 @@ class Cluster:
         plant(self.site, CLIENTS)
         for version in ("v1", "v2"):
             self.site.configure(version, pre_stop=2)
-        self.nginx, self.tls = settings(Path(scratch) / "nginx")
+        self.balancer = Path(scratch) / "balancer"
+        self.tls = settings(self.balancer)
         self._start(build_roothold(engine), nginx_image(engine))
 
     def _start(self, image, balancer):
@@ -53,8 +55,10 @@ class Cluster:
             *["run", "--detach", "--name=nginx", "--network=front", "--read-only"],
             *["--tmpfs=/tmp:mode=1777", "--publish=127.0.0.1:8443:8443"],
             *["--ulimit=nofile=16384:16384"],
-            *[f"--volume={self.nginx}:/etc/nginx:ro", balancer],
+            f"--volume={self.balancer}/nginx:/etc/nginx:ro",
+            *[f"--volume={self.balancer}/tls:/etc/nginx-certificates:ro", balancer],
         )
+        until(lambda: answers(("127.0.0.1", 8443), self.tls), 20, "nginx passes no call on")
 
     def load(self, **more):
         return Load(("127.0.0.1", 8443), self.site.keys, tls=self.tls, **more)
@@ -100,7 +104,9 @@ def takes_back(checks, cluster):
         load.wait_for(300, 30)
         cluster.update("missing")
         until(
-            lambda: cluster.update_state() == "rollback_completed", 60, "the update is not taken back"
+            lambda: cluster.update_state() == "rollback_completed",
+            60,
+            "the update is not taken back",
         )
         load.wait_for(load.tally.calls + 300, 30)
     tally = load.tally
@@ -115,7 +121,7 @@ def dies(checks, cluster):
     with cluster.load() as load:
         load.wait_for(500, 30)
         victim = cluster.replicas()[0]
-        cluster.engine.docker("kill", "--signal=KILL", victim)
+        cluster.engine.kill(victim)
         at = time.time()
         load.wait_for(load.tally.calls + 500, 30)
         until(
@@ -126,7 +132,9 @@ def dies(checks, cluster):
     late = [failure for failure in tally.failures if failure[0] > at + 3]
     print(f"note  kill -9: {len(tally.failures)} of {tally.calls} calls failed")
     # Each client has one call in flight, and one replica has at most all of them.
-    checks.true("kill -9: what was in flight at most", len(tally.failures) <= CLIENTS, tally.failures)
+    checks.true(
+        "kill -9: what was in flight at most", len(tally.failures) <= CLIENTS, tally.failures
+    )
     checks.equal("kill -9: and nothing later", late, [])
     check_writes(checks, "kill -9", cluster.site, tally)
 

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-from lib.image import nginx, stand_in
+from lib.image import BUSYBOX, nginx, stand_in
 from lib.setup import REPOSITORY
 
 # A load of few clients on one machine is more than one address may ask for.
@@ -18,23 +18,27 @@ limit_conn_zone $binary_remote_addr zone=connections:1m;
 
 
 def certificates(directory):
-    """Makes the certificates for trying out with the script that is there for it; returns a TLS client."""
+    """Makes certificates with the script that is there for it, for trying out; returns a TLS client."""
     script = REPOSITORY / "deploy" / "certificates"
     subprocess.run([script, directory], check=True, capture_output=True)
-    return ssl.create_default_context(cafile=Path(directory) / "ca.crt")
+    return client(Path(directory) / "ca.crt")
+
+
+def client(authority):
+    """Returns a TLS client that trusts one authority."""
+    return ssl.create_default_context(cafile=authority)
 
 
 def settings(directory, limits=NO_LIMITS):
-    """Copies the settings into a directory, with certificates; returns it and a TLS client."""
+    """Copies the settings to `directory/nginx` and makes certificates in `directory/tls`; returns a TLS client."""
     directory = Path(directory)
-    shutil.copytree(REPOSITORY / "deploy" / "nginx", directory)
-    (directory / "certificates").mkdir()
-    tls = certificates(directory / "certificates")
+    shutil.copytree(REPOSITORY / "deploy" / "nginx", directory / "nginx")
+    tls = certificates(directory / "tls")
     if limits:
-        (directory / "limits.conf").write_text(limits)
+        (directory / "nginx" / "limits.conf").write_text(limits)
     for path in [directory, *directory.rglob("*")]:
         os.chown(path, 101, 101)
-    return directory, tls
+    return tls
 
 
 def nginx_image(engine, tag="nginx:test"):
@@ -42,9 +46,8 @@ def nginx_image(engine, tag="nginx:test"):
     return stand_in(
         engine,
         tag,
-        {"/usr/sbin/nginx": nginx()},
+        {"/usr/sbin/nginx": nginx(), "/usr/bin/wget": BUSYBOX},
         directories=["/tmp"],
-        entrypoint='["/usr/sbin/nginx"]',
-        cmd='["-c", "/etc/nginx/nginx.conf", "-g", "daemon off;"]',
+        entrypoint='["nginx", "-c", "/etc/nginx/nginx.conf", "-g", "daemon off;"]',
         user="101:101",
     )

@@ -15,7 +15,9 @@ from lib.setup import REPOSITORY, binary
 
 PROGRAMS = REPOSITORY / "tests" / "deploy" / ".venv"
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
-DIRECTORIES = ["usr/local/bin", "etc/ssl/certs", "etc/roothold", "var/lib/roothold", "tmp"]
+# One static program with a shell and a client for HTTP, as the small images of others have them.
+BUSYBOX = "/bin/busybox"
+DIRECTORIES = ["usr/local/bin", "etc/ssl/certs", "etc/roothold", "tmp"]
 
 
 def program(name):
@@ -35,6 +37,11 @@ def nginx():
     return str(found[0])
 
 
+def envoy():
+    """Returns the path of the pinned Envoy; what its package puts into `bin` is a script."""
+    return str(next(PROGRAMS.glob("lib/python*/site-packages/envoy/_bin/envoy")))
+
+
 def build_roothold(engine, tag="roothold:test", **arguments):
     """Builds the image of ROOTHOLD_BIN.
 
@@ -45,8 +52,6 @@ def build_roothold(engine, tag="roothold:test", **arguments):
         out = Path(context) / "out"
         for directory in DIRECTORIES:
             (out / directory).mkdir(parents=True)
-        os.chown(out / "var/lib/roothold", 1000, 1000)
-        (out / "var/lib/roothold").chmod(0o700)
         (out / "tmp").chmod(0o1777)
         target = out / "usr/local/bin/roothold"
         # Without debug information, which is most of a test binary.
@@ -58,7 +63,7 @@ def build_roothold(engine, tag="roothold:test", **arguments):
             place(out, library)
         last = DOCKERFILE.read_text().split("\nFROM ")[-1]
         (Path(context) / "Dockerfile").write_text(
-            f"ARG RUNTIME_IMAGE=scratch\nFROM scratch AS build\nCOPY out/ /out/\nFROM {last}"
+            f"ARG RUNTIME_IMAGE=scratch\nFROM scratch AS build\nCOPY out/ /out/\nWORKDIR /owned\nFROM {last}"
         )
         options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         engine.docker("build", "--quiet", "--tag", tag, *options, context)
@@ -79,11 +84,11 @@ def place(root, path):
     shutil.copy(path, target)
 
 
-def stand_in(engine, tag, programs, trees=(), directories=(), **settings):
+def stand_in(engine, tag, programs, trees=(), directories=(), files=None, **settings):
     """Makes an image of programs of this machine: `{path in the image: path here}`.
 
     `trees` are directories that are copied whole, `directories` empty ones that anybody can write to,
-    `settings` instructions of a Dockerfile, such as `entrypoint='["/usr/sbin/nginx"]'`.
+    `files` texts by path, `settings` instructions of a Dockerfile, such as `entrypoint='["/bin/x"]'`.
     """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -102,6 +107,42 @@ def stand_in(engine, tag, programs, trees=(), directories=(), **settings):
             entry.type = tarfile.DIRTYPE
             entry.mode = 0o1777
             tar.addfile(entry)
+        for path, text in (files or {}).items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size = len(text.encode())
+            entry.mode = 0o755
+            tar.addfile(entry, io.BytesIO(text.encode()))
     changes = [f"--change={name.upper()} {value}" for name, value in settings.items()]
     engine.docker("import", *changes, "-", tag, stdin=archive.getvalue())
     return tag
+
+
+POSTGRES_START = """#!/bin/sh
+set -e
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  printf %s "$POSTGRES_PASSWORD" > /tmp/password
+  initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --no-sync $POSTGRES_INITDB_ARGS > /dev/null
+  echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+  echo "CREATE DATABASE $POSTGRES_DB;" | postgres --single postgres > /dev/null
+fi
+exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp
+"""
+
+
+def postgres_image(engine, tag="postgres:test"):
+    """Makes an image of this machine's PostgreSQL that takes the variables of the official one."""
+    home = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1].parent
+    share = Path("/usr/share/postgresql") / home.name
+    commands = ("postgres", "initdb", "pg_isready", "psql")
+    programs = {f"{home}/bin/{name}": f"{home}/bin/{name}" for name in commands}
+    return stand_in(
+        engine,
+        tag,
+        programs | {"/bin/sh": BUSYBOX},
+        trees=[str(home / "lib"), str(share), "/usr/share/zoneinfo"],
+        directories=["/tmp", "/var/lib/postgresql/data"],
+        files={"/etc/passwd": "postgres:x:70:70::/:/bin/sh\n", "/start": POSTGRES_START},
+        entrypoint='["/start"]',
+        user="70:70",
+        env=f"PATH={home}/bin:/bin",
+    )

@@ -31,14 +31,17 @@ class Tally:
 class Load:
     """A context manager: the clients call while its block runs.
 
-    Each of `keys` is one client. `pause` is how long a client waits between two calls, in seconds.
+    Each of `keys` is one client. `pause` is how long a client waits between two calls, in seconds. Without
+    `writes` they only ask for the roots; with, they read and write the files that `plant` makes, from number `first`.
     """
 
-    def __init__(self, address, keys, tls=None, pause=0.0):
+    def __init__(self, address, keys, tls=None, pause=0.0, writes=True, first=0):
         self.address = address
         self.keys = keys
         self.tls = tls
         self.pause = pause
+        self.writes = writes
+        self.first = first
         self.tally = Tally()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -67,10 +70,12 @@ class Load:
     async def _client(self, number):
         turn = 0
         streams = None
+        key = self.keys[number]
+        number += self.first
         while not self._stop.is_set():
             turn += 1
             token = f"{number}-{turn}"
-            what, call = self._call(number, turn, token)
+            what, call = self._call(key, number, turn, token)
             began = time.monotonic()
             try:
                 streams = streams or await asyncio.wait_for(
@@ -79,7 +84,7 @@ class Load:
                 streams[1].write(b"".join(call))
                 status, headers, body = await asyncio.wait_for(answer(streams[0]), CALL_SECONDS)
                 problem = self._judge(what, status, headers, body)
-            except (Broken, OSError, asyncio.TimeoutError) as broken:
+            except (Broken, OSError, TimeoutError) as broken:
                 problem = f"{type(broken).__name__}: {broken}"
             self.tally.calls += 1
             self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
@@ -95,13 +100,12 @@ class Load:
         if streams:
             streams[1].close()
 
-    def _call(self, number, turn, token):
-        key = self.keys[number]
+    def _call(self, key, number, turn, token):
         path = f"/work/client-{number}.txt"
-        if turn % 10 == 0:
+        if self.writes and turn % 10 == 0:
             edits = [{"oldText": END, "newText": f"{token}\n{END}"}]
             return "write", request("edit_file", {"path": path, "edits": edits}, key)
-        if turn % 2 == 0:
+        if self.writes and turn % 2 == 0:
             return "read", request("read_text_file", {"path": path, "tail": 1}, key)
         return "roots", request("listRoots", {}, key)
 
@@ -123,14 +127,16 @@ def plant(site, clients):
         site.put(f"work/client-{number}.txt", f"{END}\n")
 
 
-def check_writes(checks, what, site, tally):
+def check_writes(checks, what, site, *tallies):
     """Checks the files: each write is there once, and one without an answer at most once."""
+    written = {token for tally in tallies for token in tally.written}
+    uncertain = {token for tally in tallies for token in tally.uncertain}
     lines = Counter()
     for file in (site.home / "work").glob("client-*.txt"):
         lines.update(line for line in file.read_text().splitlines() if line != END)
-    lost = [token for token in tally.written if lines[token] == 0]
+    lost = [token for token in written if lines[token] == 0]
     checks.equal(f"{what}: no write that was answered is lost", lost, [])
     twice = [token for token, count in lines.items() if count > 1]
     checks.equal(f"{what}: no write is applied twice", twice, [])
-    unknown = set(lines) - set(tally.written) - set(tally.uncertain)
-    checks.equal(f"{what}: nothing else was written", sorted(unknown), [])
+    checks.equal(f"{what}: nothing else was written", sorted(set(lines) - written - uncertain), [])
+    checks.true(f"{what}: there were writes", written)

@@ -1,7 +1,9 @@
 """Calls of tools as bytes of HTTP, for tests that look at connections."""
 
+import asyncio
 import json
 
+CALL_SECONDS = 60
 REVISION = "2026-07-28"
 META = {
     "io.modelcontextprotocol/protocolVersion": REVISION,
@@ -67,3 +69,24 @@ def message(headers, body):
         lines = [line[5:] for line in body.decode().splitlines() if line.startswith("data:")]
         body = lines[-1]
     return json.loads(body)
+
+
+def call(address, tls, tool, arguments, **more):
+    """Makes one call on a connection of its own; returns status, headers, body. Raises Broken or OSError."""
+
+    async def one():
+        reader, writer = await asyncio.open_connection(*address, ssl=tls)
+        writer.write(b"".join(request(tool, arguments, **more)))
+        found = await asyncio.wait_for(answer(reader), CALL_SECONDS)
+        writer.close()
+        return found
+
+    return asyncio.run(one())
+
+
+def answers(address, tls):
+    """Says whether a call gets as far as to a replica, which refuses it for want of a credential."""
+    try:
+        return call(address, tls, "listRoots", {})[0] == 401
+    except (Broken, OSError):
+        return False
