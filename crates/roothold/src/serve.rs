@@ -4,6 +4,7 @@ mod front;
 mod idle;
 mod lines;
 mod listening;
+mod manager;
 mod observer;
 mod pipes;
 mod places;
@@ -11,6 +12,7 @@ mod private;
 mod reload;
 mod renew;
 mod signals;
+mod stamps;
 mod sweep;
 mod writer;
 
@@ -25,11 +27,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
+use crate::config::Config;
 
 pub(crate) use front::check;
 pub(crate) use private::addresses as private_addresses;
-pub(crate) use reload::on_hangup;
+pub(crate) use reload::{Reasons, reload_for_ever};
 pub use signals::on_signals;
+pub(crate) use stamps::Stamps;
 
 /// What became of the calls when the server ended.
 #[derive(Debug)]
@@ -53,14 +57,14 @@ impl Roothold {
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<Ended, StartError> {
-        if let Ok(address) = listener.local_addr() {
-            front::refuse_strangers(&self.config, address)?;
-        }
+        let address = listener.local_addr().unwrap_or(self.config.server.listen);
+        front::refuse_strangers(&self.config, address)?;
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         self.begin_jobs().await?;
         let _draining = drain(&shutdown, &self.engine);
-        // Both end when they are dropped, whichever way this future ends.
+        let _stopping = tell_the_end(&shutdown, &self.config);
+        // All end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
         let _renewing = renew::watch(&self);
         self.engine.databases.watch();
@@ -69,6 +73,8 @@ impl Roothold {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
         });
+        // Connections wait already, and will be accepted.
+        manager::ready(address).await;
         let stored = AtomicBool::new(false);
         let drained = edge
             .serve(listener, shutdown, async {
@@ -154,6 +160,17 @@ fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
     }))
 }
 
+/// Has the service manager know of the end as it begins, and how long it may take.
+fn tell_the_end(shutdown: &Shutdown, config: &Config) -> AbortOnDropHandle<()> {
+    let (begun, server) = (shutdown.clone(), &config.server);
+    let seconds = server.pre_stop_delay_seconds + server.drain_timeout_seconds;
+    let longest = Duration::from_secs(seconds) + FLUSH_TIMEOUT;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        begun.begun().await;
+        manager::stopping(longest).await;
+    }))
+}
+
 /// Ends when the shutdown has begun and no call is running any more.
 async fn idle_after(shutdown: Shutdown, engine: Arc<Engine>) {
     shutdown.begun().await;
@@ -170,6 +187,9 @@ async fn overdue(shutdown: &Shutdown, drain_timeout: Duration) {
         () = shutdown.aborted() => {}
     }
 }
+
+/// How long it may take at most to store what is in memory, and to close what is open.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long calls that were told to stop may take to say how they ended.
 const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(2);

@@ -101,6 +101,7 @@ impl Server {
     fn check(&self) -> Result<(), ConfigError> {
         within("server.pre_stop_delay_seconds", self.pre_stop_delay_seconds, 0..=HOUR)?;
         within("server.drain_timeout_seconds", self.drain_timeout_seconds, 0..=DAY)?;
+        within("server.config_poll_seconds", self.config_poll_seconds, 0..=HOUR)?;
         let Some(sessions) = &self.legacy_sessions else { return Ok(()) };
         within("server.legacy_sessions.sessions_max", sessions.sessions_max, 1..=1_000_000)?;
         let idle = sessions.idle_timeout_seconds;
@@ -200,6 +201,7 @@ mod tests {
         }
         let refused = [
             with("server", "drain_timeout_seconds", &json!(i64::MAX)),
+            with("server", "config_poll_seconds", &json!(3601)),
             with("server", "legacy_sessions", &json!({"sessions_max": 0})),
             with("server", "legacy_sessions", &json!({"idle_timeout_seconds": 0})),
             with("cache", "content_bytes_max", &json!(i64::MAX)),

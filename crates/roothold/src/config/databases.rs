@@ -206,6 +206,12 @@ fn is_name(text: &str) -> bool {
 }
 
 impl DatabaseSection {
+    /// The files that are read with the configuration, and again with it. They are replaced by others
+    /// of their name.
+    pub(crate) fn files_read_again(&self) -> impl Iterator<Item = &PathBuf> {
+        self.dsn_file.iter().chain(&self.tls_ca_file)
+    }
+
     /// The files that are the server's own: no root shows them.
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = self.dsn_file.iter().cloned().collect();

@@ -73,6 +73,8 @@ pub struct Server {
     pub pre_stop_delay_seconds: u64,
     /// How long running requests may take to end, in seconds.
     pub drain_timeout_seconds: u64,
+    /// How often the configuration file, and what `[[databases]]` read from files, is looked at for changes, in seconds; 0 leaves that to SIGHUP.
+    pub config_poll_seconds: u64,
     /// Sessions for clients of older revisions that need requests from the server; off by default.
     pub legacy_sessions: Option<LegacySessions>,
     /// Whether the kernel keeps the process to the roots, the audit log and the configured ports (Landlock, Linux 5.13 or later): `on` warns where it cannot, `require` refuses to start there.
@@ -88,6 +90,7 @@ impl Default for Server {
             allowed_origins: Vec::new(),
             pre_stop_delay_seconds: 0,
             drain_timeout_seconds: 30,
+            config_poll_seconds: 5,
             legacy_sessions: None,
             landlock: LandlockWord::On,
         }

@@ -1,6 +1,7 @@
 //! Logs and metrics. Things that happen are structs, whose `emit` writes the log line and the
 //! metric together, so that they cannot drift.
 
+mod configuration;
 pub(crate) mod described;
 mod edge;
 mod events;
@@ -10,6 +11,7 @@ mod reference;
 mod server;
 mod system;
 
+pub(crate) use configuration::ConfigurationRead;
 pub(crate) use edge::EdgeMetrics;
 pub(crate) use events::CallFinished;
 pub use logs::LogFormat;

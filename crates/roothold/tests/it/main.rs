@@ -21,6 +21,7 @@ mod index;
 mod jobs;
 mod killed;
 mod large;
+mod managed;
 mod monitoring;
 mod paging;
 #[cfg(feature = "datasets")]
