@@ -21,6 +21,7 @@ mod session;
 mod value;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
@@ -60,16 +61,19 @@ impl Engine for MySql {
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
         // A connection keeps the rights that its role had when it was made.
         self.pool.forget_idle();
-        Box::pin(under(call.budget, call.until, async move {
-            let mut session = self.pool.begin(SourceAccess::Read, call).await?;
-            let report = probe::probe(&mut session, &self.spec).await;
-            match &report {
-                // It took roles that callers are not to have.
-                Ok(_) => session.close_now(),
-                Err(fault) => session.end_failed(fault),
-            }
-            report
-        }))
+        Box::pin(async move {
+            let (mut session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let asking = async move {
+                let report = probe::probe(&mut session, &self.spec).await;
+                match &report {
+                    // It took roles that callers are not to have.
+                    Ok(_) => session.close_now(),
+                    Err(fault) => session.end_failed(fault),
+                }
+                report
+            };
+            under(call.budget, until, asking).await
+        })
     }
 
     fn describe<'a>(
@@ -109,10 +113,15 @@ impl Engine for MySql {
         dry_run: bool,
         call: Call<'a>,
     ) -> Answering<'a, Executed> {
-        Box::pin(under(call.budget, call.until, async move {
-            let session = self.pool.begin(SourceAccess::Write, call).await?;
-            execute::run(session, statement, window, dry_run, call.budget).await
-        }))
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Write, call).await?;
+            let running = execute::run(session, statement, window, dry_run, call.budget);
+            under(call.budget, until, running).await
+        })
+    }
+
+    fn close_idle(&self, unused_for: Duration) {
+        self.pool.close_idle(unused_for);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

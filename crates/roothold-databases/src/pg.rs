@@ -23,6 +23,7 @@ mod socket;
 mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::Fault;
@@ -60,8 +61,8 @@ impl Postgres {
     ) -> Result<Answer, Fault> {
         // Each try closes a connection whose driver is stale, so there are no more than this.
         for _ in 0..=self.spec.connections_max {
-            let (session, ended) = under(call.budget, call.until, async {
-                let session = self.pool.begin(SourceAccess::Read, call).await?;
+            let (session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let (session, ended) = under(call.budget, until, async {
                 let ended = self.query_on(&session, statement, window).await;
                 Ok((session, ended))
             })
@@ -144,10 +145,15 @@ impl Engine for Postgres {
         dry_run: bool,
         call: Call<'a>,
     ) -> Answering<'a, Executed> {
-        Box::pin(under(call.budget, call.until, async move {
-            let session = self.pool.begin(SourceAccess::Write, call).await?;
-            execute::run(session, statement, window, dry_run, call.budget).await
-        }))
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Write, call).await?;
+            let running = execute::run(session, statement, window, dry_run, call.budget);
+            under(call.budget, until, running).await
+        })
+    }
+
+    fn close_idle(&self, unused_for: Duration) {
+        self.pool.close_idle(unused_for);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -25,6 +25,8 @@ pub(super) struct Db {
     pub(super) conn: Connection,
     pub(super) guard: Arc<Guard>,
     pub(super) look: Look,
+    /// The number that SQLite gave the schema when it was learnt.
+    schema: i64,
 }
 
 /// Until when a call may go on, and whether anybody waits for it.
@@ -54,13 +56,37 @@ impl Db {
         let shared = Arc::clone(&guard);
         conn.authorizer(Some(move |asked: rusqlite::hooks::AuthContext<'_>| shared.decide(&asked)))
             .map_err(broken)?;
-        let mut db = Self { conn, guard, look };
+        let mut db = Self { conn, guard, look, schema: -1 };
         db.watch(stop)?;
-        db.learn().map_err(|error| match error.sqlite_error_code() {
+        db.begin(stop)?;
+        Ok(db)
+    }
+
+    /// Begins a transaction that only reads, in which the schema is the one that the guard knows: a
+    /// table that it does not know could pass for a name of the statement's own.
+    pub(super) fn begin(&mut self, stop: &Stop) -> Result<(), Fault> {
+        self.begin_known().map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::OperationInterrupted) => stop.until.overdue(),
             _ => broken(error),
-        })?;
-        Ok(db)
+        })
+    }
+
+    fn begin_known(&mut self) -> rusqlite::Result<()> {
+        self.end()?;
+        self.conn.execute_batch("BEGIN")?;
+        let sql = "SELECT schema_version FROM pragma_schema_version";
+        let schema = self.conn.query_row(sql, [], |row| row.get(0))?;
+        if schema != self.schema {
+            self.learn()?;
+            self.schema = schema;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction that it is in.
+    pub(super) fn end(&self) -> rusqlite::Result<()> {
+        self.guard.enter(Phase::Ours);
+        if self.conn.is_autocommit() { Ok(()) } else { self.conn.execute_batch("ROLLBACK") }
     }
 
     /// Lets `stop` end what runs from here on.
@@ -84,6 +110,9 @@ impl Db {
                 if kind == "shadow" {
                     catalogue.shadows.insert(name.to_lowercase());
                     continue;
+                }
+                if kind == "view" {
+                    catalogue.views.insert(name.to_lowercase());
                 }
                 if kind == "virtual" {
                     virtuals.push(name.clone());

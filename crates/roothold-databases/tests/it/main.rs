@@ -6,6 +6,7 @@
 )]
 
 mod battery;
+mod first_words;
 mod mysql;
 mod pg;
 mod sqlite;
