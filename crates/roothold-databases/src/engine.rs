@@ -8,6 +8,7 @@ use roothold_core::{Budget, Fault};
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::source::{PoolFigures, SourceReach};
 use crate::wait::Until;
 
@@ -53,6 +54,15 @@ pub(crate) trait Engine: Send + Sync {
         window: Window,
         call: Call<'a>,
     ) -> Answering<'a, Answer>;
+
+    /// Hands on all rows of a statement of ours that reads, with columns of these types.
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()>;
 
     /// Tells the plan of a statement, without running it.
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan>;

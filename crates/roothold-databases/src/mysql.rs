@@ -17,6 +17,7 @@ mod grants;
 mod prepare;
 mod probe;
 mod query;
+mod scan;
 mod session;
 mod value;
 
@@ -31,6 +32,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
@@ -96,6 +98,19 @@ impl Engine for MySql {
         Box::pin(self.pool.read(call, move |mut session| async move {
             let answer = query::run(&mut session, statement, window).await;
             (session, answer)
+        }))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        Box::pin(self.pool.read(call, move |mut session| async move {
+            let done = scan::run(&mut session, statement, kinds, into).await;
+            (session, done)
         }))
     }
 

@@ -18,6 +18,7 @@ mod param;
 mod probe;
 mod query;
 mod rights;
+mod scan;
 mod session;
 mod socket;
 mod text;
@@ -36,6 +37,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
@@ -129,6 +131,27 @@ impl Engine for Postgres {
         call: Call<'a>,
     ) -> Answering<'a, Answer> {
         Box::pin(Self::query(self, statement, window, call))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        Box::pin(self.pool.read(call, move |session| async move {
+            let cost_max = self.spec.limits.cost_max;
+            let within = match cost_max {
+                Some(most) => explain::within_cost(&session, statement, most).await,
+                None => Ok(()),
+            };
+            let done = match within {
+                Ok(()) => scan::run(&session, statement, kinds, into).await,
+                Err(fault) => Err(fault),
+            };
+            (session, done)
+        }))
     }
 
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {

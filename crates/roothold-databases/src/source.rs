@@ -1,5 +1,7 @@
 //! A source: its engine, and whether it may be used.
 
+mod scan;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

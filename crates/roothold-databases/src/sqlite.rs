@@ -11,6 +11,7 @@ mod error;
 mod functions;
 mod guard;
 mod open;
+mod scan;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
@@ -153,6 +155,19 @@ impl Engine for Sqlite {
             let statement = statement.clone();
             self.run(call, move |inner, db, stop| inner.query(db, &statement, window, stop)).await
         })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        let (statement, cells) = (statement.clone(), kinds.len());
+        Box::pin(self.run(call, move |inner, db, stop| {
+            db.scan(&statement, cells, into, inner.spec.limits.bytes_max, stop)
+        }))
     }
 
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {

@@ -135,6 +135,12 @@ impl Db {
         Ok(self.look.still_serves(&Look::at(spec, path)?))
     }
 
+    /// The fault for an error of a statement.
+    pub(super) fn told(&self, error: &rusqlite::Error, sql: &str, stop: &Stop) -> Fault {
+        let changes = self.guard.lets_changes_through();
+        fault(error, sql, self.guard.denied(), changes, stop.until, &stop.budget)
+    }
+
     /// Runs the caller's statement, with `before` in front of it, and answers a page. Unless the
     /// guard lets changes through, one that would change something does not run.
     pub(super) fn page(
@@ -149,10 +155,7 @@ impl Db {
             return Err(Fault::invalid(text));
         }
         let text = format!("{before}{}", statement.sql);
-        let told = |error: &rusqlite::Error| {
-            let changes = self.guard.lets_changes_through();
-            fault(error, &text, self.guard.denied(), changes, stop.until, &stop.budget)
-        };
+        let told = |error: &rusqlite::Error| self.told(error, &text, stop);
         self.guard.denied();
         self.guard.enter(Phase::Theirs);
         let mut prepared = self.conn.prepare(&text).map_err(|error| told(&error))?;

@@ -9,6 +9,7 @@ mod battery;
 mod first_words;
 mod mysql;
 mod pg;
+mod scan;
 mod sqlite;
 
 use std::time::Duration;

@@ -147,6 +147,17 @@ impl Role {
         self.principal.as_deref()
     }
 
+    /// What it is to its database and where that is: the same for as long as both are, in every process,
+    /// and of no use to anybody who sees it.
+    pub(crate) fn identity(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for byte in self.secrets {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
     /// A call's turn with the database, which it keeps until it was answered. Principals take turns.
     ///
     /// # Errors

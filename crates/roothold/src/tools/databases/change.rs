@@ -115,7 +115,8 @@ impl Change {
     fn subject(&self, database: &Role, tool: &str) -> Value {
         let values: Vec<_> =
             self.statement.parameters.iter().map(|one| (&one.value, &one.type_name)).collect();
-        json!([tool, database.section.name, self.statement.sql, values])
+        // Another database of the same name is another subject.
+        json!([tool, database.section.name, database.identity(), self.statement.sql, values])
     }
 
     /// What a person reads.
