@@ -57,6 +57,7 @@ impl Roothold {
         }
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
+        self.engine.traces.begin().map_err(StartError::Front)?;
         self.begin_jobs().await?;
         let _draining = drain(&shutdown, &self.engine);
         // Both end when they are dropped, whichever way this future ends.
@@ -89,6 +90,7 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
+        self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
             jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
         }
@@ -192,7 +194,9 @@ async fn flush(engine: Arc<Engine>) -> bool {
     if !recorded {
         tracing::error!("calls still run that were told to stop; their outcomes are not recorded");
     }
-    let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
+    let closing = Arc::clone(&engine);
+    let closed = tokio::task::spawn_blocking(move || closing.audit.close()).await;
+    engine.traces.end().await;
     let error = match closed {
         Ok(Ok(())) => return recorded && released,
         Ok(Err(error)) => error.to_string(),
