@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
@@ -93,6 +93,12 @@ struct Shared {
     came: Condvar,
 }
 
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap()
+    }
+}
+
 #[derive(Default)]
 struct Kept {
     spans: Vec<Received>,
@@ -114,11 +120,7 @@ impl Collector {
 
     /// Starts one where another was.
     pub fn start_at(address: SocketAddr, behaviour: Behaviour) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
-        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (runtime, listener, address) = listen(address);
         let shared = Arc::new(Shared::default());
         runtime.spawn(serve(listener, Arc::clone(&shared), behaviour));
         Self { address, shared, runtime: Some(runtime) }
@@ -136,12 +138,12 @@ impl Collector {
 
     /// How many requests came.
     pub fn requests(&self) -> usize {
-        self.shared.kept.lock().unwrap().requests
+        self.shared.kept().requests
     }
 
     /// What came so far.
     pub fn spans(&self) -> Vec<Received> {
-        self.shared.kept.lock().unwrap().spans.clone()
+        self.shared.kept().spans.clone()
     }
 
     /// Waits until what came is enough, and returns it.
@@ -155,7 +157,7 @@ impl Collector {
         enough: impl Fn(&[Received]) -> bool,
     ) -> Vec<Received> {
         let until = Instant::now() + patience;
-        let mut kept = self.shared.kept.lock().unwrap();
+        let mut kept = self.shared.kept();
         while !enough(&kept.spans) {
             let left = until.saturating_duration_since(Instant::now());
             let names: Vec<_> = kept.spans.iter().map(|one| one.span.name.as_str()).collect();
@@ -173,6 +175,14 @@ impl Drop for Collector {
             runtime.shutdown_timeout(Duration::from_secs(10));
         }
     }
+}
+
+fn listen(address: SocketAddr) -> (Runtime, TcpListener, SocketAddr) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (runtime, listener, address)
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>, behaviour: Behaviour) {
@@ -208,7 +218,7 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let is_grpc = head.uri.path() == GRPC_PATH;
-    shared.kept.lock().unwrap().requests += 1;
+    shared.kept().requests += 1;
     let Ok(body) = body.collect().await else { return Ok(plain(StatusCode::BAD_REQUEST)) };
     match behaviour {
         Behaviour::Hangs => std::future::pending::<()>().await,
@@ -231,7 +241,7 @@ async fn answer(
 }
 
 fn keep(shared: &Shared, message: ExportTraceServiceRequest, headers: &HeaderMap) {
-    let mut kept = shared.kept.lock().unwrap();
+    let mut kept = shared.kept();
     for of_resource in message.resource_spans {
         let attributes = of_resource.resource.map(|resource| resource.attributes);
         let attributes = attributes.unwrap_or_default();

@@ -7,8 +7,7 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::trace::SpanExporter as _;
 
 use super::convert::Converter;
-use super::queue::Queue;
-use super::span::Span;
+use super::queue::{Queue, Spans};
 
 /// How long nothing is sent after the collector took nothing: what is put in meanwhile may not fit.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -72,7 +71,7 @@ struct Sender {
 
 impl Sender {
     /// Whether the collector took them.
-    async fn send(&mut self, batch: Vec<Box<Span>>) -> bool {
+    async fn send(&mut self, batch: Spans) -> bool {
         let now = (SystemTime::now(), Instant::now());
         let data = batch.into_iter().map(|span| self.converter.convert(*span, now)).collect();
         let sent = tokio::time::timeout(self.timeout, self.exporter.export(data)).await;

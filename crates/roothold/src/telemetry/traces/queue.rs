@@ -63,9 +63,12 @@ impl TraceMetrics {
     }
 }
 
+/// Pointers, each made alone: one is moved sooner than a span, under a lock.
+pub(super) type Spans = Vec<Box<Span>>;
+
 /// The queue.
 pub(super) struct Queue {
-    spans: Mutex<Vec<Box<Span>>>,
+    spans: Mutex<Spans>,
     spans_max: usize,
     /// How many are worth being sent at once.
     batch: usize,
@@ -86,7 +89,7 @@ impl Queue {
         }
     }
 
-    fn spans(&self) -> MutexGuard<'_, Vec<Box<Span>>> {
+    fn spans(&self) -> MutexGuard<'_, Spans> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,7 +116,7 @@ impl Queue {
     }
 
     /// The oldest: a batch, or nothing unless also fewer are wanted.
-    pub(super) fn take(&self, also_fewer: bool) -> Vec<Box<Span>> {
+    pub(super) fn take(&self, also_fewer: bool) -> Spans {
         let mut spans = self.spans();
         if spans.len() < self.batch && !also_fewer {
             return Vec::new();

@@ -21,7 +21,7 @@ fn traces(ratio: f64) -> Traces {
     traces
 }
 
-fn taken(traces: &Traces) -> Vec<Box<Span>> {
+fn taken(traces: &Traces) -> queue::Spans {
     traces.on.as_ref().unwrap().queue.take(true)
 }
 
