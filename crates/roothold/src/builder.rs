@@ -10,6 +10,7 @@ use roothold_core::wall::Reach;
 use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::call::{Admission, Confirmations, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
@@ -230,7 +231,7 @@ impl Builder {
         } else {
             Walls::found()
         };
-        let audit = AuditLog::open(&audit_dir, options)?;
+        let audit = Audit::open(&audit_dir, options)?;
         refuse_served(&policy, "audit.dir", &audit_dir)?;
         if let Some(dir) = jobs.as_ref().and_then(|jobs| jobs.place().directory()) {
             refuse_served(&policy, "state.dir", dir)?;
@@ -239,7 +240,21 @@ impl Builder {
         let hub = Hub::new(&self.config.limits, has_sessions, !self.config.databases.is_empty());
         #[cfg(feature = "datasets")]
         refuse_spill(&policy, &datasets)?;
-        let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
+        let mut own = vec![("audit", audit_dir.clone())];
+        own.extend(
+            jobs.as_ref()
+                .and_then(|jobs| jobs.place().directory())
+                .map(|dir| ("state", dir.into())),
+        );
+        #[cfg(feature = "datasets")]
+        own.extend(datasets.spill_directory().map(|dir| ("spill", dir.into())));
+        let metrics = Metrics::new(&self.config.limits, own);
+        let metrics = metrics.with(|registry| hub.register(registry));
+        let metrics = metrics.with(|registry| {
+            if let Some(jobs) = &jobs {
+                jobs.metrics.register(registry);
+            }
+        });
         #[cfg(feature = "datasets")]
         let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let metrics = metrics.with(|registry| databases.metrics().register(registry));

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roothold_core::audit::AuditLog;
 use roothold_core::handle::Sealer;
 use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
 use crate::databases::Databases;
@@ -60,7 +60,7 @@ type Decided = Result<Permit, Fault>;
 pub(crate) struct Engine {
     pub(crate) catalog: Catalog,
     pub(crate) policy: Policy,
-    pub(crate) audit: AuditLog,
+    pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
     pub(crate) limits: Limits,
@@ -236,7 +236,11 @@ impl Engine {
             record.runs(&call.ticket, &budget);
         }
         let work = (parsed.run)(call, Permits::new(permits));
-        self.wait(work, budget, request.cancel, changes).await
+        let result = self.wait(work, budget.clone(), request.cancel, changes).await;
+        if budget.was_cut() {
+            record.cut();
+        }
+        result
     }
 
     /// Waits for a place among the running calls, unless the server stops meanwhile.
@@ -251,6 +255,7 @@ impl Engine {
     }
 
     async fn queue(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
+        let _waits = self.metrics.call_waits();
         tokio::select! {
             biased;
             ticket = self.admission.admit(request.principal, request.cancel) => ticket,

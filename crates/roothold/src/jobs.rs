@@ -238,6 +238,8 @@ impl Jobs {
         let (metrics, closing) = (self.metrics.clone(), self.closing.clone());
         let told = (Arc::clone(&store), metrics.clone());
         self.heads.spawn(heads::keep(Arc::clone(engine), self.replica.clone(), told, closing));
+        let counting = work::count(Arc::clone(&store), metrics.clone(), self.drain.clone());
+        self.workers.spawn(counting);
         self.workers.spawn(work::sweep(store, metrics, self.drain.clone()));
     }
 

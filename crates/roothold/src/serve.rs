@@ -9,6 +9,7 @@ mod pipes;
 mod places;
 mod private;
 mod reload;
+mod renew;
 mod signals;
 mod sweep;
 mod writer;
@@ -62,6 +63,7 @@ impl Roothold {
         let _draining = drain(&shutdown, &self.engine);
         // Both end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
@@ -96,6 +98,7 @@ impl Roothold {
         }
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.

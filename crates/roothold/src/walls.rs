@@ -60,6 +60,11 @@ impl Walls {
         matches!(self.landlock, Landlock::Stands(_))
     }
 
+    /// Whether a seccomp filter is in force.
+    pub(crate) fn filtered(&self) -> bool {
+        self.seccomp
+    }
+
     /// One sentence a wall, for a person.
     pub(crate) fn lines(&self) -> [String; 2] {
         let landlock = match &self.landlock {

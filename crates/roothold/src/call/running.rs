@@ -78,9 +78,9 @@ impl Call {
     ) -> Result<T, Fault> {
         let mut step = self.trace.step(|| What::Files);
         let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
-        let thread = ticket.thread().await?;
+        let (thread, counted) = (ticket.thread().await?, self.engine.metrics.blocking());
         let work = tokio::task::spawn_blocking(move || {
-            let _held = (ticket, thread);
+            let _held = (ticket, thread, counted);
             work(&budget)
         });
         let result = work.await.map_err(Fault::internal)?;
@@ -149,6 +149,7 @@ impl Call {
     /// # Errors
     /// `Internal`, if it cannot be sealed.
     pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
+        self.budget.note_cut();
         self.resumed().seal(position)
     }
 

@@ -9,13 +9,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use roothold_core::{Fault, FaultKind};
 use roothold_databases::SourceKind;
 use roothold_edge::TraceId;
 use tracing::field::display;
 
 use super::{Database, State};
+use crate::telemetry::described::{self, Describe as _};
 
 /// Bounds in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -63,24 +64,10 @@ impl Default for DatabaseMetrics {
 
 impl DatabaseMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "roothold_database_operation_duration",
-            "How long databases were asked",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        let rows = "Rows that databases answered with";
-        registry.register("roothold_database_rows", rows, self.rows.clone());
-        registry.register(
-            "roothold_database_connections",
-            "Connections to databases, and how many there may be",
-            self.connections.clone(),
-        );
-        registry.register(
-            "roothold_databases",
-            "Configured databases by what is known of them",
-            self.databases.clone(),
-        );
+        registry.describe(&described::DATABASE_DURATION, self.durations.clone());
+        registry.describe(&described::DATABASE_ROWS, self.rows.clone());
+        registry.describe(&described::DATABASE_CONNECTIONS, self.connections.clone());
+        registry.describe(&described::DATABASES, self.databases.clone());
     }
 
     /// Takes over what there is now.
@@ -109,7 +96,7 @@ impl DatabaseMetrics {
 /// A database was asked.
 pub(crate) struct DatabaseAsked {
     pub(crate) kind: SourceKind,
-    /// `describe`, `query`, `explain`, `execute`, `tool` or `probe`.
+    /// `describe`, `query`, `explain`, `execute` or `probe`.
     pub(crate) operation: &'static str,
     /// Rows that it answered with.
     pub(crate) rows: u64,

@@ -26,6 +26,7 @@ pub(crate) struct CallFinished {
     fault: Option<FaultKind>,
     rule: Option<&'static str>,
     bytes_out: u64,
+    cut: bool,
     duration: Duration,
     span: Step,
 }
@@ -43,6 +44,7 @@ impl CallFinished {
             fault: None,
             rule: None,
             bytes_out: 0,
+            cut: false,
             duration: Duration::ZERO,
             span: span_of(traces, request, name),
         }
@@ -64,6 +66,11 @@ impl CallFinished {
         }
     }
 
+    /// The answer ended at a limit of the call.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// The audit record of the same event.
     pub(crate) fn outcome(&self, call: CallId) -> Outcome<'_> {
         Outcome {
@@ -77,6 +84,9 @@ impl CallFinished {
 
     fn measure(&self, metrics: &Metrics) {
         let (fault, rule) = (self.fault, self.rule);
+        if self.cut && fault.is_none() {
+            metrics.answer_cut(if self.method == "tools/call" { self.tool } else { "" });
+        }
         match &self.successes {
             Some(found) if fault.is_none() && self.method == "tools/call" => {
                 let successes = found.get_or_init(|| metrics.successes(self.tool));

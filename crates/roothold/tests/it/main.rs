@@ -21,6 +21,7 @@ mod index;
 mod jobs;
 mod killed;
 mod large;
+mod monitoring;
 mod paging;
 #[cfg(feature = "datasets")]
 mod processing;

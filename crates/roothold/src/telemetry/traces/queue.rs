@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use super::span::Span;
+use crate::telemetry::described::{self, Describe as _};
 
 /// The most spans that are sent at a time.
 const BATCH_MAX: usize = 512;
@@ -45,11 +46,7 @@ impl Default for TraceMetrics {
 
 impl TraceMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "roothold_trace_spans",
-            "Spans that the collector took, that it did not take, and that had no room in the queue",
-            self.spans.clone(),
-        );
+        registry.describe(&described::TRACE_SPANS, self.spans.clone());
     }
 
     /// The collector took so many.
