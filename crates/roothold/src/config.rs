@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod reference;
 mod sections;
+mod telemetry;
 mod tools;
 
 pub use cache::Cache;
@@ -26,7 +27,8 @@ pub use load::{ConfigError, Source, load};
 pub use reference::reference;
 pub use sections::{
     AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LandlockWord,
-    LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
-    Unauthenticated,
+    LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Unauthenticated,
 };
+pub(crate) use telemetry::{Collector, CollectorReach};
+pub use telemetry::{OtlpProtocol, Telemetry};
 pub use tools::{ParameterType, ResultWord, ToolAnnotations, ToolParameter, ToolSection};

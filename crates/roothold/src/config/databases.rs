@@ -14,6 +14,7 @@ use super::bounds::{KIB, MIB};
 use super::load::ConfigError;
 use super::sections::PrincipalSection;
 
+pub(super) use resolve::read as read_small_file;
 pub(crate) use resolve::resolve;
 pub use roles::DatabaseRoleSection;
 

@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use roothold_core::{Fault, FaultKind};
 use roothold_databases::{PoolFigures, SourceKind};
+use roothold_edge::TraceId;
+use tracing::field::display;
 
 use super::health::for_operators;
 use super::{Database, Role, State};
@@ -116,11 +118,13 @@ pub(crate) struct DatabaseAsked {
     pub(crate) rows: u64,
     pub(crate) duration: Duration,
     pub(crate) fault: Option<FaultKind>,
+    /// The trace of the call that asked.
+    pub(crate) trace_id: Option<TraceId>,
 }
 
 impl DatabaseAsked {
     pub(crate) fn emit(&self, metrics: &DatabaseMetrics) {
-        let Self { kind, operation, rows, duration, fault } = *self;
+        let Self { kind, operation, rows, duration, fault, trace_id } = *self;
         let (kind, error_type) = (kind.as_str(), fault.map_or("", FaultKind::code));
         let label = AskedLabel { kind, operation, error_type };
         metrics.durations.get_or_create(&label).observe(duration.as_secs_f64());
@@ -128,7 +132,8 @@ impl DatabaseAsked {
             metrics.rows.get_or_create(&KindLabel { kind }).inc_by(rows);
         }
         let duration_ms = duration.as_secs_f64() * 1e3;
-        tracing::debug!(kind, operation, rows, duration_ms, error_type, "database asked");
+        let trace_id = trace_id.map(display);
+        tracing::debug!(kind, operation, trace_id, rows, duration_ms, error_type, "database asked");
     }
 }
 

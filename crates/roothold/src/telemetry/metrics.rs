@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -227,16 +227,6 @@ impl Metrics {
         if let Some(rule) = rule {
             self.denials.get_or_create(&RuleLabel { rule }).inc();
         }
-    }
-
-    /// Records an operation that is no tool call, such as `tools/list`.
-    pub(crate) fn operation(
-        &self,
-        method: &'static str,
-        fault: Option<FaultKind>,
-        started: Instant,
-    ) {
-        self.call_finished(method, "", fault, None, 0, started.elapsed());
     }
 
     /// The metrics as text. It asks the kernel and file systems, which blocks.

@@ -35,6 +35,7 @@ mod stdio_start;
 #[cfg(feature = "datasets")]
 mod storm;
 mod support;
+mod traces;
 mod walls;
 mod watch;
 mod writing;
