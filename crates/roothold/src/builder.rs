@@ -19,7 +19,7 @@ use crate::databases::Databases;
 use crate::datasets::{Datasets, Known};
 use crate::handler::Handler;
 use crate::jobs::{Jobs, Place};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::tool::Tool;
 use crate::tools::SqlTools;
 use crate::walls::{self, Walls};
@@ -208,6 +208,7 @@ impl Builder {
         databases.set(&self.config.databases, &policy)?;
         let sql_tools = SqlTools::default();
         sql_tools.take(sql_tools.prepare(&self.config, &self.catalog, &databases)?);
+        let traces = Traces::new(&self.config)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
         let jobs = match jobs {
@@ -217,7 +218,7 @@ impl Builder {
         let walls = if self.confine {
             AuditLog::make_directory(&audit_dir)?;
             let state = jobs.as_ref().map(Jobs::place);
-            let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
+            let reach = walls::reach(&self.config, Some(&audit_dir), &private)?.and(self.reach);
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
             #[cfg(feature = "datasets")]
             let reach = reach.and(datasets.reach());
@@ -257,11 +258,13 @@ impl Builder {
         #[cfg(feature = "datasets")]
         let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let metrics = metrics.with(|registry| databases.metrics().register(registry));
+        let metrics = metrics.with(|registry| traces.register(registry));
         let engine = Engine {
             catalog: self.catalog,
             policy,
             audit,
             metrics,
+            traces,
             hub,
             jobs,
             #[cfg(feature = "datasets")]

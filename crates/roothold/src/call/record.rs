@@ -8,7 +8,7 @@ use roothold_core::{Action, Actions, Budget, Fault, FaultKind, Permit, Verb};
 
 use super::admit::Ticket;
 use super::{CallRequest, Decided, Engine};
-use crate::telemetry::{CallFinished, Counted};
+use crate::telemetry::{CallFinished, Counted, Trace, What};
 
 /// Keeps the promise of one outcome per intent, also when the call's future is dropped. The
 /// outcome of a call that may change something comes after the work has ended, whoever waits.
@@ -70,6 +70,7 @@ impl Record {
         request: &CallRequest<'_>,
         actions: &Actions,
         decided: &[Decided],
+        trace: &Trace,
     ) -> Result<(), Fault> {
         let end = self.end()?;
         let listed = actions.as_slice();
@@ -82,11 +83,12 @@ impl Record {
         // The line has its place, so an outcome is due, also if nobody waits for the disk.
         end.open = true;
         let log = Arc::clone(&end.log);
+        let mut step = trace.step(|| What::Audit);
         // It waits for the disk, which an async thread must not.
-        tokio::task::spawn_blocking(move || log.make_durable(&announced))
-            .await
-            .map_err(Fault::internal)?
-            .map_err(unrecorded)
+        let durable = tokio::task::spawn_blocking(move || log.make_durable(&announced));
+        let durable = durable.await.map_err(Fault::internal)?.map_err(unrecorded);
+        step.end(durable.as_ref().err());
+        durable
     }
 
     /// Records a call that never runs, and returns why.

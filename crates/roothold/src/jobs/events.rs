@@ -11,7 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use roothold_edge::TraceId;
 use roothold_state::{Counts, JobId};
+use tracing::field::display;
 
 use crate::telemetry::described::{self, Describe as _};
 
@@ -106,12 +108,14 @@ pub(super) struct JobSubmitted<'a> {
     pub(super) job: JobId,
     pub(super) tool: &'static str,
     pub(super) owner: &'a str,
+    pub(super) trace_id: Option<TraceId>,
 }
 
 impl JobSubmitted<'_> {
     pub(super) fn emit(&self, metrics: &JobMetrics) {
         metrics.submitted.get_or_create(&ToolLabel { gen_ai_tool_name: self.tool }).inc();
-        tracing::info!(job = %self.job, tool = self.tool, principal = self.owner, "job submitted");
+        let trace_id = self.trace_id.map(display);
+        tracing::info!(job = %self.job, tool = self.tool, principal = self.owner, trace_id, "job submitted");
     }
 }
 

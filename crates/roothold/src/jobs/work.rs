@@ -201,7 +201,7 @@ fn call(
 ) -> Result<JoinHandle<Result<Answer, CallError>>, Fault> {
     let tracker = engine.jobs.as_ref().ok_or_else(no_jobs)?.workers.clone();
     let (engine, cancel) = (Arc::clone(engine), cancel.clone());
-    let principal = input.principal(owner);
+    let (principal, trace) = (input.principal(owner), input.trace(job));
     Ok(tracker.spawn(async move {
         let request = CallRequest {
             principal: &principal,
@@ -215,6 +215,7 @@ fn call(
             dialogue: Dialogue::default(),
             within: None,
             job: Some(link),
+            trace,
         };
         engine.call(request).await
     }))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use roothold_core::Principal;
 use roothold_core::audit::AuthFailure;
 use roothold_edge::auth::FailureClass;
-use roothold_edge::{Observer, Refusal, RequestFinished};
+use roothold_edge::{Observer, Refusal, RequestFinished, TraceParent};
 
 use crate::call::Engine;
 use crate::telemetry::EdgeMetrics;
@@ -47,7 +47,12 @@ impl Observer for FrontObserver {
         });
     }
 
+    fn request_began(&self, parent: Option<TraceParent>) -> Option<TraceParent> {
+        self.engine.traces.request_began(parent)
+    }
+
     fn request_finished(&self, request: &RequestFinished) {
+        self.engine.traces.request_finished(request);
         self.metrics.request(request.status, request.fast);
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use roothold_core::FaultKind;
 use roothold_core::files::CacheFigures;
 
+use super::configuration::ConfigurationMetrics;
 use super::described::{self, Describe as _};
 use super::edge::EdgeMetrics;
 use super::server::{Found, OwnDirectory, ServerMetrics};
@@ -70,6 +71,7 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     blocking: Gauge,
     edge: EdgeMetrics,
+    pub(super) configuration: ConfigurationMetrics,
     cache_requests: Family<CacheRequestLabel, Counter>,
     cache_bytes: Family<CacheLabel, Gauge>,
     server: ServerMetrics,
@@ -113,6 +115,7 @@ impl Metrics {
             waiting: Gauge::default(),
             blocking: system.blocking_in_use(),
             edge: EdgeMetrics::default(),
+            configuration: ConfigurationMetrics::default(),
             cache_requests: Family::default(),
             cache_bytes: Family::default(),
             server: ServerMetrics::new(directories),
@@ -136,6 +139,7 @@ impl Metrics {
         registry.describe(&described::CACHE_REQUESTS, self.cache_requests.clone());
         registry.describe(&described::CACHE_BYTES, self.cache_bytes.clone());
         self.edge.register(registry);
+        self.configuration.register(registry);
         self.server.register(registry);
         self.system.register(registry);
         // A rate over a series that begins with its first event does not see that one.
@@ -223,16 +227,6 @@ impl Metrics {
         if let Some(rule) = rule {
             self.denials.get_or_create(&RuleLabel { rule }).inc();
         }
-    }
-
-    /// Records an operation that is no tool call, such as `tools/list`.
-    pub(crate) fn operation(
-        &self,
-        method: &'static str,
-        fault: Option<FaultKind>,
-        started: Instant,
-    ) {
-        self.call_finished(method, "", fault, None, 0, started.elapsed());
     }
 
     /// The metrics as text. It asks the kernel and file systems, which blocks.
