@@ -56,9 +56,18 @@ def check_rules(checks):
     """The rules fire when they should, and when not they do not."""
     home = RULES.parent
     jobs = [
-        (["promtool", "check", "config", home / "prometheus.yml"], "the configuration of Prometheus is valid"),
-        (["promtool", "test", "rules", home / "roothold.tests.yaml"], "each alert fires in its cases and only there"),
-        (["promtool", "test", "rules", home / "roothold.objectives.tests.yaml"], "burn rates are as their cases say"),
+        (
+            ["promtool", "check", "config", home / "prometheus.yml"],
+            "the configuration of Prometheus is valid",
+        ),
+        (
+            ["promtool", "test", "rules", home / "roothold.tests.yaml"],
+            "each alert fires in its cases and only there",
+        ),
+        (
+            ["promtool", "test", "rules", home / "roothold.objectives.tests.yaml"],
+            "burn rates are as their cases say",
+        ),
         (["amtool", "check-config", ROUTES], "the configuration of Alertmanager is valid"),
     ]
     done = {}
@@ -69,8 +78,15 @@ def check_rules(checks):
     threads = [threading.Thread(target=work, args=job) for job in jobs]
     for thread in threads:
         thread.start()
-    for severity, receiver in (("critical", "pager"), ("warning", "tickets"), ("info", "notes"), ("else", "tickets")):
-        code, said, _ = run("amtool", "config", "routes", "test", f"--config.file={ROUTES}", f"severity={severity}")
+    for severity, receiver in (
+        ("critical", "pager"),
+        ("warning", "tickets"),
+        ("info", "notes"),
+        ("else", "tickets"),
+    ):
+        code, said, _ = run(
+            "amtool", "config", "routes", "test", f"--config.file={ROUTES}", f"severity={severity}"
+        )
         checks.equal(f"what is {severity} goes to {receiver}", (code, said.strip()), (0, receiver))
     for thread in threads:
         thread.join()
@@ -84,25 +100,39 @@ def check_texts(checks):
     names = sorted({name for name, _ in alerts()})
     runbook = (REPOSITORY / "docs" / "runbook.md").read_text()
     sections = sorted(re.findall(r"^## (Roothold\w+)$", runbook, re.M))
-    checks.equal("every alert has a section in the runbook, and every section an alert", sections, names)
+    checks.equal(
+        "every alert has a section in the runbook, and every section an alert", sections, names
+    )
     links = sorted(set(re.findall(r"runbook: docs/runbook.md#(\w+)", RULES.read_text())))
     checks.equal("every alert names its section", links, sorted(name.lower() for name in names))
     cases = "".join(path.read_text() for path in RULES.parent.glob("*.tests.yaml"))
     tested = sorted(set(re.findall(r'ALERTS\{alertname="(\w+)", alertstate="firing"\}\n', cases)))
     checks.equal("every alert has a case", tested, names)
-    quiet = [name for name in names if not re.search(rf'alertname="{name}"[^\n]*\n[^\n]*\n *exp_samples: \[\]', cases)]
+    quiet = [
+        name
+        for name in names
+        if not re.search(rf'alertname="{name}"[^\n]*\n[^\n]*\n *exp_samples: \[\]', cases)
+    ]
     checks.equal("every alert has a case in which it keeps quiet", quiet, [])
     known = set(re.findall(r"^\| `(\w+)`", (REPOSITORY / "docs" / "metrics.md").read_text(), re.M))
     written = RULES.read_text() + "".join(expression for _, expression in expressions())
     used = set(re.findall(r"\b(?:mcp_server|process|roothold)_\w+(?![:\w])", written))
     used -= set(re.findall(r"name: (roothold_\w+)", written))
     histograms = {f"{name}_{part}" for name in known for part in ("bucket", "sum", "count")}
-    checks.equal("rules and dashboards use metrics that are described", sorted(used - known - histograms), [])
-    spec = importlib.util.spec_from_file_location("dashboards", DEPLOY / "grafana" / "dashboards.py")
+    checks.equal(
+        "rules and dashboards use metrics that are described", sorted(used - known - histograms), []
+    )
+    spec = importlib.util.spec_from_file_location(
+        "dashboards", DEPLOY / "grafana" / "dashboards.py"
+    )
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     kept = {path.name: path.read_text() for path in DASHBOARDS}
-    checks.true("the dashboards are those that their script makes", maker.made() == kept, "run deploy/grafana/dashboards.py")
+    checks.true(
+        "the dashboards are those that their script makes",
+        maker.made() == kept,
+        "run deploy/grafana/dashboards.py",
+    )
 
 
 def check_layout(checks):
@@ -112,7 +142,11 @@ def check_layout(checks):
         taken = set()
         for panel in panels:
             place = panel["gridPos"]
-            cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+            cells = {
+                (place["x"] + x, place["y"] + y)
+                for x in range(place["w"])
+                for y in range(place["h"])
+            }
             whole = not cells & taken and place["x"] + place["w"] <= 24
             if not whole or panel["datasource"]["uid"] != "${datasource}" or not panel["targets"]:
                 checks.fail(f"{path.stem}: {panel['title']} is placed")
@@ -135,7 +169,11 @@ def check_dashboards(checks):
 
     wait(all_found, LOAD_SECONDS)
     count = len(list(expressions()))
-    checks.true(f"all {count} queries of {len(DASHBOARDS)} dashboards find something", not empty, "\n".join(empty))
+    checks.true(
+        f"all {count} queries of {len(DASHBOARDS)} dashboards find something",
+        not empty,
+        "\n".join(empty),
+    )
 
 
 class Flood:
@@ -171,7 +209,12 @@ def check_alerts(checks, hook, replicas, postgres):
     at = {one: f"127.0.0.1:{one.private}" for one in replicas}
     cases = [
         ("a replica is killed", "pager", "RootholdReplicaDown", {"instance": at[killed]}),
-        ("a database is stopped", "pager", "RootholdDatabaseDown", {"instance": at[other], "kind": "postgres"}),
+        (
+            "a database is stopped",
+            "pager",
+            "RootholdDatabaseDown",
+            {"instance": at[other], "kind": "postgres"},
+        ),
         ("the audit log's disk is full", "pager", "RootholdAuditFailing", {"instance": at[full]}),
         ("denied calls come in a flood", "tickets", "RootholdDenialSpike", {"job": "roothold"}),
     ]
@@ -191,7 +234,11 @@ def check_alerts(checks, hook, replicas, postgres):
 
     wait(lambda: all_told("firing"), FIRE_SECONDS)
     for what, to, name, labels in cases:
-        checks.true(f"{what}: {name} fires at the {to}", hook.has(to, "firing", name, **labels), hook.names())
+        checks.true(
+            f"{what}: {name} fires at the {to}",
+            hook.has(to, "firing", name, **labels),
+            hook.names(),
+        )
     checks.equal("a replica whose audit log fails takes no traffic", full.get("/ready"), 503)
     flood.end()
     (full.home / "audit" / "filler").unlink()
@@ -199,7 +246,11 @@ def check_alerts(checks, hook, replicas, postgres):
     killed.start()
     wait(lambda: all_told("resolved"), MEND_SECONDS)
     for what, to, name, labels in cases:
-        checks.true(f"{what} no more: {name} is resolved", hook.has(to, "resolved", name, **labels), hook.names())
+        checks.true(
+            f"{what} no more: {name} is resolved",
+            hook.has(to, "resolved", name, **labels),
+            hook.names(),
+        )
     checks.equal("the replica takes traffic again without a restart", full.get("/ready"), 200)
     told = hook.has("tickets", "firing", "RootholdNotReady", instance=at[full])
     checks.true("what follows from a broken audit log is not told besides", not told, hook.names())

@@ -68,24 +68,51 @@ class Postgres:
         self.home.mkdir()
         os.chown(self.home, 65534, 65534)
         data = ["-D", self.home / "data"]
-        self._run("initdb", *data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        self._run(
+            "initdb",
+            *data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        )
         self.child = None
 
     def _run(self, name, *arguments, stdin=None):
         command = [self.programs / name, *arguments]
         done = subprocess.run(
-            command, user=65534, group=65534, cwd=self.home, input=stdin, text=True, capture_output=True
+            command,
+            user=65534,
+            group=65534,
+            cwd=self.home,
+            input=stdin,
+            text=True,
+            capture_output=True,
         )
         if done.returncode != 0:
             raise RuntimeError(f"{name}: {done.stderr[-1000:]}{done.stdout[-1000:]}")
 
     def start(self):
         command = [self.programs / "postgres", "-D", self.home / "data", "-c", "fsync=off"]
-        for option in ("listen_addresses=127.0.0.1", f"port={POSTGRES}", f"unix_socket_directories={self.home}"):
+        for option in (
+            "listen_addresses=127.0.0.1",
+            f"port={POSTGRES}",
+            f"unix_socket_directories={self.home}",
+        ):
             command += ["-c", option]
         with open(self.home / "log", "ab") as log:
             self.child = subprocess.Popen(
-                command, user=65534, group=65534, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                user=65534,
+                group=65534,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + 30
         while True:
@@ -97,7 +124,17 @@ class Postgres:
                 time.sleep(0.1)
 
     def say(self, database, sql):
-        options = ["-h", self.home, "-p", str(POSTGRES), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-qX"]
+        options = [
+            "-h",
+            self.home,
+            "-p",
+            str(POSTGRES),
+            "-U",
+            "postgres",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-qX",
+        ]
         self._run("psql", *options, database, stdin=sql)
 
     def stop(self):
@@ -207,7 +244,9 @@ class Load:
     def __init__(self, replicas, datasets):
         self._stop = threading.Event()
         self.datasets = datasets
-        self._threads = [threading.Thread(target=self._client, args=[one], daemon=True) for one in replicas]
+        self._threads = [
+            threading.Thread(target=self._client, args=[one], daemon=True) for one in replicas
+        ]
 
     def __enter__(self):
         for thread in self._threads:
@@ -230,7 +269,9 @@ class Load:
         replica.call("read_text_file", path="/work/note.txt")
         replica.call("list_directory", path="/work", max_bytes=2048)
         replica.call("search_files", path="/work", pattern="*.md", max_bytes=2048)
-        replica.call("edit_file", path="/work/edit.txt", edits=[{"oldText": "turn", "newText": "turn"}])
+        replica.call(
+            "edit_file", path="/work/edit.txt", edits=[{"oldText": "turn", "newText": "turn"}]
+        )
         replica.call("write_file", path=f"/work/new-{turn % 3}.txt", content=f"{turn}")
         replica.ask("tools/list")
         replica.ask("resources/read", uri="file:///work/note.txt")
@@ -242,9 +283,14 @@ class Load:
         if turn % 10 == 0:
             replica.call("read_text_file", path="/work/.env")
         if self.datasets:
-            replica.call("query_dataset", data_source="/work/rows.csv", sql="SELECT count(*) FROM data")
+            replica.call(
+                "query_dataset", data_source="/work/rows.csv", sql="SELECT count(*) FROM data"
+            )
             replica.call("process_large_dataset", data_source="/work/rows.csv", operation="profile")
             if turn % 3 == 0:
                 replica.call(
-                    "process_large_dataset", data_source="/work/rows.csv", operation="profile", background=True
+                    "process_large_dataset",
+                    data_source="/work/rows.csv",
+                    operation="profile",
+                    background=True,
                 )

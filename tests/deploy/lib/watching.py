@@ -39,7 +39,10 @@ def hooked(routes):
     """Returns the routes with receivers that are reached here, and without waiting."""
     routes = re.sub(r"group_wait: \w+", "group_wait: 1s", routes)
     routes = re.sub(r"group_interval: \w+", "group_interval: 1s", routes)
-    hook = r"\g<0>\n    webhook_configs:\n      - url: http://127.0.0.1:%d/\1\n        send_resolved: true" % HOOK
+    hook = (
+        r"\g<0>\n    webhook_configs:\n      - url: http://127.0.0.1:%d/\1\n        send_resolved: true"
+        % HOOK
+    )
     before, receivers = routes.split("\nreceivers:\n")
     return before + "\nreceivers:\n" + re.sub(r"  - name: (\w+)", hook, receivers)
 
@@ -140,7 +143,11 @@ class Watching:
         log = self.home / f"{name}.log"
         with open(log, "wb") as output:
             child = subprocess.Popen(
-                [name, *arguments], env=self.env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [name, *arguments],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         self._children.append(child)
         wait_until_it_answers(child, f"{url}/-/ready", log)
