@@ -82,7 +82,9 @@ def main():
         mean = {wanted: sum(found) / len(found) for wanted, found in rates.items()}
         for wanted in sorted(mean):
             linear = mean[wanted] / (wanted * mean[1])
-            print(f"note  {wanted} × {CPUS} cores: {mean[wanted]:.0f} calls/s, {linear:.2f} of linear")
+            print(
+                f"note  {wanted} × {CPUS} cores: {mean[wanted]:.0f} calls/s, {linear:.2f} of linear"
+            )
             checks.true(f"{wanted} replicas: at least 0.9 of linear", linear >= 0.9, rates)
     checks.finish()
 
