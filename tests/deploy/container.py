@@ -2,6 +2,8 @@
 """What the image promises whoever runs it, on a real container engine."""
 
 import asyncio
+import json
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -78,6 +80,26 @@ def describes_itself(checks, engine, site):
             said = str(problem)
         absent = any(words in said for words in ("no such file", "not found in $PATH"))
         checks.true(f"there is no {shell}", absent, said)
+
+
+def lists_its_parts(checks, engine, site):
+    """The bill of materials that the image holds: what the program is built of, and nothing else."""
+    bills = {}
+    for kind, flags in enumerate(([], ["--no-default-features"])):
+        command = [REPOSITORY / "deploy" / "sbom", "--offline", *flags]
+        done = subprocess.run(command, capture_output=True, text=True)
+        checks.true(f"parts {flags}: they are listed", done.returncode == 0, done.stderr)
+        bills[kind] = json.loads(done.stdout)["components"]
+    names = [{part["name"] for part in bills[kind]} for kind in (0, 1)]
+    checks.true("parts: datasets only where they are", "datafusion" in names[0] - names[1])
+    checks.true("parts: no tool of developers", "xtask" not in names[0], sorted(names[0]))
+    bare = [
+        part["name"]
+        for part in bills[0]
+        if "licenses" not in part
+        or ("hashes" not in part and not part["name"].startswith("roothold"))
+    ]
+    checks.equal("parts: each with its licence and checksum", bare, [])
 
 
 def refuses_the_open(checks, engine, site):
@@ -257,7 +279,7 @@ def main():
     ):
         Path(scratch).chmod(0o755)
         build_roothold(engine, VERSION="1.2.3")
-        cases = [describes_itself, refuses_the_open, is_confined]
+        cases = [describes_itself, lists_its_parts, refuses_the_open, is_confined]
         cases += [answers_what_runs, is_killed_in_the_end, comes_back]
         for case in cases:
             home = Path(scratch) / case.__name__
