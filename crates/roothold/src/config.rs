@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod reference;
 mod sections;
+mod stores;
 mod tools;
 
 pub use cache::Cache;
@@ -27,4 +28,7 @@ pub use sections::{
     LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
     Unauthenticated,
 };
+pub use stores::StoreSection;
+#[cfg(feature = "datasets")]
+pub(crate) use stores::resolve as resolve_store;
 pub use tools::{ParameterType, ResultWord, ToolAnnotations, ToolParameter, ToolSection};

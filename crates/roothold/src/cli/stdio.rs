@@ -35,7 +35,7 @@ Examples:
 impl Stdio {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let config = self.config.load(&self.directories, self.write, Vec::new())?;
-        if config.roots.is_empty() && config.databases.is_empty() {
+        if config.roots.is_empty() && config.databases.is_empty() && config.stores.is_empty() {
             bail!(
                 "nothing to serve; write `roothold stdio DIR`, or give a --config with [[roots]] or [[databases]]"
             );

@@ -88,7 +88,7 @@ fn filled(text: &str, key: &str) -> Result<String, String> {
 }
 
 /// The whole of a file that is not large.
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub(in crate::config) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let shown = file.display();
     let failed = |error: std::io::Error| format!("{shown} cannot be read: {error}");
     let meta = fs::metadata(file).map_err(failed)?;
