@@ -53,17 +53,18 @@ impl Session {
             let what = format!("a query has at most {TABLES_MAX} tables");
             return Err(Fault::new(FaultKind::Limit, what));
         }
-        let files = tables.iter().flat_map(|(_, source)| source.files().iter().cloned()).collect();
-        let store = Arc::new(FileStore::new(files, Arc::clone(meter)));
+        let prepared = tables.iter().map(|(_, source)| prepare(source, engine.limits(), meter));
+        let known = prepared.map(|one| one.map(Arc::new)).collect::<Result<Vec<_>, Fault>>()?;
+        let files = known.iter().flat_map(|prepared| prepared.files.iter().cloned()).collect();
+        let store = Arc::new(FileStore::new(files, *engine.limits(), Arc::clone(meter)));
         let environment = RuntimeEnv {
             object_store_registry: Arc::new(OneStore(store)),
             ..RuntimeEnv::clone(engine.environment())
         };
         let context = context(engine, environment, is_cut);
-        let (mut first, mut known, mut parquet) = (0, Vec::new(), Vec::new());
-        for (name, source) in tables {
-            let prepared = Arc::new(prepare(source, engine.limits(), meter)?);
-            known.push(Arc::clone(&prepared));
+        let (mut first, mut parquet) = (0, Vec::new());
+        for ((name, _), prepared) in tables.iter().zip(&known) {
+            let (files, prepared) = (prepared.files.len(), Arc::clone(prepared));
             let reference = TableReference::bare(name.as_str());
             let added = if prepared.format == Format::Parquet {
                 let table = Arc::new(ParquetTable::new(prepared, first));
@@ -77,7 +78,7 @@ impl Session {
                 let name = crate::shown::name(name);
                 Fault::invalid(format!("two tables are called `{name}`; give each its own name"))
             })?;
-            first += source.files().len();
+            first += files;
         }
         let limits = engine.limits();
         Ok(Self {
@@ -184,6 +185,8 @@ fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionCon
     options.execution.parquet.pushdown_filters = true;
     // Without it a corrupt page index fails a file that reads well.
     options.execution.parquet.skip_metadata = true;
+    // Nothing is read besides what was asked for: of an object, what holds pages is looked at.
+    options.execution.parquet.metadata_size_hint = None;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(environment))
