@@ -286,7 +286,8 @@ impl Builder {
 impl Builder {
     fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
         let mut datasets = Datasets::new(&self.config, &self.datasets)?;
-        datasets.check_roots(policy.roots())?;
+        datasets.check_places(policy.roots())?;
+        policy.set_stores(datasets.store_rules())?;
         // Before it is made: nothing of ours is to be left in a root.
         refuse_spill(policy, &datasets)?;
         if self.confine {
@@ -328,8 +329,8 @@ fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartErro
 
 /// Opens the roots and compiles the policy over them; touches nothing else.
 pub(crate) fn open_policy(config: &Config) -> Result<Policy, StartError> {
-    // A server of databases alone has no files to serve.
-    if config.roots.is_empty() && config.databases.is_empty() {
+    // A server of databases or stores alone has no files to serve.
+    if config.roots.is_empty() && config.databases.is_empty() && config.stores.is_empty() {
         return Err(RootError::None.into());
     }
     let roots = Roots::open(&config.root_specs()?)?;

@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod reference;
 mod sections;
+mod stores;
 mod telemetry;
 mod tools;
 
@@ -29,6 +30,9 @@ pub use sections::{
     AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LandlockWord,
     LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Unauthenticated,
 };
+pub use stores::StoreSection;
+#[cfg(feature = "datasets")]
+pub(crate) use stores::resolve as resolve_store;
 pub(crate) use telemetry::{Collector, CollectorReach};
 pub use telemetry::{OtlpProtocol, Telemetry};
 pub use tools::{ParameterType, ResultWord, ToolAnnotations, ToolParameter, ToolSection};

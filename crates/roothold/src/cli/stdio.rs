@@ -38,7 +38,7 @@ impl Stdio {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let seen = Stamps::of(self.config.config.as_deref());
         let config = self.load()?;
-        if config.roots.is_empty() && config.databases.is_empty() {
+        if config.roots.is_empty() && config.databases.is_empty() && config.stores.is_empty() {
             bail!(
                 "nothing to serve; write `roothold stdio DIR`, or give a --config with [[roots]] or [[databases]]"
             );

@@ -28,6 +28,7 @@ impl Config {
         self.state.check()?;
         self.audit.check()?;
         super::datasets::check(&self.datasets)?;
+        super::stores::check(&self.stores, &self.principals)?;
         self.dataset_engine.check()?;
         super::databases::check(&self.databases, &self.principals)?;
         super::tools::check(&self.tools, &self.databases, &self.principals)?;

@@ -14,7 +14,7 @@ use super::bounds::{KIB, MIB};
 use super::load::ConfigError;
 use super::sections::PrincipalSection;
 
-pub(super) use resolve::read as read_small_file;
+pub(super) use resolve::read as read_own;
 pub(crate) use resolve::resolve;
 pub use roles::DatabaseRoleSection;
 
@@ -372,7 +372,7 @@ fn decoded(text: &str) -> String {
 
 /// Whether a text is one variable, as the whole of it. What is no name could be a secret, and must not
 /// be looked up, since that fails with its name.
-fn is_variable(text: &str) -> bool {
+pub(super) fn is_variable(text: &str) -> bool {
     let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }

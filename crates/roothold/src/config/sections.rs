@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::databases::DatabaseSection;
 use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
+use super::stores::StoreSection;
 use super::telemetry::Telemetry;
 use super::tools::ToolSection;
 
@@ -40,8 +41,10 @@ pub struct Config {
     pub state: State,
     /// Work that goes on after the answer to the call which began it.
     pub jobs: Jobs,
-    /// Files that agents can ask for by a name. Other files need none: a path is a data source, too.
+    /// Files, and objects of stores, that agents can ask for by a name. Other files need none: a path is a data source, too.
     pub datasets: Vec<DatasetSection>,
+    /// Stores over the network whose objects are datasets: what lies below their URLs can be read.
+    pub stores: Vec<StoreSection>,
     /// What reading and querying datasets may use.
     pub dataset_engine: DatasetEngine,
     /// Databases that agents can describe and ask. They need no roots.

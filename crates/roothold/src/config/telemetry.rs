@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{HOUR, within};
-use super::databases::read_small_file;
+use super::databases::read_own;
 use super::load::{ConfigError, expand};
 use crate::telemetry::LogFormat;
 
@@ -192,7 +192,7 @@ impl Telemetry {
             value.set_sensitive(true);
             headers.insert(key, value);
         }
-        let ca_pem = self.otlp_ca_file.as_deref().map(read_small_file).transpose();
+        let ca_pem = self.otlp_ca_file.as_deref().map(read_own).transpose();
         let base = self.otlp_endpoint.as_deref().unwrap_or_default().trim_end_matches('/');
         let has_path = self.otlp_protocol == OtlpProtocol::Grpc || base.ends_with(HTTP_PATH);
         Ok(Some(Collector {
