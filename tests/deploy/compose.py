@@ -26,7 +26,7 @@ from lib.image import (
 )
 from lib.load import Load
 from lib.mcp import answer, call, message, request
-from lib.setup import REPOSITORY
+from lib.setup import REPOSITORY, binary
 
 # Health is asked for more often, a lease is shorter, chunks are smaller: the same things happen sooner.
 CHUNK = 1 << 20
@@ -138,6 +138,16 @@ def starts(checks, stack):
     roots = message(headers, body)["result"]["structuredContent"]["roots"]
     wanted = ["file:///work", "file:///documents"]
     checks.equal("with a token: 200", (status, [root["uri"] for root in roots]), (200, wanted))
+    command = [binary("ROOTHOLD_BIN"), "call", "--url", "https://localhost:8443/mcp", "--token-file"]
+    trust = stack.env | {"SSL_CERT_FILE": str(stack.home / "secrets/tls/ca.crt")}
+    done = subprocess.run(
+        [*command, stack.home / "secrets/demo.key", "listRoots"],
+        env=trust,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    checks.true("and as deploy/README.md says", "file:///work" in done.stdout, done.stderr)
     written = stack.result("write_file", {"path": "/work/first.md", "content": "first\n"})
     checks.equal("a file is written", written["created"], True)
     checks.equal("three replicas run", len(stack.containers()), 3)
