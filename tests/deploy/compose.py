@@ -138,7 +138,13 @@ def starts(checks, stack):
     roots = message(headers, body)["result"]["structuredContent"]["roots"]
     wanted = ["file:///work", "file:///documents"]
     checks.equal("with a token: 200", (status, [root["uri"] for root in roots]), (200, wanted))
-    command = [binary("ROOTHOLD_BIN"), "call", "--url", "https://localhost:8443/mcp", "--token-file"]
+    command = [
+        binary("ROOTHOLD_BIN"),
+        "call",
+        "--url",
+        "https://localhost:8443/mcp",
+        "--token-file",
+    ]
     trust = stack.env | {"SSL_CERT_FILE": str(stack.home / "secrets/tls/ca.crt")}
     done = subprocess.run(
         [*command, stack.home / "secrets/demo.key", "listRoots"],
