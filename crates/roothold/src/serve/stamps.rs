@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, DatabaseSection};
 
 /// How long files must have stayed the same before they are read: who writes one may not be done.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl Stamps {
 
     /// With the files that a configuration names, which are about to be read.
     pub(crate) fn with(mut self, config: &Config) -> Self {
-        let files = config.databases.iter().flat_map(|database| database.files_read_again());
+        let files = config.databases.iter().flat_map(DatabaseSection::files_read_again);
         self.named = files.cloned().map(Stamped::now).collect();
         self
     }
