@@ -17,7 +17,7 @@ from pathlib import Path
 from lib.balancer import client, nginx_image
 from lib.checks import Checks
 from lib.engine import Engine, until
-from lib.image import build_roothold, postgres_image, program
+from lib.image import build_roothold, postgres_image, program, watcher_image
 from lib.load import Load
 from lib.mcp import answer, call, message, request
 from lib.setup import REPOSITORY
@@ -30,6 +30,10 @@ services:
     healthcheck: &often
       interval: 1s
   postgres:
+    healthcheck: *often
+  prometheus:
+    healthcheck: *often
+  alertmanager:
     healthcheck: *often
   roothold:
     healthcheck: *often
@@ -63,6 +67,8 @@ class Stack:
             "ROOTHOLD_IMAGE": build_roothold(engine),
             "NGINX_IMAGE": nginx_image(engine),
             "POSTGRES_IMAGE": postgres_image(engine),
+            "PROMETHEUS_IMAGE": watcher_image(engine, "prometheus", 9090),
+            "ALERTMANAGER_IMAGE": watcher_image(engine, "alertmanager", 9093),
             "DOCUMENTS": str(documents),
             "PATH": f"{engine.env['PATH']}:{os.path.dirname(self.compose)}",
         }
@@ -79,8 +85,8 @@ class Stack:
 
     def start(self):
         self.run("./prepare")
-        # Without nginx itself compose would start what others add to the file.
-        services = ["nginx", "roothold", "postgres"]
+        # All but Grafana, of which there is no program to be had here.
+        services = ["nginx", "roothold", "postgres", "prometheus", "alertmanager"]
         files = ["--file=compose.yaml", "--file=sooner.yaml"]
         try:
             self.run(self.compose, *files, "up", "--detach", "--wait", "--quiet-pull", *services)
@@ -178,6 +184,28 @@ def traces(checks, stack):
     checks.equal("with the replica's own id", entries[0]["request_id"], headers["x-request-id"])
     secrets = [word for word in (stack.key, "Bearer") if word in json.dumps(entries)]
     checks.equal("and no credential", secrets, [])
+
+
+def watches(checks, stack):
+    """Prometheus finds every replica, has the rules, and reaches Alertmanager."""
+
+    def asked(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/{path}", timeout=5) as answered:
+            return json.load(answered)["data"]
+
+    def seen():
+        targets = asked("targets?state=active")["activeTargets"]
+        mine = [target for target in targets if target["labels"]["job"] == "roothold"]
+        return len(mine) == 3 and all(target["health"] == "up" for target in mine)
+
+    until(seen, 60, "not every replica is scraped", lambda: json.dumps(asked("targets"))[:2000])
+    checks.ok("Prometheus scrapes the three replicas")
+    rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
+    checks.true("it has the rules", len(rules) > 10, len(rules))
+    wrong = [rule["name"] for rule in rules if rule["health"] == "err"]
+    checks.equal("and can evaluate them", wrong, [])
+    managers = asked("alertmanagers")["activeAlertmanagers"]
+    checks.equal("it knows Alertmanager", len(managers), 1)
 
 
 def limits(checks, stack):
@@ -293,7 +321,7 @@ def main():
         began = time.monotonic()
         stack.start()
         print(f"note  compose: prepared and up in {time.monotonic() - began:.1f} s")
-        for case in (starts, traces, streams, goes_on, rolls, limits):
+        for case in (starts, traces, streams, watches, goes_on, rolls, limits):
             with checks.guard(case.__name__):
                 case(checks, stack)
     checks.finish()

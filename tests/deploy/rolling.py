@@ -94,6 +94,7 @@ def rolls(checks, cluster):
     print(f"note  rolling update: {tally.calls} calls, slowest {tally.slowest:.2f} s")
     checks.equal("rolling update: no call failed", tally.failures[:5], [])
     checks.true("rolling update: there were enough calls", tally.calls >= CALLS, tally.calls)
+    checks.true("rolling update: streams among them", tally.streams >= 50, tally.streams)
     checks.equal("rolling update: both versions answered", sorted(seen), ["v1", "v2"])
     check_writes(checks, "rolling update", cluster.site, tally)
 
@@ -114,6 +115,21 @@ def takes_back(checks, cluster):
     checks.ok("bad version: the update is taken back by itself")
     checks.equal("bad version: no call failed", tally.failures[:5], [])
     checks.equal("bad version: the old one answers", sorted(tally.names), ["v1"])
+
+
+def reloads(checks, cluster):
+    """nginx takes its settings and certificates anew, again and again."""
+    with cluster.load() as load:
+        load.wait_for(300, 30)
+        for _ in range(5):
+            cluster.engine.docker("kill", "--signal=HUP", "nginx")
+            load.wait_for(load.tally.calls + 300, 30)
+    tally = load.tally
+    print(f"note  nginx reloads: {tally.calls} calls")
+    checks.equal("nginx reloads: no call failed", tally.failures[:5], [])
+    begun = cluster.engine.docker("top", "nginx").count("worker process")
+    checks.true("nginx reloads: it has", begun >= 1, begun)
+    check_writes(checks, "nginx reloads", cluster.site, tally)
 
 
 def dies(checks, cluster):
@@ -149,7 +165,7 @@ def main():
         Path(scratch).chmod(0o755)
         (Path(scratch) / "site").mkdir()
         cluster = Cluster(engine, scratch)
-        for case in (rolls, takes_back, dies):
+        for case in (rolls, takes_back, reloads, dies):
             plant(cluster.site, CLIENTS)
             with checks.guard(case.__name__):
                 case(checks, cluster)

@@ -10,6 +10,7 @@ mod pipes;
 mod places;
 mod private;
 mod reload;
+mod renew;
 mod signals;
 mod stamps;
 mod sweep;
@@ -60,11 +61,13 @@ impl Roothold {
         front::refuse_strangers(&self.config, address)?;
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
+        self.engine.traces.begin().map_err(StartError::Front)?;
         self.begin_jobs().await?;
         let _draining = drain(&shutdown, &self.engine);
         let _stopping = tell_the_end(&shutdown, &self.config);
         // All end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
@@ -95,11 +98,13 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
+        self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
             jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
         }
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
@@ -212,7 +217,9 @@ async fn flush(engine: Arc<Engine>) -> bool {
     if !recorded {
         tracing::error!("calls still run that were told to stop; their outcomes are not recorded");
     }
-    let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
+    let closing = Arc::clone(&engine);
+    let closed = tokio::task::spawn_blocking(move || closing.audit.close()).await;
+    engine.traces.end().await;
     let error = match closed {
         Ok(Ok(())) => return recorded && released,
         Ok(Err(error)) => error.to_string(),

@@ -146,3 +146,18 @@ def postgres_image(engine, tag="postgres:test"):
         user="70:70",
         env=f"PATH={home}/bin:/bin",
     )
+
+
+def watcher_image(engine, name, port):
+    """Makes an image of Debian's Prometheus or Alertmanager that is started as the official one."""
+    package = "prometheus" if name == "prometheus" else f"prometheus-{name}"
+    return stand_in(
+        engine,
+        f"{name}:test",
+        {f"/bin/{name}": f"/usr/bin/{package}", "/bin/wget": BUSYBOX},
+        # Debian keeps templates outside of the program.
+        trees=[tree for tree in [f"/usr/share/prometheus/{name}"] if os.path.isdir(tree)],
+        directories=[f"/{name}"],
+        entrypoint=f'["/bin/{name}"]',
+        expose=port,
+    )

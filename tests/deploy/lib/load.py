@@ -1,6 +1,6 @@
 """Clients that call all the time, each on a connection of its own, while servers are updated and killed.
 
-Reads and writes are mixed. A write appends a line that no other write has, so that one which was applied
+Reads, streams of progress and writes are mixed. A write appends a line that no other write has, so that one which was applied
 twice, or was lost, is seen in the files afterwards.
 """
 
@@ -14,6 +14,7 @@ from lib.mcp import Broken, answer, message, request
 
 CALL_SECONDS = 30
 END = "end of file"
+ROWS = 50_000
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Tally:
     """What the clients have seen."""
 
     calls: int = 0
+    streams: int = 0
     failures: list = field(default_factory=list)
     names: Counter = field(default_factory=Counter)
     written: list = field(default_factory=list)
@@ -69,7 +71,7 @@ class Load:
 
     async def _client(self, number):
         turn = 0
-        streams = None
+        connection = None
         key = self.keys[number]
         number += self.first
         while not self._stop.is_set():
@@ -78,33 +80,47 @@ class Load:
             what, call = self._call(key, number, turn, token)
             began = time.monotonic()
             try:
-                streams = streams or await asyncio.wait_for(
-                    asyncio.open_connection(*self.address, ssl=self.tls), CALL_SECONDS
-                )
-                streams[1].write(b"".join(call))
-                status, headers, body = await asyncio.wait_for(answer(streams[0]), CALL_SECONDS)
-                problem = self._judge(what, status, headers, body)
+                connection = connection or await self._connect()
+                problem, kept = await self._exchange(connection, what, call)
             except (Broken, OSError, TimeoutError) as broken:
-                problem = f"{type(broken).__name__}: {broken}"
-            self.tally.calls += 1
-            self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
-            if problem:
-                self.tally.failures.append((time.time(), what, problem))
-                if streams:
-                    streams[1].close()
-                streams = None
-            if what == "write":
-                (self.tally.uncertain if problem else self.tally.written).append(token)
+                problem, kept = f"{type(broken).__name__}: {broken}", False
+            if connection and not kept:
+                connection[1].close()
+                connection = None
+            self._count(what, token, problem, time.monotonic() - began)
             if self.pause:
                 await asyncio.sleep(self.pause)
-        if streams:
-            streams[1].close()
+        if connection:
+            connection[1].close()
+
+    async def _connect(self):
+        opened = asyncio.open_connection(*self.address, ssl=self.tls)
+        return await asyncio.wait_for(opened, CALL_SECONDS)
+
+    async def _exchange(self, connection, what, call):
+        """Makes one call; returns what is wrong with its answer, and whether the connection is kept."""
+        reader, writer = connection
+        writer.write(b"".join(call))
+        status, headers, body = await asyncio.wait_for(answer(reader), CALL_SECONDS)
+        problem = self._judge(what, status, headers, body)
+        return problem, not problem and headers.get("connection") != "close"
+
+    def _count(self, what, token, problem, seconds):
+        self.tally.calls += 1
+        self.tally.slowest = max(self.tally.slowest, seconds)
+        if problem:
+            self.tally.failures.append((time.time(), what, problem))
+        if what == "write":
+            (self.tally.uncertain if problem else self.tally.written).append(token)
 
     def _call(self, key, number, turn, token):
         path = f"/work/client-{number}.txt"
         if self.writes and turn % 10 == 0:
             edits = [{"oldText": END, "newText": f"{token}\n{END}"}]
             return "write", request("edit_file", {"path": path, "edits": edits}, key)
+        if self.writes and turn % 50 == 25:
+            arguments = {"data_source": "/work/rows.csv", "operation": "profile"}
+            return "stream", request("process_large_dataset", arguments, key, progress=token)
         if self.writes and turn % 2 == 0:
             return "read", request("read_text_file", {"path": path, "tail": 1}, key)
         return "roots", request("listRoots", {}, key)
@@ -116,15 +132,21 @@ class Load:
         result = message(headers, body).get("result")
         if not result or result.get("isError"):
             return body[:300].decode(errors="replace")
+        if what == "stream":
+            rows = result["structuredContent"]["result"]["rows"]
+            told = b"notifications/progress" in body
+            self.tally.streams += 1
+            return None if told and rows == ROWS else f"{rows} rows, progress {told}"
         if what == "roots":
             self.tally.names[result["structuredContent"]["roots"][0]["name"]] += 1
         return None
 
 
 def plant(site, clients):
-    """Writes the files that the clients change."""
+    """Writes the files that the clients read and change."""
     for number in range(clients):
         site.put(f"work/client-{number}.txt", f"{END}\n")
+    site.put("work/rows.csv", "id,city\n" + "".join(f"{row},Oslo\n" for row in range(ROWS)))
 
 
 def check_writes(checks, what, site, *tallies):

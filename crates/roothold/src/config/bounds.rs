@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::cache::Cache;
 use super::load::ConfigError;
-use super::sections::{Audit, Config, Limits, Server, Telemetry};
+use super::sections::{Audit, Config, Limits, Server};
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -118,25 +118,6 @@ impl Audit {
         }
         let reason = "must be a name of 1 to 128 bytes without control characters".to_owned();
         Err(ConfigError::Value { key: "audit.replica".to_owned(), reason })
-    }
-}
-
-impl Telemetry {
-    fn check(&self) -> Result<(), ConfigError> {
-        let has_port = self
-            .listen
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if self.listen.is_empty() || has_port {
-            return Ok(());
-        }
-        Err(ConfigError::Value {
-            key: "telemetry.listen".to_owned(),
-            reason: format!(
-                "`{}` is no address; write host:port, such as 127.0.0.1:9464, or \"\" for none",
-                self.listen
-            ),
-        })
     }
 }
 

@@ -171,9 +171,11 @@ fn anchor(config: &mut Config, base: &Path) {
     config.state.dir.iter_mut().for_each(fix);
     config.state.tls_ca_file.iter_mut().for_each(fix);
     config.dataset_engine.spill_dir.iter_mut().for_each(fix);
+    config.telemetry.otlp_ca_file.iter_mut().for_each(fix);
     for database in &mut config.databases {
         database.path.iter_mut().for_each(fix);
         database.dsn_file.iter_mut().for_each(fix);
+        database.roles.iter_mut().flat_map(|role| &mut role.dsn_file).for_each(fix);
         database.tls_ca_file.iter_mut().for_each(fix);
     }
 }
@@ -219,7 +221,9 @@ impl Config {
         let places = [self.audit_dir().ok(), self.state_parent().ok(), self.spill_dir().ok()];
         let databases: Vec<PathBuf> =
             self.databases.iter().flat_map(DatabaseSection::own_files).collect();
-        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(&databases) {
+        let ca = &self.telemetry.otlp_ca_file;
+        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(ca).chain(&databases)
+        {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.

@@ -13,8 +13,8 @@ use super::cache::Cache;
 use super::databases::DatabaseSection;
 use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
+use super::telemetry::Telemetry;
 use super::tools::ToolSection;
-use crate::telemetry::LogFormat;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +50,7 @@ pub struct Config {
     pub tools: Vec<ToolSection>,
     /// The keys that seal cursors.
     pub handles: Handles,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub telemetry: Telemetry,
     /// The file that this was read from, if it was.
     #[serde(skip)]
@@ -460,28 +460,6 @@ fn secrets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::
         Ok(Secrets::Many(secrets)) => Ok(secrets),
         Err(_) => {
             Err(serde::de::Error::custom("handles.keys must be a list of \"kid:secret\" texts"))
-        }
-    }
-}
-
-/// Logs and metrics.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Telemetry {
-    /// The address of `/metrics`; empty for none.
-    pub listen: String,
-    /// The log filter, such as `info` or `roothold=debug,info`.
-    pub log: String,
-    /// The form of the log lines.
-    pub log_format: LogFormat,
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:9464".to_owned(),
-            log: "info".to_owned(),
-            log_format: LogFormat::Auto,
         }
     }
 }

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::described::{self, Describe as _};
 use super::metrics::Metrics;
 use crate::databases::Reloaded;
 
@@ -27,16 +28,8 @@ impl ConfigurationMetrics {
         for outcome in ["taken", "refused"] {
             self.reads.get_or_create_owned(&OutcomeLabel { outcome });
         }
-        registry.register(
-            "roothold_config_reads",
-            "Readings of a changed configuration while the server runs",
-            self.reads.clone(),
-        );
-        registry.register(
-            "roothold_config_refused",
-            "Whether the last reading was refused, so that another configuration is in force than is on the disk",
-            self.refused.clone(),
-        );
+        registry.describe(&described::CONFIG_READS, self.reads.clone());
+        registry.describe(&described::CONFIG_REFUSED, self.refused.clone());
     }
 }
 

@@ -22,6 +22,7 @@ mod jobs;
 mod killed;
 mod large;
 mod managed;
+mod monitoring;
 mod paging;
 #[cfg(feature = "datasets")]
 mod processing;
@@ -34,6 +35,7 @@ mod stdio_start;
 #[cfg(feature = "datasets")]
 mod storm;
 mod support;
+mod traces;
 mod walls;
 mod watch;
 mod writing;
