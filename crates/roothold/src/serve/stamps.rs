@@ -140,6 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn every_file_that_a_database_is_read_from_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let config: Config = toml::from_str(&format!(
+            "[[databases]]\nname = \"a\"\nkind = \"postgres\"\ndsn_file = \"{}\"\ntls_ca_file = \"{}\"\n\
+             [[databases.roles]]\nprincipal = \"anna\"\ndsn_file = \"{}\"\n",
+            path("all"),
+            path("ca"),
+            path("anna")
+        ))
+        .unwrap();
+        for name in ["all", "ca", "anna"] {
+            let stamps = Stamps::of(None).with(&config);
+            fs::write(dir.path().join(name), "other").unwrap();
+            assert_ne!(stamps.again(), stamps, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_no_regular_file_never_changes() {
         let dir = tempfile::tempdir().unwrap();
         let stamps = Stamps::of(Some(dir.path()));
