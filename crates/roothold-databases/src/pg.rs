@@ -38,6 +38,7 @@ use crate::probe::Report;
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
+use crate::sql::Explain;
 use crate::wait::under;
 
 pub(crate) struct Postgres {
@@ -87,10 +88,15 @@ impl Postgres {
         statement: &Statement,
         window: Window,
     ) -> Result<Answer, Ended> {
-        if let Some(cost_max) = self.spec.limits.cost_max {
-            explain::within_cost(session, statement, cost_max).await?;
+        let explain = Explain::of(&statement.sql).map_err(Fault::invalid)?;
+        let (from, runs) = explain.as_ref().map_or((0, true), |asks| (asks.at, asks.runs));
+        if let Some(cost_max) = self.spec.limits.cost_max.filter(|_| runs) {
+            explain::within_cost(session, statement, from, cost_max).await?;
         }
-        query::run(session, statement, window).await
+        match explain {
+            Some(asks) => Ok(explain::as_query(session, &asks, statement, window).await?),
+            None => query::run(session, statement, window).await,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn describe(
     request: &DescribeRequest,
     tables: &Tables,
 ) -> Result<Description, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let names = [request.schema.as_deref(), request.table.as_deref()];
     if names.iter().flatten().any(|name| name.contains('\0')) {
         return Err(Fault::invalid("a name holds a NUL character; leave it out"));

@@ -98,11 +98,22 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// The text of the caller, and how many characters stand before it in what was sent.
+/// The text of the caller, and how many characters more than in it stand before what was sent of it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) sql: &'a str,
-    pub(super) before: usize,
+    sql: &'a str,
+    before: i64,
+}
+
+impl<'a> Asked<'a> {
+    /// Nothing of a caller's.
+    pub(super) const OURS: Self = Self { sql: "", before: 0 };
+
+    /// What stands in the caller's text from `from` on, in bytes, was sent behind `before`.
+    pub(super) fn behind(sql: &'a str, before: &str, from: usize) -> Self {
+        let count = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+        Self { sql, before: count(before) - count(&sql[..from]) }
+    }
 }
 
 /// The fault for what the server said of a statement.
@@ -175,7 +186,10 @@ fn first_line(text: &str) -> String {
 /// Where in the caller's text the error is.
 fn position(db: &DbError, asked: Asked<'_>) -> Option<String> {
     let Some(ErrorPosition::Original(at)) = db.position() else { return None };
-    let at = (*at as usize).checked_sub(asked.before).filter(|at| *at >= 1)?;
+    if asked.sql.is_empty() {
+        return None;
+    }
+    let at = usize::try_from(i64::from(*at) - asked.before).ok().filter(|at| *at >= 1)?;
     let at = asked.sql.char_indices().nth(at - 1).map_or(asked.sql.len(), |(at, _)| at);
     let (line, column) = line_and_column(asked.sql, at)?;
     Some(format!("at line {line}, column {column}"))

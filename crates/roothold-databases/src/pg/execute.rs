@@ -12,7 +12,7 @@ use super::session::Session;
 use super::text::name;
 use crate::answer::{Answer, Column, Executed, Page, Statement, Window};
 use crate::said;
-use crate::sql::{self, Dialect};
+use crate::sql::{self, Beginning, Dialect};
 
 /// What a statement may begin with. All else would leave the transaction, the session or the
 /// database: `COMMIT`, `SET`, `COPY`, `LISTEN`, `PREPARE`, `DO`, `CALL`, …
@@ -29,12 +29,13 @@ pub(super) async fn run(
     dry_run: bool,
     budget: &Budget,
 ) -> Result<Executed, Fault> {
-    let first = sql::first_word(Dialect::Postgres, &statement.sql).unwrap_or_default();
-    if !BEGINNINGS.contains(&first.as_str()) {
+    let beginning = sql::beginning(Dialect::Postgres, &statement.sql);
+    let known = |beginning: &Beginning| BEGINNINGS.contains(&beginning.word.as_str());
+    let Some(Beginning { at, .. }) = beginning.filter(known) else {
         session.end().await;
         return Err(said::begins_with(BEGINNINGS));
-    }
-    let (rows_affected, answer) = match changed(&session, statement, window).await {
+    };
+    let (rows_affected, answer) = match changed(&session, statement, at, window).await {
         Ok(changed) => changed,
         Err(fault) => {
             session.end_failed(&fault);
@@ -51,16 +52,18 @@ pub(super) async fn run(
     Ok(Executed { rows_affected, answer, dry_run })
 }
 
+/// Runs the statement as it stands from `at` on: from the word on that it was let through for.
 async fn changed(
     session: &Session,
     statement: &Statement,
+    at: usize,
     window: Window,
 ) -> Result<(u64, Answer), Fault> {
-    let asked = Asked { sql: &statement.sql, before: 0 };
+    let asked = Asked::behind(&statement.sql, "", at);
     let bound = param::bind(&statement.parameters)?;
     let rows = session
         .client()
-        .query_typed_raw(&statement.sql, bound)
+        .query_typed_raw(&statement.sql[at..], bound)
         .await
         .map_err(|error| told(session, &error, asked))?;
     let mut rows = std::pin::pin!(rows);

@@ -1,5 +1,5 @@
-//! Plans. `EXPLAIN` runs nothing unless it says `ANALYZE`, and then in the same read-only
-//! transaction as everything else.
+//! Plans. The word `EXPLAIN` and its options are always ours. It runs nothing unless it says `ANALYZE`,
+//! and then a query only, since the caller's text stands behind `DECLARE … CURSOR FOR` in it too.
 
 use futures::StreamExt as _;
 use roothold_core::{Fault, FaultKind};
@@ -9,10 +9,11 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::error::Asked;
 use super::param;
-use super::query::told;
+use super::query::{DECLARE, told};
 use super::session::Session;
 use crate::answer::{Answer, Column, Page, Plan, Statement, Window};
 use crate::said;
+use crate::sql::Explain;
 
 const EXPLAIN: &str = "EXPLAIN (FORMAT JSON) ";
 /// The most bytes of a plan that is read.
@@ -37,9 +38,20 @@ pub(super) async fn plan(
     statement: &Statement,
     cost_max: Option<f64>,
 ) -> Result<Plan, Fault> {
-    let sql = format!("{EXPLAIN}{}", statement.sql);
-    let asked = Asked { sql: &statement.sql, before: EXPLAIN.len() };
+    planned(session, EXPLAIN, 0, statement, cost_max).await
+}
+
+/// The plan of what stands in the statement from `from` on, with `before` in front of it.
+async fn planned(
+    session: &Session,
+    before: &str,
+    from: usize,
+    statement: &Statement,
+    cost_max: Option<f64>,
+) -> Result<Plan, Fault> {
+    let asked = Asked::behind(&statement.sql, before, from);
     let mut text = String::new();
+    let sql = format!("{before}{}", &statement.sql[from..]);
     ask(session, &sql, statement, asked, |row| {
         text.push_str(
             &row.try_get::<_, Raw>(0).map_err(|error| Fault::internal(error.to_string()))?.0,
@@ -60,13 +72,15 @@ pub(super) async fn plan(
     Ok(Plan { plan, cost, cost_max, would_run: !too_much })
 }
 
-/// Refuses a statement whose plan costs more than it may.
+/// Refuses a query, which stands in the statement from `from` on, whose plan costs more than it may.
 pub(super) async fn within_cost(
     session: &Session,
     statement: &Statement,
+    from: usize,
     cost_max: f64,
 ) -> Result<(), Fault> {
-    let plan = plan(session, statement, Some(cost_max)).await?;
+    let before = format!("{EXPLAIN}{DECLARE}");
+    let plan = planned(session, &before, from, statement, Some(cost_max)).await?;
     if plan.would_run {
         return Ok(());
     }
@@ -76,13 +90,16 @@ pub(super) async fn within_cost(
 /// An `EXPLAIN` of the caller's, as a result of one column.
 pub(super) async fn as_query(
     session: &Session,
+    explain: &Explain,
     statement: &Statement,
     window: Window,
 ) -> Result<Answer, Fault> {
-    let asked = Asked { sql: &statement.sql, before: 0 };
+    let before = format!("{}{DECLARE}", explain.words);
+    let asked = Asked::behind(&statement.sql, &before, explain.at);
     let mut page = Page::new(window);
     let mut skip = window.offset;
-    ask(session, &statement.sql, statement, asked, |row| {
+    let sql = format!("{before}{}", &statement.sql[explain.at..]);
+    ask(session, &sql, statement, asked, |row| {
         if skip > 0 {
             skip -= 1;
             return Ok(true);

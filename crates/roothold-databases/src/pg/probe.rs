@@ -15,7 +15,7 @@ const FINDINGS_MAX: i64 = 20;
 const GRANTS_MAX: usize = 500;
 
 pub(super) async fn probe(session: &Session, spec: &SourceSpec) -> Result<Report, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let mut findings = Vec::new();
     for check in CHECKS {
         let rows = session
@@ -51,7 +51,7 @@ struct Readable {
 }
 
 async fn readable(session: &Session) -> Result<Readable, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let client = session.client();
     let read = |error: tokio_postgres::Error| fault(&error, ours);
     let names = "SELECT current_database()::text, current_user::text";

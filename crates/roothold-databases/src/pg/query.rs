@@ -19,7 +19,7 @@ use crate::answer::{Answer, Column, Page, Statement, Window, too_large};
 use crate::sql::{self, Dialect};
 
 /// What stands before the caller's text.
-const DECLARE: &str = "DECLARE roothold NO SCROLL CURSOR FOR ";
+pub(super) const DECLARE: &str = "DECLARE roothold NO SCROLL CURSOR FOR ";
 /// The most rows of one fetch: as many are on their way at once.
 const FETCH_MAX: usize = 500;
 
@@ -45,11 +45,8 @@ pub(super) async fn run(
     statement: &Statement,
     window: Window,
 ) -> Result<Answer, Ended> {
-    if sql::first_word(Dialect::Postgres, &statement.sql).as_deref() == Some("explain") {
-        return Ok(super::explain::as_query(session, statement, window).await?);
-    }
     let declare = format!("{DECLARE}{}", statement.sql);
-    let asked = Asked { sql: &statement.sql, before: DECLARE.len() };
+    let asked = Asked::behind(&statement.sql, DECLARE, 0);
     let parameters = param::bind(&statement.parameters)?;
     declared(session, &declare, &parameters, asked).await?;
     let fetch = Fetch { session, asked, window };

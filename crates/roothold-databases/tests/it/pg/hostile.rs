@@ -98,6 +98,23 @@ const HOSTILE: &[&str] = &[
     "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
     "EXPLAIN SELECT 1; DELETE FROM orders",
     "EXPLAIN ANALYZE EXECUTE x",
+    "EXPLAIN EXECUTE x",
+    "EXPLAIN INSERT INTO orders VALUES (1)",
+    "EXPLAIN CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN (ANALYZE) CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE REFRESH MATERIALIZED VIEW x",
+    "EXPLAIN ANALYZE SELECT * INTO stolen FROM orders",
+    "EXPLAIN ANALYZE SELECT 1; DELETE FROM orders",
+    "EXPLAIN (ANALYZE, x) SELECT 1",
+    "--\rPREPARE TRANSACTION 'leftover'/*\nexplain*/",
+    "--\rDO $$BEGIN PERFORM 1; END$$/*\nexplain*/",
+    "--\rSHOW ALL/*\nexplain*/",
+    "--\rCOPY orders TO STDOUT/*\nexplain*/",
+    "--\rCOMMIT/*\nexplain*/",
+    "--\u{a0}\rSET ROLE postgres/*\nexplain*/",
+    "explain\u{a0}SELECT 1",
+    "/*/* */explain*/ SHOW ALL",
     "SELECT 1 \0; DELETE FROM orders",
     "SELECT $$",
     "SELECT 'a",
@@ -179,6 +196,17 @@ async fn statements_as_people_write_them_run() {
     assert_eq!(plan.rows, [[json!("Seq Scan on orders")]]);
     let plan = ask(&source, "EXPLAIN (FORMAT json, ANALYZE) SELECT * FROM orders").await.unwrap();
     assert!(plan.rows[0][0].as_str().unwrap().contains("Actual Rows"));
+    let plan = ask(&source, "explain analyze verbose (SELECT id FROM orders)").await.unwrap();
+    assert!(plan.rows.iter().any(|row| row[0].as_str().unwrap().contains("Output: id")));
+    let statement = roothold_databases::Statement {
+        sql: "EXPLAIN SELECT * FROM orders WHERE id = $1".to_owned(),
+        parameters: vec![json!(5).into()],
+    };
+    let window = roothold_databases::Window::default();
+    let plan = source.query(&statement, window, &crate::budget()).await.unwrap();
+    assert!(plan.rows.iter().any(|row| row[0].as_str().unwrap().contains("id = 5")), "{plan:?}");
+    let fault = refused(&source, "EXPLAIN (COSTS off)\nSELECT nam FROM orders").await;
+    assert!(fault.public().contains("line 2, column 8"), "{fault}");
 }
 
 #[tokio::test]
@@ -235,6 +263,9 @@ async fn a_plan_that_costs_too_much_does_not_run() {
     let fault = refused(&source, "SELECT count(*) FROM n a, n b, n c").await;
     assert_eq!(fault.kind(), FaultKind::Limit);
     assert!(fault.public().contains("the plan costs"), "{fault}");
+    let analyze = "EXPLAIN ANALYZE SELECT count(*) FROM n a, n b, n c";
+    assert_eq!(refused(&source, analyze).await.kind(), FaultKind::Limit);
+    assert!(ask(&source, "EXPLAIN SELECT count(*) FROM n a, n b, n c").await.is_ok());
     let statement = roothold_databases::Statement {
         sql: "SELECT * FROM n WHERE n = $1".to_owned(),
         parameters: vec![json!(5).into()],
