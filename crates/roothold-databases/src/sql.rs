@@ -107,6 +107,11 @@ pub(crate) fn has_live_comment(sql: &str) -> bool {
     lexer.met_live_comment()
 }
 
+/// How many tokens a statement has: words, names, literals, parameters and marks.
+pub(crate) fn token_count(dialect: Dialect, sql: &str) -> usize {
+    Lexer::new(dialect, sql).count()
+}
+
 /// The line and the column, both from 1, of a place in a text, in bytes.
 pub(crate) fn line_and_column(sql: &str, at: usize) -> Option<(usize, usize)> {
     let before = sql.get(..at)?;

@@ -5,6 +5,7 @@
 //! functions are on a list, lengths and depths are limited, and a handler that SQLite calls all the
 //! time ends what is overdue or not waited for. It runs on blocking threads.
 
+mod catalogue;
 mod db;
 mod describe;
 mod error;
@@ -21,7 +22,7 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::db::{Db, Stop, broken};
+use self::db::{Db, Stop};
 use self::guard::Phase;
 use self::open::Look;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
@@ -132,7 +133,7 @@ impl Engine for Sqlite {
         call: Call<'a>,
     ) -> Answering<'a, Description> {
         let request = request.clone();
-        Box::pin(self.run(call, move |_, db, _| db.describe(&request)))
+        Box::pin(self.run(call, move |_, db, stop| db.describe(&request, stop)))
     }
 
     fn query<'a>(
@@ -209,31 +210,39 @@ impl Inner {
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
-        let answer = db.page("", statement, window, stop);
-        // Tables that were made since then are known after another look.
-        let unknown = matches!(&answer, Err(fault) if fault.kind() == FaultKind::Invalid);
-        let changed = !db.serves(&self.spec, &self.path)?;
-        if !changed && !unknown {
+        let answer = Self::page(db, statement, window, stop);
+        if db.serves(&self.spec, &self.path)? {
             return answer;
         }
-        if changed {
-            *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
-        } else {
-            db.learn().map_err(broken)?;
-        }
-        let answer = db.page("", statement, window, stop);
+        *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
+        let answer = Self::page(db, statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
     }
 
+    /// On an error the connection is closed, and with it the transaction.
+    fn page(
+        db: &mut Db,
+        statement: &Statement,
+        window: Window,
+        stop: &Stop,
+    ) -> Result<Answer, Fault> {
+        db.begin("BEGIN", stop)?;
+        let answer = db.page("", statement, window, stop)?;
+        db.end("ROLLBACK")?;
+        Ok(answer)
+    }
+
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
         // What is planned is compiled, and does not run. On an error the connection is closed.
+        db.begin("BEGIN", stop)?;
         db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
         db.guard.let_changes_through(false);
+        db.end("ROLLBACK")?;
         let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
@@ -249,12 +258,7 @@ impl Inner {
         dry_run: bool,
         stop: &Stop,
     ) -> Result<Executed, Fault> {
-        let ours = |db: &Db, sql: &str| {
-            db.guard.enter(Phase::Ours);
-            db.conn.execute_batch(sql).map_err(broken)
-        };
-        db.learn().map_err(broken)?;
-        ours(db, "BEGIN IMMEDIATE")?;
+        db.begin("BEGIN IMMEDIATE", stop)?;
         // On an error the connection is closed, and with it the transaction.
         let before = db.conn.total_changes();
         db.guard.let_changes_through(true);
@@ -262,11 +266,11 @@ impl Inner {
         db.guard.let_changes_through(false);
         let rows_affected = db.conn.total_changes() - before;
         if dry_run {
-            ours(db, "ROLLBACK")?;
+            db.end("ROLLBACK")?;
         } else {
             stop.until.check(&stop.budget)?;
             stop.budget.note_effect();
-            ours(db, "COMMIT")?;
+            db.end("COMMIT")?;
         }
         let answer = Answer { next_offset: None, ..answer };
         Ok(Executed { rows_affected, answer, dry_run })

@@ -3,8 +3,8 @@
 use roothold_core::Fault;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::db::{Db, broken};
-use super::guard::Phase;
+use super::db::{Db, Stop, broken};
+use super::guard::{Catalogue, Phase};
 use crate::describe::{
     DescribeRequest, Description, EXPRESSION, Index, Key, Reference, Table, TableColumn,
 };
@@ -12,15 +12,25 @@ use crate::describe::{
 const SCHEMA: &str = "main";
 
 impl Db {
-    pub(super) fn describe(&mut self, request: &DescribeRequest) -> Result<Description, Fault> {
-        self.learn().map_err(broken)?;
-        self.guard.enter(Phase::Ours);
+    /// On an error the connection is closed.
+    pub(super) fn describe(
+        &mut self,
+        request: &DescribeRequest,
+        stop: &Stop,
+    ) -> Result<Description, Fault> {
+        self.begin("BEGIN", stop)?;
+        let described = self.described(request)?;
+        self.end("ROLLBACK")?;
+        Ok(described)
+    }
+
+    fn described(&self, request: &DescribeRequest) -> Result<Description, Fault> {
         let catalogue = self.guard.catalogue();
         let tables = self.guard.tables();
         let wanted = |name: &&String| {
             let named = request.table.as_ref().is_none_or(|table| table.eq_ignore_ascii_case(name));
             let schema = request.schema.as_ref().is_none_or(|schema| schema == SCHEMA);
-            named && schema && tables.shows_table(SCHEMA, name)
+            named && schema && tables.shows_table(SCHEMA, name) && self.reads(&catalogue, name)
         };
         let mut names: Vec<&String> = catalogue.tables.values().filter(wanted).collect();
         names.sort();
@@ -31,10 +41,31 @@ impl Db {
         let mut described = Vec::new();
         for name in page {
             let mut table = table(&self.conn, name).map_err(broken)?;
+            let of = name.to_lowercase();
+            let derived =
+                |column: &str| catalogue.derived.contains(&(of.clone(), column.to_lowercase()));
+            table.columns.retain(|column| !derived(&column.name));
             table.reduce(tables);
             described.push(table);
         }
         Ok(Description { tables: described, next_offset })
+    }
+
+    /// Whether callers can read anything of it: not of a view over what is hidden.
+    fn reads(&self, catalogue: &Catalogue, name: &str) -> bool {
+        let lower = name.to_lowercase();
+        if catalogue.veiled.contains(&lower) {
+            return false;
+        }
+        if !catalogue.views.contains(&lower) || self.guard.tables().is_everything() {
+            return true;
+        }
+        self.guard.enter(Phase::Theirs);
+        let quoted = name.replace('"', "\"\"");
+        let compiled = self.conn.prepare(&format!("SELECT 1 FROM \"{quoted}\"")).is_ok();
+        self.guard.enter(Phase::Ours);
+        let denied = self.guard.denied().is_some();
+        compiled || !denied
     }
 }
 
