@@ -110,9 +110,23 @@ impl Engine for Postgres {
     }
 
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
-        Box::pin(self.pool.read(call, move |session| async move {
-            let report = probe::probe(&session, &self.spec).await;
-            (session, report)
+        Box::pin(under(call.budget, call.until, async move {
+            let session = self.pool.begin(SourceAccess::Read, call).await?;
+            match probe::probe(&session, &self.spec).await {
+                // What is found may be of the session's beginning, and is mended with a new one only.
+                Ok(report) if report.disabled_by().is_some() => {
+                    session.close_now();
+                    Ok(report)
+                }
+                Ok(report) => {
+                    session.end().await;
+                    Ok(report)
+                }
+                Err(fault) => {
+                    session.end_failed(&fault);
+                    Err(fault)
+                }
+            }
         }))
     }
 
