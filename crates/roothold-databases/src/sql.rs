@@ -4,10 +4,12 @@
 //! **Invariant**: no decision about safety rests on it, these are the database's own; but for one gap
 //! of SQLite's authorizer, see [`joins_by_name`].
 
+mod explain;
 mod fingerprint;
 mod lex;
 mod named;
 
+pub(crate) use explain::{Explain, explain};
 pub use fingerprint::Fingerprint;
 pub use named::bind_names;
 pub(crate) use named::{Places, places};
@@ -31,6 +33,16 @@ pub(crate) fn first_word(dialect: Dialect, sql: &str) -> Option<String> {
             Token::Mark('(') => {}
             _ => return None,
         }
+    }
+}
+
+/// The first word of a statement, in lower case, and where it begins; only comments and blanks may
+/// stand before it. A server that is sent the text from there on has no other word to begin with.
+pub(crate) fn beginning(dialect: Dialect, sql: &str) -> Option<(String, usize)> {
+    let mut tokens = Lexer::new(dialect, sql);
+    match tokens.next()? {
+        Token::Word(word) => Some((word.to_ascii_lowercase(), tokens.at() - word.len())),
+        _ => None,
     }
 }
 
@@ -211,6 +223,8 @@ mod tests {
         "/*!",
         "?1",
         "\n",
+        "\r",
+        "explain",
         "$$",
         "$a$",
         "$1",
@@ -242,7 +256,7 @@ mod tests {
             let text: String = parts.iter().map(|part| PIECES[*part]).collect();
             let kinds = [crate::SourceKind::Postgres, crate::SourceKind::Sqlite, crate::SourceKind::MySql];
             for (dialect, kind) in [Postgres, Sqlite, MySql].into_iter().zip(kinds) {
-                let _ = (places(&text), has_live_comment(&text));
+                let _ = (places(&text), has_live_comment(&text), explain(&text), beginning(dialect, &text));
                 let _ = (first_word(dialect, &text), is_ordered(dialect, &text), joins_by_name(&text), bracket_depth(dialect, &text));
                 let _ = bind_names(kind, &text, &["a"]);
                 let once = Fingerprint::of(kind, &text);

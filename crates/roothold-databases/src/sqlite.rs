@@ -11,10 +11,12 @@ mod error;
 mod functions;
 mod guard;
 mod open;
+mod scan;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::{Fault, FaultKind};
@@ -28,10 +30,11 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
-use crate::wait::under;
+use crate::wait::{busy, under, waiting};
 use crate::{said, session};
 
 const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
@@ -57,6 +60,11 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
     let first = sql::first_word(Dialect::Sqlite, &statement.sql).unwrap_or_default();
     if with.contains(&first.as_str()) {
         return Ok(());
+    }
+    if first == "explain" {
+        return Err(Fault::invalid(
+            "explain_query tells the plan of a statement: send it without EXPLAIN",
+        ));
     }
     Err(said::begins_with(with))
 }
@@ -86,11 +94,12 @@ impl Sqlite {
     ) -> Result<T, Fault> {
         let wait = self.inner.spec.limits.wait;
         let place = tokio::time::timeout(wait, Arc::clone(&self.places).acquire_owned());
-        let Call { until, budget } = call;
-        let place = under(budget, until, async {
-            place.await.map_err(|_| session::busy())?.map_err(|_| session::stopping())
+        let budget = call.budget;
+        let place = waiting(budget, async {
+            place.await.map_err(|_| busy())?.map_err(|_| session::stopping())
         })
         .await?;
+        let until = call.until();
         let left = Arc::new(AtomicBool::new(false));
         let _leave = Leave(Arc::clone(&left));
         let stop = Stop { budget: budget.clone(), until, left };
@@ -132,7 +141,7 @@ impl Engine for Sqlite {
         call: Call<'a>,
     ) -> Answering<'a, Description> {
         let request = request.clone();
-        Box::pin(self.run(call, move |_, db, _| db.describe(&request)))
+        Box::pin(self.run(call, move |_, db, stop| db.describe(&request, stop)))
     }
 
     fn query<'a>(
@@ -146,6 +155,19 @@ impl Engine for Sqlite {
             let statement = statement.clone();
             self.run(call, move |inner, db, stop| inner.query(db, &statement, window, stop)).await
         })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        let (statement, cells) = (statement.clone(), kinds.len());
+        Box::pin(self.run(call, move |inner, db, stop| {
+            db.scan(&statement, cells, into, inner.spec.limits.bytes_max, stop)
+        }))
     }
 
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
@@ -173,6 +195,8 @@ impl Engine for Sqlite {
         })
     }
 
+    fn close_idle(&self, _: Duration) {}
+
     /// Closes what is idle and lets nothing more begin.
     fn close(&self) -> BoxFuture<'_, ()> {
         self.places.close();
@@ -197,9 +221,11 @@ impl Inner {
         Db::open(&self.spec, &self.path, look, stop)
     }
 
+    /// Keeps a connection for the next call. One that cannot end what it is in is closed.
     fn give_back(&self, db: Db) {
-        db.guard.enter(Phase::Ours);
-        self.idle().push(db);
+        if db.end().is_ok() {
+            self.idle().push(db);
+        }
     }
 
     fn query(
@@ -209,18 +235,12 @@ impl Inner {
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
+        db.begin(stop)?;
         let answer = db.page("", statement, window, stop);
-        // Tables that were made since then are known after another look.
-        let unknown = matches!(&answer, Err(fault) if fault.kind() == FaultKind::Invalid);
-        let changed = !db.serves(&self.spec, &self.path)?;
-        if !changed && !unknown {
+        if db.serves(&self.spec, &self.path)? {
             return answer;
         }
-        if changed {
-            *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
-        } else {
-            db.learn().map_err(broken)?;
-        }
+        *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
         let answer = db.page("", statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
@@ -230,6 +250,7 @@ impl Inner {
 
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
+        db.begin(stop)?;
         // What is planned is compiled, and does not run. On an error the connection is closed.
         db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
@@ -253,8 +274,10 @@ impl Inner {
             db.guard.enter(Phase::Ours);
             db.conn.execute_batch(sql).map_err(broken)
         };
-        db.learn().map_err(broken)?;
+        db.end().map_err(broken)?;
         ours(db, "BEGIN IMMEDIATE")?;
+        // Nobody else changes the schema from here on.
+        db.learn().map_err(broken)?;
         // On an error the connection is closed, and with it the transaction.
         let before = db.conn.total_changes();
         db.guard.let_changes_through(true);

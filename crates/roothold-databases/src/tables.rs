@@ -89,12 +89,28 @@ impl Tables {
         self.allowed.as_deref().is_none_or(covers) && !covers(&self.hidden)
     }
 
+    /// Whether the table is hidden by name, rather than not allowed.
+    pub(crate) fn hides_table(&self, schema: &str, table: &str) -> bool {
+        self.hidden.iter().any(|pattern| pattern.covers(schema, table))
+    }
+
+    /// Whether the table is allowed by its own name, rather than with others.
+    pub(crate) fn names_table(&self, schema: &str, table: &str) -> bool {
+        let own = |pattern: &Pattern| pattern.table.is_some() && pattern.covers(schema, table);
+        self.allowed.as_ref().is_some_and(|list| list.iter().any(own))
+    }
+
     /// Whether callers see the column of a table that they see.
     pub fn shows_column(&self, schema: &str, table: &str, column: &str) -> bool {
         let hides = |(pattern, name): &(Pattern, String)| {
             pattern.covers(schema, table) && *name == column.to_lowercase()
         };
         !self.columns.iter().any(hides)
+    }
+
+    /// Whether a table or column is hidden by name.
+    pub(crate) fn hides_by_name(&self) -> bool {
+        !self.hidden.is_empty() || !self.columns.is_empty()
     }
 
     /// Whether a column of any table is hidden.

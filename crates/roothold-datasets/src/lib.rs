@@ -12,6 +12,7 @@ mod limits;
 mod meter;
 mod options;
 mod parquet;
+mod plain;
 mod prepared;
 mod process;
 mod query;

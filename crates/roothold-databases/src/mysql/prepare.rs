@@ -16,9 +16,14 @@ use crate::sql::{self, Dialect, Places, line_and_column};
 /// not end, which this is to it; to the server it is one that does.
 const BLIND: &str = "/**/";
 
+/// What may begin in brackets: the gate has the server say what it is.
+const IN_BRACKETS: &[&str] = &["select", "with", "values", "table"];
+
 /// A statement of a caller.
 pub(super) struct Asked<'a> {
     sql: &'a str,
+    /// How many bytes of its beginning are not sent.
+    left_out: usize,
     places: Places,
     first_word: String,
     parameters: &'a [Parameter],
@@ -36,12 +41,20 @@ impl<'a> Asked<'a> {
                         what they hold, or leave it out";
             return Err(Fault::invalid(text));
         }
-        let first_word = sql::first_word(Dialect::MySql, sql).unwrap_or_default();
-        if !beginnings.contains(&first_word.as_str()) {
+        // What is judged by its first word has nothing before that in what is sent; what may stand in
+        // brackets is judged by the server.
+        let bracketed = || {
+            let word = sql::first_word(Dialect::MySql, sql)?;
+            IN_BRACKETS.contains(&word.as_str()).then_some((word, 0))
+        };
+        let beginning = sql::beginning(Dialect::MySql, sql).or_else(bracketed);
+        let Some((first_word, left_out)) =
+            beginning.filter(|(word, _)| beginnings.contains(&word.as_str()))
+        else {
             return Err(said::begins_with(beginnings));
-        }
-        let places = sql::places(sql).map_err(Fault::invalid)?;
-        Ok(Self { sql, places, first_word, parameters: &statement.parameters })
+        };
+        let places = sql::places(&sql[left_out..]).map_err(Fault::invalid)?;
+        Ok(Self { sql, left_out, places, first_word, parameters: &statement.parameters })
     }
 
     pub(super) fn first_word(&self) -> &str {
@@ -52,14 +65,14 @@ impl<'a> Asked<'a> {
         sql::is_ordered(Dialect::MySql, self.sql)
     }
 
-    /// The text as the server gets it.
+    /// The text as the server gets it, from its first word or bracket on.
     pub(super) fn sent(&self) -> &str {
         &self.places.sql
     }
 
     /// The line and the column of a place in [`Asked::sent`] in the caller's text.
     pub(super) fn place(&self, at: usize) -> Option<(usize, usize)> {
-        line_and_column(self.sql, self.places.before(at))
+        line_and_column(self.sql, self.left_out + self.places.before(at))
     }
 
     /// The values for the places, as many as the server counts.
@@ -177,10 +190,25 @@ mod tests {
             "/*!select*/ 1",
             "select /*+ x */ 1",
             "delete from t",
+            "--\u{a0}\nselect 1",
+            "select 1 --\u{a0} /*! union select 2 */",
             "",
             "/* select */",
         ] {
             assert!(Asked::of(&Statement::new(sql), SELECT).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_begins_with_the_word_that_was_judged() {
+        let sent = |sql: &str, beginnings: &[&str]| {
+            let statement = Statement::new(sql);
+            Asked::of(&statement, beginnings).map(|asked| asked.sent().to_owned()).ok()
+        };
+        assert_eq!(sent("-- a\n/* b */ explain t", &["explain"]).as_deref(), Some("explain t"));
+        assert_eq!(sent("# a\n(select 1)", SELECT).as_deref(), Some("# a\n(select 1)"));
+        for sql in ["(explain t)", "((desc t))", "(delete from t)"] {
+            assert_eq!(sent(sql, &["explain", "desc", "delete"]), None, "{sql}");
         }
     }
 

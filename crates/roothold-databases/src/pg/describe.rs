@@ -61,6 +61,7 @@ SELECT json_build_object(
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = y.num)) ORDER BY i.relname), '[]')
     FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
     WHERE x.indrelid = c.oid AND x.indisvalid
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u'))
       AND (x.indexprs IS NULL OR pg_catalog.has_table_privilege(c.oid, 'SELECT')))
 )::text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -71,7 +72,7 @@ pub(super) async fn describe(
     request: &DescribeRequest,
     tables: &Tables,
 ) -> Result<Description, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let names = [request.schema.as_deref(), request.table.as_deref()];
     if names.iter().flatten().any(|name| name.contains('\0')) {
         return Err(Fault::invalid("a name holds a NUL character; leave it out"));

@@ -77,6 +77,12 @@ fn may_quote_rows(code: &SqlState) -> bool {
         .any(|class| code.code().starts_with(class))
 }
 
+/// Whether a hint is about the statement, and not about the server's own settings.
+fn is_for_callers(code: &SqlState) -> bool {
+    let of_server = ["08", "53", "54", "57", "58"];
+    !may_quote_rows(code) && !of_server.iter().any(|class| code.code().starts_with(class))
+}
+
 pub(super) fn is_too_large(error: &tokio_postgres::Error) -> bool {
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -98,11 +104,30 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// The text of the caller, and how many characters stand before it in what was sent.
+/// The text of the caller, and how places in what was sent become places in it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) sql: &'a str,
-    pub(super) before: usize,
+    sql: &'a str,
+    /// How many characters of ours stand before it in what was sent.
+    before: usize,
+    /// How many characters of its beginning were not sent.
+    left_out: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// Statements of ours: no place of theirs is told.
+    pub(super) const OURS: Self = Self { sql: "", before: usize::MAX, left_out: 0 };
+
+    /// A text that is sent behind a `head` of ours.
+    pub(super) fn behind(head: &str, sql: &'a str) -> Self {
+        Self { sql, before: head.chars().count(), left_out: 0 }
+    }
+
+    /// A text of which the `end` alone is sent, behind a `head` of ours.
+    pub(super) fn of_end(head: &str, sql: &'a str, end: &str) -> Self {
+        let left_out = sql[..sql.len() - end.len()].chars().count();
+        Self { sql, before: head.chars().count(), left_out }
+    }
 }
 
 /// The fault for what the server said of a statement.
@@ -124,7 +149,7 @@ pub(super) fn fault(error: &tokio_postgres::Error, asked: Asked<'_>) -> Fault {
         text.push_str(&at);
     }
     text.push(')');
-    if let Some(hint) = db.hint().filter(|_| !may_quote_rows(db.code())) {
+    if let Some(hint) = db.hint().filter(|_| is_for_callers(db.code())) {
         text.push_str("; the database's hint: ");
         text.push_str(&first_line(hint));
     }
@@ -149,6 +174,9 @@ fn told(db: &DbError) -> (FaultKind, String) {
             Invalid,
             format!("the statement does not parse, or is no SELECT: {}", first_line(db.message())),
         ),
+        "08P01" if db.message().starts_with("bind message") => {
+            fixed(Invalid, "the statement has another number of parameters than values were given")
+        }
         "42P11" | "0A000" | "42P02" => (Invalid, first_line(db.message())),
         "42501" => (Denied, format!("the database refuses: {}", first_line(db.message()))),
         "53300" => fixed(Busy, said::NO_CONNECTION),
@@ -175,7 +203,7 @@ fn first_line(text: &str) -> String {
 /// Where in the caller's text the error is.
 fn position(db: &DbError, asked: Asked<'_>) -> Option<String> {
     let Some(ErrorPosition::Original(at)) = db.position() else { return None };
-    let at = (*at as usize).checked_sub(asked.before).filter(|at| *at >= 1)?;
+    let at = (*at as usize).checked_sub(asked.before).filter(|at| *at >= 1)? + asked.left_out;
     let at = asked.sql.char_indices().nth(at - 1).map_or(asked.sql.len(), |(at, _)| at);
     let (line, column) = line_and_column(asked.sql, at)?;
     Some(format!("at line {line}, column {column}"))

@@ -29,12 +29,13 @@ pub(super) async fn run(
     dry_run: bool,
     budget: &Budget,
 ) -> Result<Executed, Fault> {
-    let first = sql::first_word(Dialect::Postgres, &statement.sql).unwrap_or_default();
-    if !BEGINNINGS.contains(&first.as_str()) {
+    // Nothing stands before that word in what is sent.
+    let beginning = sql::beginning(Dialect::Postgres, &statement.sql);
+    let Some((_, from)) = beginning.filter(|(word, _)| BEGINNINGS.contains(&word.as_str())) else {
         session.end().await;
         return Err(said::begins_with(BEGINNINGS));
-    }
-    let (rows_affected, answer) = match changed(&session, statement, window).await {
+    };
+    let (rows_affected, answer) = match changed(&session, statement, from, window).await {
         Ok(changed) => changed,
         Err(fault) => {
             session.end_failed(&fault);
@@ -54,13 +55,15 @@ pub(super) async fn run(
 async fn changed(
     session: &Session,
     statement: &Statement,
+    from: usize,
     window: Window,
 ) -> Result<(u64, Answer), Fault> {
-    let asked = Asked { sql: &statement.sql, before: 0 };
+    let sent = &statement.sql[from..];
+    let asked = Asked::of_end("", &statement.sql, sent);
     let bound = param::bind(&statement.parameters)?;
     let rows = session
         .client()
-        .query_typed_raw(&statement.sql, bound)
+        .query_typed_raw(sent, bound)
         .await
         .map_err(|error| told(session, &error, asked))?;
     let mut rows = std::pin::pin!(rows);

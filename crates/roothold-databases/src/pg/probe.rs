@@ -4,7 +4,7 @@ use roothold_core::Fault;
 use tokio_postgres::types::Type;
 
 use super::error::{Asked, fault};
-use super::rights::{CHECKS, READABLE};
+use super::rights::{CHECKS, READABLE, USED_BY_VIEWS};
 use super::session::Session;
 use crate::probe::{Finding, Report};
 use crate::spec::SourceSpec;
@@ -15,7 +15,7 @@ const FINDINGS_MAX: i64 = 20;
 const GRANTS_MAX: usize = 500;
 
 pub(super) async fn probe(session: &Session, spec: &SourceSpec) -> Result<Report, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let mut findings = Vec::new();
     for check in CHECKS {
         let rows = session
@@ -37,6 +37,9 @@ pub(super) async fn probe(session: &Session, spec: &SourceSpec) -> Result<Report
     }
     let readable = readable(session).await?;
     findings.extend(hidden(&readable, spec));
+    if spec.tables.hides_by_name() {
+        findings.extend(hidden_by_views(&readable, &used_by_views(session).await?, spec));
+    }
     findings.sort_by_key(|finding| !finding.disables);
     let role_sql = role_sql(&readable, spec);
     Ok(Report { findings, role_sql })
@@ -46,12 +49,43 @@ pub(super) async fn probe(session: &Session, spec: &SourceSpec) -> Result<Report
 struct Readable {
     database: String,
     role: String,
-    /// Schema, table, columns.
-    tables: Vec<(String, String, Vec<String>)>,
+    tables: Vec<Table>,
+}
+
+/// A table that the role reads.
+struct Table {
+    schema: String,
+    name: String,
+    columns: Vec<String>,
+    /// Other roles by which it does.
+    through: Vec<String>,
+}
+
+/// A table that a view uses.
+struct Used {
+    /// Schema and name.
+    view: (String, String),
+    schema: String,
+    table: String,
+    columns: Vec<String>,
+}
+
+async fn used_by_views(session: &Session) -> Result<Vec<Used>, Fault> {
+    let read = |error: tokio_postgres::Error| fault(&error, Asked::OURS);
+    let rows = session.client().query_typed(USED_BY_VIEWS, &[]).await.map_err(read)?;
+    let used = |row: &tokio_postgres::Row| {
+        Ok(Used {
+            view: (row.try_get(0)?, row.try_get(1)?),
+            schema: row.try_get(2)?,
+            table: row.try_get(3)?,
+            columns: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(used).collect::<Result<_, _>>().map_err(read)
 }
 
 async fn readable(session: &Session) -> Result<Readable, Fault> {
-    let ours = Asked { sql: "", before: usize::MAX };
+    let ours = Asked::OURS;
     let client = session.client();
     let read = |error: tokio_postgres::Error| fault(&error, ours);
     let names = "SELECT current_database()::text, current_user::text";
@@ -60,11 +94,12 @@ async fn readable(session: &Session) -> Result<Readable, Fault> {
     let names = names.first().ok_or_else(|| Fault::internal("the database has no name"))?;
     let mut tables = Vec::new();
     for row in &rows {
-        tables.push((
-            row.try_get(0).map_err(read)?,
-            row.try_get(1).map_err(read)?,
-            row.try_get(2).map_err(read)?,
-        ));
+        tables.push(Table {
+            schema: row.try_get(0).map_err(read)?,
+            name: row.try_get(1).map_err(read)?,
+            columns: row.try_get(2).map_err(read)?,
+            through: row.try_get(3).map_err(read)?,
+        });
     }
     let (database, role) = (names.try_get(0).map_err(read)?, names.try_get(1).map_err(read)?);
     Ok(Readable { database, role, tables })
@@ -73,29 +108,64 @@ async fn readable(session: &Session) -> Result<Readable, Fault> {
 /// What the configuration hides and the role can read all the same: hiding is the role's business.
 fn hidden(readable: &Readable, spec: &SourceSpec) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (schema, table, columns) in &readable.tables {
+    let role = quoted(&readable.role);
+    for Table { schema, name: table, columns, through } in &readable.tables {
         let place = format!("{}.{}", quoted(schema), quoted(table));
+        let others: Vec<String> = through.iter().map(|name| quoted(name)).collect();
+        let leave = match others.join(", ") {
+            others if others.is_empty() => String::new(),
+            others => format!(" REVOKE {others} FROM {role};"),
+        };
         if !spec.tables.shows_table(schema, table) {
             findings.push(Finding {
                 disables: true,
                 text: format!("the role can read {place}, which the configuration hides"),
-                sql: format!("REVOKE SELECT ON {place} FROM PUBLIC, {};", quoted(&readable.role)),
+                sql: format!("REVOKE SELECT ON {place} FROM PUBLIC, {role};{leave}"),
             });
             continue;
         }
         let shown = |column: &&String| spec.tables.shows_column(schema, table, column);
         let shown: Vec<String> = columns.iter().filter(shown).map(|c| quoted(c)).collect();
         if shown.len() < columns.len() {
-            let role = quoted(&readable.role);
+            let grant = match shown.join(", ") {
+                shown if shown.is_empty() => String::new(),
+                shown => format!(" GRANT SELECT ({shown}) ON {place} TO {role};"),
+            };
             findings.push(Finding {
                 disables: true,
                 text: format!("the role can read columns of {place} that the configuration hides"),
-                sql: format!(
-                    "REVOKE SELECT ON {place} FROM PUBLIC, {role}; GRANT SELECT ({}) ON {place} TO {role};",
-                    shown.join(", ")
-                ),
+                sql: format!("REVOKE SELECT ON {place} FROM PUBLIC, {role};{grant}{leave}"),
             });
         }
+    }
+    findings.truncate(usize::try_from(FINDINGS_MAX).unwrap_or(0));
+    findings
+}
+
+/// Views that show what the configuration hides by name. One that it names among `tables` itself is
+/// meant to be shown as it is.
+fn hidden_by_views(readable: &Readable, used: &[Used], spec: &SourceSpec) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let role = quoted(&readable.role);
+    for Used { view: (schema, view), schema: of_schema, table, columns } in used {
+        let is_read = |read: &Table| read.schema == *schema && read.name == *view;
+        if spec.tables.names_table(schema, view) || !readable.tables.iter().any(is_read) {
+            continue;
+        }
+        let shows = |column: &String| spec.tables.shows_column(of_schema, table, column);
+        if !spec.tables.hides_table(of_schema, table) && columns.iter().all(shows) {
+            continue;
+        }
+        let place = format!("{}.{}", quoted(schema), quoted(view));
+        let of = format!("{}.{}", quoted(of_schema), quoted(table));
+        findings.push(Finding {
+            disables: true,
+            text: format!(
+                "the role can read the view {place}, which uses what the configuration hides of {of}; if it is \
+                 meant to be shown, name it in tables"
+            ),
+            sql: format!("REVOKE SELECT ON {place} FROM PUBLIC, {role};"),
+        });
     }
     findings.truncate(usize::try_from(FINDINGS_MAX).unwrap_or(0));
     findings
@@ -122,9 +192,9 @@ fn role_sql(readable: &Readable, spec: &SourceSpec) -> String {
         format!("GRANT CONNECT ON DATABASE {database} TO {ROLE};"),
     ];
     let seen =
-        readable.tables.iter().filter(|(schema, table, _)| spec.tables.shows_table(schema, table));
+        readable.tables.iter().filter(|table| spec.tables.shows_table(&table.schema, &table.name));
     let mut schema_before = None;
-    for (schema, table, columns) in seen.take(GRANTS_MAX) {
+    for Table { schema, name: table, columns, .. } in seen.take(GRANTS_MAX) {
         if schema_before != Some(schema) {
             lines.push(format!("GRANT USAGE ON SCHEMA {} TO {ROLE};", quoted(schema)));
             schema_before = Some(schema);
@@ -155,13 +225,50 @@ mod tests {
     use crate::tables::Tables;
 
     #[test]
+    fn views_on_what_is_hidden_are_found_unless_they_are_named() {
+        let found = |tables: Option<&[&str]>, reads: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+            let mut spec = SourceSpec::new("a", SourceKind::Postgres, Secret::new(""));
+            let tables = tables.map(own);
+            spec.tables =
+                Tables::new(tables.as_deref(), &own(&["vault"]), &own(&["customers.card"]))
+                    .unwrap();
+            let table = |name: &&str| {
+                let (schema, name) = ("app".to_owned(), (*name).to_owned());
+                Table { schema, name, columns: own(&["id"]), through: Vec::new() }
+            };
+            let (database, role) = ("shop".to_owned(), "mcp".to_owned());
+            let readable = Readable { database, role, tables: reads.iter().map(table).collect() };
+            let used = |view: &str, table: &str, columns: &[&str]| Used {
+                view: ("app".to_owned(), view.to_owned()),
+                schema: "app".to_owned(),
+                table: table.to_owned(),
+                columns: own(columns),
+            };
+            let used = [
+                used("cards", "customers", &["id", "card"]),
+                used("names", "customers", &["id", "name"]),
+                used("vaults", "vault", &["s"]),
+                used("vaults", "customers", &["id"]),
+            ];
+            hidden_by_views(&readable, &used, &spec).len()
+        };
+        let all = ["cards", "names", "vaults"];
+        assert_eq!(found(None, &all), 2);
+        assert_eq!(found(None, &["names", "cards"]), 1);
+        assert_eq!(found(Some(&["app.*"]), &all), 2);
+        assert_eq!(found(Some(&["app.*", "cards", "app.vaults"]), &all), 0);
+    }
+
+    #[test]
     fn the_role_reads_what_is_shown_and_hiding_is_its_business() {
         let mut spec = SourceSpec::new("a", SourceKind::Postgres, Secret::new(""));
         spec.tables =
             Tables::new(None, &["vault".to_owned()], &["customers.card".to_owned()]).unwrap();
         let table = |name: &str, columns: &[&str]| {
             let columns = columns.iter().map(|&c| c.to_owned()).collect();
-            ("app".to_owned(), name.to_owned(), columns)
+            let (schema, name) = ("app".to_owned(), name.to_owned());
+            Table { schema, name, columns, through: Vec::new() }
         };
         let readable = Readable {
             database: "Shop".to_owned(),

@@ -19,7 +19,7 @@ use crate::answer::{Answer, Column, Page, Statement, Window, too_large};
 use crate::sql::{self, Dialect};
 
 /// What stands before the caller's text.
-const DECLARE: &str = "DECLARE roothold NO SCROLL CURSOR FOR ";
+pub(super) const DECLARE: &str = "DECLARE roothold NO SCROLL CURSOR FOR ";
 /// The most rows of one fetch: as many are on their way at once.
 const FETCH_MAX: usize = 500;
 
@@ -45,11 +45,11 @@ pub(super) async fn run(
     statement: &Statement,
     window: Window,
 ) -> Result<Answer, Ended> {
-    if sql::first_word(Dialect::Postgres, &statement.sql).as_deref() == Some("explain") {
-        return Ok(super::explain::as_query(session, statement, window).await?);
+    if let Some(explain) = sql::explain(&statement.sql) {
+        return Ok(super::explain::as_query(session, statement, &explain, window).await?);
     }
     let declare = format!("{DECLARE}{}", statement.sql);
-    let asked = Asked { sql: &statement.sql, before: DECLARE.len() };
+    let asked = Asked::behind(DECLARE, &statement.sql);
     let parameters = param::bind(&statement.parameters)?;
     declared(session, &declare, &parameters, asked).await?;
     let fetch = Fetch { session, asked, window };
@@ -85,7 +85,7 @@ pub(super) async fn run(
     })
 }
 
-async fn declared(
+pub(super) async fn declared(
     session: &Session,
     declare: &str,
     parameters: &[(Text, Type)],
@@ -195,7 +195,7 @@ fn text_bytes(row: &SimpleQueryRow) -> Result<usize, Fault> {
 }
 
 /// A value's text, which is UTF-8 unless the statement itself set another encoding.
-fn text(row: &SimpleQueryRow, at: usize) -> Result<Option<&str>, Fault> {
+pub(super) fn text(row: &SimpleQueryRow, at: usize) -> Result<Option<&str>, Fault> {
     row.try_get(at).map_err(|_| {
         Fault::invalid("a value did not come as UTF-8; leave the session's encoding as it is")
     })

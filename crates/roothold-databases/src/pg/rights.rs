@@ -19,16 +19,42 @@ const fn advice(sql: &'static str) -> Check {
     Check { disables: false, sql }
 }
 
-/// Everything that can be read outside of the catalogue, with its columns.
-pub(super) const READABLE: &str = "SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text ORDER BY a.attnum) \
+/// Everything that can be read outside of the catalogue, with its columns, and by which other roles that
+/// the role could become: a statement may take one of them in its course.
+pub(super) const READABLE: &str = "WITH me AS (SELECT oid, rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text ORDER BY a.attnum), \
+      (SELECT coalesce(array_agg(me.rolname::text ORDER BY me.rolname), '{}') FROM me WHERE me.rolname <> current_user \
+        AND pg_catalog.has_any_column_privilege(me.oid, c.oid, 'SELECT') \
+        AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' \
-      AND left(n.nspname, 3) <> 'pg_' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-      AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT') \
-    GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 50000";
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND left(n.nspname, 3) <> 'pg_' \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_schema_privilege(me.oid, n.oid, 'USAGE')) \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_column_privilege(me.oid, c.oid, a.attnum, 'SELECT')) \
+    GROUP BY n.nspname, c.relname, c.oid ORDER BY 1, 2 LIMIT 50000";
+
+/// The tables and columns that views use, directly or through other views. Whoever reads a view reads
+/// them with its owner's rights.
+pub(super) const USED_BY_VIEWS: &str = "WITH RECURSIVE used AS ( \
+      SELECT c.oid AS view, d.refobjid AS rel, d.refobjsubid AS att FROM pg_catalog.pg_class c \
+        JOIN pg_catalog.pg_rewrite w ON w.ev_class = c.oid \
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid \
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> c.oid \
+        WHERE c.relkind IN ('v', 'm') \
+      UNION SELECT u.view, d.refobjid, d.refobjsubid FROM used u \
+        JOIN pg_catalog.pg_rewrite w ON w.ev_class = u.rel \
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid \
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> u.rel) \
+    SELECT vn.nspname::text, v.relname::text, tn.nspname::text, t.relname::text, \
+      coalesce(array_agg(DISTINCT a.attname::text) FILTER (WHERE a.attname IS NOT NULL), '{}') \
+    FROM used u JOIN pg_catalog.pg_class v ON v.oid = u.view JOIN pg_catalog.pg_namespace vn ON vn.oid = v.relnamespace \
+    JOIN pg_catalog.pg_class t ON t.oid = u.rel JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = u.rel AND a.attnum = u.att AND u.att > 0 \
+    WHERE left(vn.nspname, 3) <> 'pg_' AND vn.nspname <> 'information_schema' \
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT 50000";
 
 pub(super) const CHECKS: &[Check] = &[
+    disables(LOGIN),
     disables(ATTRIBUTES),
     disables(MEMBERSHIPS),
     disables(TABLES),
@@ -39,10 +65,17 @@ pub(super) const CHECKS: &[Check] = &[
     disables(DEFINERS),
     disables(DANGEROUS),
     disables(ROW_SECURITY),
+    disables(VIEWS_ON_SETTINGS),
     advice(TEMPORARY),
     advice(EVERYTHING),
     advice(OTHERS),
+    advice(RUNNERS),
+    advice(STATEMENTS),
 ];
+
+const LOGIN: &str = "SELECT format('the login %I works as the role %I, and a statement can make it the login again', session_user, current_user), \
+      format('ALTER ROLE %I RESET role; ALTER ROLE %I IN DATABASE %I RESET role;', session_user, session_user, current_database()) \
+    WHERE session_user <> current_user AND $1::text[] IS NOT NULL LIMIT $2";
 
 const ATTRIBUTES: &str = "SELECT 'the role ' || v.what, \
       format('ALTER ROLE %I %s;', current_user, v.mend) \
@@ -117,23 +150,32 @@ const DATABASE: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg
     WHERE EXISTS (SELECT FROM me WHERE pg_catalog.has_database_privilege(me.oid, current_database(), 'CREATE')) \
       AND $1::text[] IS NOT NULL LIMIT $2";
 
-const DEFINERS: &str = "SELECT format('the role can run %s with the rights of its owner %I (SECURITY DEFINER)', \
+const DEFINERS: &str = "WITH me AS (SELECT oid, rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the role can run %s with the rights of its owner %I (SECURITY DEFINER)', \
         format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), r.rolname), \
-      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+      CASE WHEN pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+        THEN format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+        ELSE (SELECT format('REVOKE %s FROM %I;', string_agg(quote_ident(me.rolname), ', '), current_user) \
+          FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) END \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     JOIN pg_catalog.pg_roles r ON r.oid = p.proowner \
     WHERE p.prosecdef AND p.prorettype <> 'pg_catalog.trigger'::regtype \
       AND p.prorettype <> 'pg_catalog.event_trigger'::regtype \
       AND n.nspname || '.' || p.proname <> ALL ($1::text[]) \
-      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_schema_privilege(me.oid, n.oid, 'USAGE')) \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) \
     ORDER BY 1 LIMIT $2";
 
 /// What reads or writes the server's disk, talks to other servers, or changes the server.
-const DANGEROUS: &str = "SELECT format('the role can run %s, which %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
+const DANGEROUS: &str = "WITH me AS (SELECT oid, rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the role can run %s, which %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
         CASE WHEN p.proname LIKE 'dblink%' THEN 'connects to other databases, past the read-only transaction' \
           WHEN NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c') THEN 'is written in a language without bounds' \
           ELSE 'reaches the server''s disk or changes the server' END), \
-      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+      CASE WHEN pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+        THEN format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+        ELSE (SELECT format('REVOKE %s FROM %I;', string_agg(quote_ident(me.rolname), ', '), current_user) \
+          FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) END \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
     WHERE (p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'pg_ls_logdir', \
@@ -151,18 +193,42 @@ const DANGEROUS: &str = "SELECT format('the role can run %s, which %s', format('
       OR p.proname LIKE 'dblink%' OR (NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c'))) \
       AND p.proname NOT IN ('dblink_fdw_validator', 'dblink_pkey_results', 'dblink_get_pkey') \
       AND n.nspname || '.' || p.proname <> ALL ($1::text[]) \
-      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_schema_privilege(me.oid, n.oid, 'USAGE')) \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) \
     ORDER BY 1 LIMIT $2";
 
-const ROW_SECURITY: &str = "SELECT format('the rows of %I.%I that the role sees depend on a setting, which it can choose with set_config', \
+/// Rows that depend on what a statement can set. A policy that calls a function of the database's own may
+/// read a setting there.
+const ROW_SECURITY: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the rows of %I.%I that the role sees may depend on a setting, which it can choose with set_config', \
         n.nspname, c.relname), \
       format('REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC, %I;', current_user) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relrowsecurity AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-      AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT') \
-      AND pg_catalog.has_function_privilege('pg_catalog.set_config(text, text, boolean)', 'EXECUTE') \
+    WHERE c.relrowsecurity \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_any_column_privilege(me.oid, c.oid, 'SELECT')) \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE')) \
       AND EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid \
-        AND pg_catalog.pg_get_expr(p.polqual, p.polrelid) LIKE '%current_setting%') \
+        AND (pg_catalog.pg_get_expr(p.polqual, p.polrelid) LIKE '%current_setting%' \
+          OR (SELECT count(*) FROM me) > 1 AND pg_catalog.pg_get_expr(p.polqual, p.polrelid) ~* 'current_user|current_role' \
+          OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_policy'::regclass \
+            AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass))) \
+      AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";
+
+/// Views whose rows depend on a setting, by themselves or by a function that they call.
+const VIEWS_ON_SETTINGS: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the rows of the view %I.%I depend on a setting, which the role can choose with set_config', \
+        n.nspname, c.relname), \
+      format('REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC, %I;', current_user) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_any_column_privilege(me.oid, c.oid, 'SELECT')) \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE')) \
+      AND (pg_catalog.pg_get_viewdef(c.oid) LIKE '%current_setting%' \
+        OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d \
+            ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass \
+          JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid \
+          WHERE w.ev_class = c.oid AND CASE WHEN p.prokind IN ('f', 'w') \
+            THEN pg_catalog.pg_get_functiondef(p.oid) LIKE '%current_setting%' ELSE false END)) \
       AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";
 
 const TEMPORARY: &str = "SELECT 'the role may make temporary tables; statements here cannot', \
@@ -175,14 +241,42 @@ const EVERYTHING: &str = "SELECT format('the role is a member of %I, which reads
       AND r.rolname IN ('pg_read_all_data', 'pg_monitor', 'pg_read_all_settings', 'pg_read_all_stats') \
       AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";
 
-const OTHERS: &str = "SELECT format('the role can run %s; %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
+const OTHERS: &str = "WITH me AS (SELECT oid, rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the role can run %s; %s', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), \
         CASE p.proname WHEN 'pg_logical_emit_message' THEN 'what it writes to the log of changes is not rolled back' \
           WHEN 'pg_terminate_backend' THEN 'with it one caller can end the sessions of others of this role' \
           WHEN 'pg_cancel_backend' THEN 'with it one caller can cancel statements of others of this role' \
           ELSE 'others may wait for its lock until the statement ends' END), \
-      format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+      CASE WHEN pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+        THEN format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I;', format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), current_user) \
+        ELSE (SELECT format('REVOKE %s FROM %I;', string_agg(quote_ident(me.rolname), ', '), current_user) \
+          FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) END \
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'pg_catalog' AND p.proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', \
         'pg_logical_emit_message', 'pg_terminate_backend', 'pg_cancel_backend') \
-      AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND $1::text[] IS NOT NULL \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')) AND $1::text[] IS NOT NULL \
     ORDER BY 1 LIMIT $2";
+
+/// All of them in one row: they belong together.
+const RUNNERS: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')), \
+    runs AS (SELECT p.proname::text AS name, format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS whole \
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+      WHERE n.nspname = 'pg_catalog' AND (p.proname IN ('query_to_xml', 'query_to_xmlschema', 'query_to_xml_and_xmlschema', \
+          'cursor_to_xml', 'table_to_xml', 'table_to_xml_and_xmlschema', 'schema_to_xml', 'schema_to_xml_and_xmlschema', \
+          'database_to_xml', 'database_to_xml_and_xmlschema', 'ts_stat') \
+          OR p.proname = 'ts_rewrite' AND p.pronargs = 2) \
+        AND EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE'))) \
+    SELECT format('the role can run %s, which run a text as a statement of its own: a limit on costs does not hold for it, and no log shows it', \
+        string_agg(DISTINCT name, ', ')), \
+      format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', string_agg(whole, ', ' ORDER BY whole), current_user) \
+    FROM runs WHERE $1::text[] IS NOT NULL HAVING count(*) > 0 LIMIT $2";
+
+/// The extension keeps texts of statements, those of cursors with their values, and shows each role its own.
+const STATEMENTS: &str = "WITH me AS (SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')) \
+    SELECT format('the role reads %I.%I, which shows statements of this role with their values: whoever asks by it sees what others did', \
+        n.nspname, c.relname), \
+      format('REVOKE SELECT ON %I.%I FROM PUBLIC, %I;', n.nspname, c.relname, current_user) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relname IN ('pg_stat_statements', 'pg_stat_monitor') AND c.relkind IN ('v', 'r') \
+      AND EXISTS (SELECT FROM me WHERE pg_catalog.has_any_column_privilege(me.oid, c.oid, 'SELECT')) \
+      AND $1::text[] IS NOT NULL ORDER BY 1 LIMIT $2";

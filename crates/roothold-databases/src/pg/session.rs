@@ -67,10 +67,8 @@ impl Server for Way {
 
     async fn commit(&self, conn: &mut Conn) -> Result<(), Failure> {
         let committed = conn.client.batch_execute("COMMIT").await;
-        committed.map_err(|error| Failure {
-            lost: is_lost(&error),
-            fault: fault(&error, Asked { sql: "", before: 0 }),
-        })
+        committed
+            .map_err(|error| Failure { lost: is_lost(&error), fault: fault(&error, Asked::OURS) })
     }
 
     async fn renew(&self, conn: &mut Conn, in_transaction: bool) -> bool {
@@ -118,7 +116,7 @@ fn begin_sql(way: &Way, access: SourceAccess, time: Duration) -> String {
         "BEGIN {mode}; {look} SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {}; \
          SET LOCAL idle_in_transaction_session_timeout TO {}; SET LOCAL client_min_messages TO error; \
          SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; \
-         SET LOCAL extra_float_digits TO 1; SET LOCAL cursor_tuple_fraction TO 1; SELECT 1",
+         SET LOCAL extra_float_digits TO 1; SET LOCAL standard_conforming_strings TO on; SET LOCAL cursor_tuple_fraction TO 1; SELECT 1",
         least(role.statement, time + GRACE),
         least(role.lock, LOCK_TIMEOUT.min(time)),
         least(role.idle, time + GRACE),

@@ -1,6 +1,22 @@
 //! A lexer for the SQL of PostgreSQL, SQLite and MySQL: good enough to tell literals from words.
+//!
+//! What is a blank and what a letter is the servers' view, not Unicode's: blanks are ASCII, and
+//! whatever is not ASCII is part of a name. A test compares the first words with the servers' own.
 
 use super::Dialect;
+
+/// What all three pass over between tokens.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
+/// SQLite passes over it as well, where a token may begin.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+fn begins_name(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+fn is_in_name(c: char) -> bool {
+    begins_name(c) || c.is_ascii_digit()
+}
 
 /// A piece of SQL. Comments and blanks are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,15 +73,17 @@ impl<'a> Lexer<'a> {
 
     fn skip_blanks(&mut self) {
         loop {
-            self.take_while(char::is_whitespace);
+            let sqlite = self.dialect == Dialect::Sqlite;
+            self.take_while(|c| BLANKS.contains(&c) || sqlite && c == BYTE_ORDER_MARK);
             let rest = self.rest();
             let mysql = self.dialect == Dialect::MySql;
             // In MySQL `5--3` is eight.
             let dashes = rest.strip_prefix("--").is_some_and(|behind| {
-                !mysql || behind.chars().next().is_none_or(|c| c.is_whitespace() || c.is_control())
+                !mysql || behind.chars().next().is_none_or(|c| c == ' ' || c.is_ascii_control())
             });
             if dashes || mysql && rest.starts_with('#') {
-                self.take(rest.find('\n').unwrap_or(rest.len()));
+                let ends = |c| c == '\n' || c == '\r' && self.dialect == Dialect::Postgres;
+                self.take(rest.find(ends).unwrap_or(rest.len()));
             } else if rest.starts_with("/*") {
                 let live = ["/*!", "/*M!", "/*+"].iter().any(|start| rest.starts_with(start));
                 self.met_live_comment |= mysql && live;
@@ -102,7 +120,7 @@ impl<'a> Lexer<'a> {
         let rest = self.rest();
         let Some(end) = rest[1..].find('$').map(|at| at + 2) else { return false };
         let tag = &rest[1..end - 1];
-        let named = tag.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let named = tag.chars().all(is_in_name);
         if !named || tag.starts_with(|c: char| c.is_ascii_digit()) {
             return false;
         }
@@ -112,7 +130,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self) -> Token<'a> {
-        self.take_while(|c| c.is_alphanumeric() || c == '.' || c == '_');
+        self.take_while(|c| is_in_name(c) || c == '.');
         let signed =
             self.text[..self.at].ends_with(['e', 'E']) && self.rest().starts_with(['+', '-']);
         if signed {
@@ -123,7 +141,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn word(&mut self) -> Token<'a> {
-        let word = self.take_while(|c| c.is_alphanumeric() || c == '_' || c == '$');
+        let word = self.take_while(|c| is_in_name(c) || c == '$');
         let is = |prefix: &str| word.eq_ignore_ascii_case(prefix);
         let rest = self.rest();
         let (postgres, mysql) = (self.dialect == Dialect::Postgres, self.dialect == Dialect::MySql);
@@ -141,9 +159,7 @@ impl<'a> Lexer<'a> {
     fn parameter(&mut self) -> Token<'a> {
         let start = self.at;
         let digits_only = self.take(1) == "?";
-        self.take_while(|c| {
-            if digits_only { c.is_ascii_digit() } else { c.is_alphanumeric() || c == '_' }
-        });
+        self.take_while(|c| if digits_only { c.is_ascii_digit() } else { is_in_name(c) });
         Token::Parameter(&self.text[start..self.at])
     }
 }
@@ -175,7 +191,7 @@ impl<'a> Iterator for Lexer<'a> {
         let rest = self.rest();
         let first = rest.chars().next()?;
         let second = rest[first.len_utf8()..].chars().next();
-        let names = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() || c == '_');
+        let names = |c: Option<char>| c.is_some_and(begins_name);
         let counts = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         let postgres = self.dialect == Dialect::Postgres;
         let (sqlite, mysql) = (self.dialect == Dialect::Sqlite, self.dialect == Dialect::MySql);
@@ -204,7 +220,7 @@ impl<'a> Iterator for Lexer<'a> {
             '$' if mysql => self.word(),
             '0'..='9' => self.number(),
             '.' if counts(second) => self.number(),
-            c if c.is_alphabetic() || c == '_' => self.word(),
+            c if begins_name(c) => self.word(),
             c => {
                 self.take(c.len_utf8());
                 Token::Mark(c)
@@ -263,6 +279,19 @@ mod tests {
         assert_eq!(sqlite("/* /* */ y"), [Word("y")]);
         assert_eq!(postgres("a -- 'b\n c"), [Word("a"), Word("c")]);
         assert!(postgres("/* é").is_empty());
+        assert_eq!(postgres("--\ra/*\nb*/"), [Word("a")]);
+        assert!(sqlite("--\ra/*").is_empty());
+        assert_eq!(Lexer::new(Dialect::MySql, "--\ra\nb").collect::<Vec<_>>(), [Word("b")]);
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_part_of_a_name() {
+        assert_eq!(postgres("$a€$ secret $a€$"), [Literal]);
+        assert_eq!(postgres("x€e'a\\' c"), [Word("x€e"), Literal, Word("c")]);
+        assert_eq!(postgres("\u{a0}select"), [Word("\u{a0}select")]);
+        assert_eq!(sqlite("\u{feff}a\u{feff}b"), [Word("a\u{feff}b")]);
+        let mysql: Vec<_> = Lexer::new(Dialect::MySql, "--\u{a0}/*!").collect();
+        assert_eq!(mysql[..3], [Mark('-'), Mark('-'), Word("\u{a0}")]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Db {
     pub(super) conn: Connection,
     pub(super) guard: Arc<Guard>,
     pub(super) look: Look,
+    /// The number that SQLite gave the schema when it was learnt.
+    schema: i64,
 }
 
 /// Until when a call may go on, and whether anybody waits for it.
@@ -54,13 +56,37 @@ impl Db {
         let shared = Arc::clone(&guard);
         conn.authorizer(Some(move |asked: rusqlite::hooks::AuthContext<'_>| shared.decide(&asked)))
             .map_err(broken)?;
-        let mut db = Self { conn, guard, look };
+        let mut db = Self { conn, guard, look, schema: -1 };
         db.watch(stop)?;
-        db.learn().map_err(|error| match error.sqlite_error_code() {
+        db.begin(stop)?;
+        Ok(db)
+    }
+
+    /// Begins a transaction that only reads, in which the schema is the one that the guard knows: a
+    /// table that it does not know could pass for a name of the statement's own.
+    pub(super) fn begin(&mut self, stop: &Stop) -> Result<(), Fault> {
+        self.begin_known().map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::OperationInterrupted) => stop.until.overdue(),
             _ => broken(error),
-        })?;
-        Ok(db)
+        })
+    }
+
+    fn begin_known(&mut self) -> rusqlite::Result<()> {
+        self.end()?;
+        self.conn.execute_batch("BEGIN")?;
+        let sql = "SELECT schema_version FROM pragma_schema_version";
+        let schema = self.conn.query_row(sql, [], |row| row.get(0))?;
+        if schema != self.schema {
+            self.learn()?;
+            self.schema = schema;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction that it is in.
+    pub(super) fn end(&self) -> rusqlite::Result<()> {
+        self.guard.enter(Phase::Ours);
+        if self.conn.is_autocommit() { Ok(()) } else { self.conn.execute_batch("ROLLBACK") }
     }
 
     /// Lets `stop` end what runs from here on.
@@ -85,6 +111,9 @@ impl Db {
                     catalogue.shadows.insert(name.to_lowercase());
                     continue;
                 }
+                if kind == "view" {
+                    catalogue.views.insert(name.to_lowercase());
+                }
                 if kind == "virtual" {
                     virtuals.push(name.clone());
                     catalogue.virtuals.insert(name.to_lowercase());
@@ -106,6 +135,12 @@ impl Db {
         Ok(self.look.still_serves(&Look::at(spec, path)?))
     }
 
+    /// The fault for an error of a statement.
+    pub(super) fn told(&self, error: &rusqlite::Error, sql: &str, stop: &Stop) -> Fault {
+        let changes = self.guard.lets_changes_through();
+        fault(error, sql, self.guard.denied(), changes, stop.until, &stop.budget)
+    }
+
     /// Runs the caller's statement, with `before` in front of it, and answers a page. Unless the
     /// guard lets changes through, one that would change something does not run.
     pub(super) fn page(
@@ -120,10 +155,7 @@ impl Db {
             return Err(Fault::invalid(text));
         }
         let text = format!("{before}{}", statement.sql);
-        let told = |error: &rusqlite::Error| {
-            let changes = self.guard.lets_changes_through();
-            fault(error, &text, self.guard.denied(), changes, stop.until, &stop.budget)
-        };
+        let told = |error: &rusqlite::Error| self.told(error, &text, stop);
         self.guard.denied();
         self.guard.enter(Phase::Theirs);
         let mut prepared = self.conn.prepare(&text).map_err(|error| told(&error))?;

@@ -3,7 +3,7 @@
 use roothold_core::Fault;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::db::{Db, broken};
+use super::db::{Db, Stop, broken};
 use super::guard::Phase;
 use crate::describe::{
     DescribeRequest, Description, EXPRESSION, Index, Key, Reference, Table, TableColumn,
@@ -12,15 +12,19 @@ use crate::describe::{
 const SCHEMA: &str = "main";
 
 impl Db {
-    pub(super) fn describe(&mut self, request: &DescribeRequest) -> Result<Description, Fault> {
-        self.learn().map_err(broken)?;
-        self.guard.enter(Phase::Ours);
+    pub(super) fn describe(
+        &mut self,
+        request: &DescribeRequest,
+        stop: &Stop,
+    ) -> Result<Description, Fault> {
+        self.begin(stop)?;
         let catalogue = self.guard.catalogue();
         let tables = self.guard.tables();
         let wanted = |name: &&String| {
             let named = request.table.as_ref().is_none_or(|table| table.eq_ignore_ascii_case(name));
             let schema = request.schema.as_ref().is_none_or(|schema| schema == SCHEMA);
-            named && schema && tables.shows_table(SCHEMA, name)
+            let shown = named && schema && tables.shows_table(SCHEMA, name);
+            shown && (!catalogue.views.contains(&name.to_lowercase()) || self.can_be_read(name))
         };
         let mut names: Vec<&String> = catalogue.tables.values().filter(wanted).collect();
         names.sort();
@@ -35,6 +39,18 @@ impl Db {
             described.push(table);
         }
         Ok(Description { tables: described, next_offset })
+    }
+}
+
+impl Db {
+    /// Whether callers could read all of a view: one that uses what is hidden is not there for them.
+    fn can_be_read(&self, view: &str) -> bool {
+        self.guard.enter(Phase::Theirs);
+        let quoted = view.replace('"', "\"\"");
+        let read = self.conn.prepare(&format!("SELECT * FROM main.\"{quoted}\"")).is_ok();
+        self.guard.denied();
+        self.guard.enter(Phase::Ours);
+        read
     }
 }
 

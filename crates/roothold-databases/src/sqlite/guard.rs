@@ -36,7 +36,9 @@ pub(super) enum Denied {
 pub(super) struct Catalogue {
     /// Tables and views, with the names as they are written.
     pub(super) tables: HashMap<String, String>,
-    /// Those among them that are virtual.
+    /// Those among them that are views.
+    pub(super) views: HashSet<String>,
+    /// Those that are virtual.
     pub(super) virtuals: HashSet<String>,
     /// Tables in which virtual tables keep what they hold.
     pub(super) shadows: HashSet<String>,
@@ -127,6 +129,11 @@ impl Guard {
                 let shown = self.shows(table_name, column_name, running, asked.accessor);
                 (elsewhere || !shown).then_some(Denied::Name)
             }
+            // SQLite does not say which columns: a row that is put in has them all, and may push out one
+            // that has a hidden value.
+            AuthAction::Insert { table_name } if self.hides_columns_of(table_name) => {
+                Some(Denied::Kind("put rows into a table of which columns are hidden"))
+            }
             AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
                 self.change(table_name, "", elsewhere, running)
             }
@@ -146,6 +153,10 @@ impl Guard {
             }
             _ => Some(Denied::Kind("change the schema or the file")),
         }
+    }
+
+    fn hides_columns_of(&self, table: &str) -> bool {
+        self.tables.shows_table(SCHEMA, table) && self.tables.hides_columns_of(SCHEMA, table)
     }
 
     /// What is not there for callers is not there to be changed either.

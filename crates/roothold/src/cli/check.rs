@@ -48,7 +48,7 @@ impl Check {
                 if self.full {
                     print(&toml::to_string(&without_secrets(config))?);
                 }
-                if !databases.required_are_ready() {
+                if !databases.required_are_whole() {
                     say("roothold: a database that is required cannot be used; above stands why");
                     return Ok(1);
                 }
@@ -80,6 +80,11 @@ fn without_secrets(mut config: Config) -> Config {
     {
         "(hidden)".clone_into(postgres);
     }
+    for value in config.telemetry.otlp_headers.values_mut() {
+        if !value.starts_with("${") {
+            "(hidden)".clone_into(value);
+        }
+    }
     config
 }
 
@@ -94,7 +99,7 @@ fn walls(
     let audit = disk::is_there(&audit).then_some(audit);
     let private = serve::private_addresses(&config.telemetry.listen)?;
     let place = jobs.map(Jobs::place).filter(|place| place.directory().is_none_or(disk::is_there));
-    let reach = walls::reach(config, audit.as_deref(), &private)
+    let reach = walls::reach(config, audit.as_deref(), &private)?
         .and(place.map(Place::reach).transpose()?.unwrap_or_default());
     let reach = stores_reach(config, reach)?;
     let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
@@ -159,6 +164,7 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
     serve::check(config)?;
     telemetry::check_filter(&config.telemetry.log)?;
     config.sealer()?;
+    config.telemetry.collector()?;
     let jobs = Jobs::new(config, builder.catalog())?;
     let mut text = String::from("The configuration is good.\n\nroots\n");
     for root in policy.roots().iter() {

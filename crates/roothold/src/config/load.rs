@@ -172,9 +172,11 @@ fn anchor(config: &mut Config, base: &Path) {
     config.state.dir.iter_mut().for_each(fix);
     config.state.tls_ca_file.iter_mut().for_each(fix);
     config.dataset_engine.spill_dir.iter_mut().for_each(fix);
+    config.telemetry.otlp_ca_file.iter_mut().for_each(fix);
     for database in &mut config.databases {
         database.path.iter_mut().for_each(fix);
         database.dsn_file.iter_mut().for_each(fix);
+        database.roles.iter_mut().flat_map(|role| &mut role.dsn_file).for_each(fix);
         database.tls_ca_file.iter_mut().for_each(fix);
     }
     for store in &mut config.stores {
@@ -225,7 +227,8 @@ impl Config {
         let databases = self.databases.iter().flat_map(DatabaseSection::own_files);
         let stores = self.stores.iter().flat_map(StoreSection::own_files);
         let sources: Vec<PathBuf> = databases.chain(stores).collect();
-        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(&sources) {
+        let ca = &self.telemetry.otlp_ca_file;
+        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(ca).chain(&sources) {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.

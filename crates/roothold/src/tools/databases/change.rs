@@ -5,7 +5,6 @@
 //! nothing but ask.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use roothold_core::{Action, Fault, Permit, Verb};
 use roothold_databases::{Executed, Statement, Window};
@@ -13,10 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tell;
+use super::Inquiry;
 use crate::call::{Call, Resumed, visible};
 use crate::config::ConfirmWord;
-use crate::databases::{Database, Databases};
+use crate::databases::{Databases, Role};
 use crate::tool::{Asks, Structured};
 use crate::tools::table::{Column, UNTRUSTED, fit, rows_bytes_max, text};
 
@@ -92,7 +91,7 @@ pub(super) async fn change(
 ) -> Result<Asks<Structured<Changed>>, Fault> {
     let database = databases.of(permit)?;
     // Before anybody is asked: an answer is not to be spent on one that is down.
-    let _turn = database.turn()?;
+    let _turn = database.turn(call).await?;
     if is_confirmed(change.confirm.unwrap_or(database.section.confirm), change.dry_run) {
         let subject = change.subject(&database, call.tool());
         if let Some(question) = call.confirmed(&subject, || change.message(&database))? {
@@ -103,23 +102,24 @@ pub(super) async fn change(
         return Err(Fault::internal("a change that was allowed as a question only"));
     }
     let window = Window { offset: 0, rows: call.budget().entries_max, bytes: rows_bytes_max(call) };
-    let began = Instant::now();
+    let inquiry = Inquiry::begin(call, &database, "execute");
     let running = database.source.execute(&change.statement, window, change.dry_run, call.budget());
     let done = Box::pin(running).await;
-    tell(call, &database, "execute", began, &done, |done| done.answer.rows.len());
+    inquiry.tell(call, &database, &done, |done| done.answer.rows.len());
     Ok(Asks::Answer(reply(call, done?)))
 }
 
 impl Change {
     /// All that a person agrees to.
-    fn subject(&self, database: &Database, tool: &str) -> Value {
+    fn subject(&self, database: &Role, tool: &str) -> Value {
         let values: Vec<_> =
             self.statement.parameters.iter().map(|one| (&one.value, &one.type_name)).collect();
-        json!([tool, database.section.name, self.statement.sql, values])
+        // Another database of the same name is another subject.
+        json!([tool, database.section.name, database.identity(), self.statement.sql, values])
     }
 
     /// What a person reads.
-    fn message(&self, database: &Database) -> String {
+    fn message(&self, database: &Role) -> String {
         let mut message = match &self.purpose {
             Some(purpose) => format!("{purpose}\n\n"),
             None => String::new(),

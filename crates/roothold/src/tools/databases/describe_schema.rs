@@ -1,7 +1,6 @@
 //! `describe_schema`: tables with columns, keys and indexes, page by page.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use roothold_core::{Actions, Fault, Verb};
 use roothold_databases::{DescribeRequest, Description, Index, Key, Table, TableColumn};
@@ -9,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tell;
+use super::Inquiry;
 use crate::call::Call;
 use crate::databases::Databases;
 use crate::tool::{About, DatabaseUse, Effect, Pace, Permits, Structured, Tool};
@@ -80,12 +79,12 @@ impl Tool for DescribeSchema {
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let offset = call.resume::<usize>()?.unwrap_or_default();
         let database = self.0.of(&permits.one()?)?;
-        let _turn = database.turn()?;
+        let _turn = database.turn(&call).await?;
         let Input { schema, table, .. } = input;
         let request = DescribeRequest { schema, table, offset, tables: TABLES };
-        let began = Instant::now();
+        let inquiry = Inquiry::begin(&call, &database, "describe");
         let described = Box::pin(database.source.describe(&request, call.budget())).await;
-        tell(&call, &database, "describe", began, &described, |_| 0);
+        inquiry.tell(&call, &database, &described, |_| 0);
         reply(&call, described?, offset)
     }
 }
