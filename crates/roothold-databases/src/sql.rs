@@ -2,14 +2,17 @@
 //! fingerprint and names of parameters.
 //!
 //! **Invariant**: no decision about safety rests on it, these are the database's own; but for one gap
-//! of SQLite's authorizer, see [`joins_by_name`].
+//! of SQLite's authorizer, see [`joins_by_name`]. Where the first word of a statement decides what it
+//! may do, it is sent from that word on ([`beginning`]), so that the database reads the same.
 
+#[cfg(test)]
+mod agree;
 mod explain;
 mod fingerprint;
 mod lex;
 mod named;
 
-pub(crate) use explain::{Explain, explain};
+pub(crate) use explain::Explain;
 pub use fingerprint::Fingerprint;
 pub use named::bind_names;
 pub(crate) use named::{Places, places};
@@ -24,26 +27,34 @@ pub(crate) enum Dialect {
     MySql,
 }
 
-/// The first word of a statement, in lower case, opening brackets and comments skipped.
-pub(crate) fn first_word(dialect: Dialect, sql: &str) -> Option<String> {
+/// How a statement begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// Where, in bytes: behind blanks and comments, at its first word or at a bracket before it.
+    pub(crate) at: usize,
+    /// The word, in lower case.
+    pub(crate) word: String,
+}
+
+/// How a statement begins; nothing, if with neither a word nor brackets and a word. What is sent from
+/// there on begins so for every database, whatever it takes for a comment.
+pub(crate) fn beginning(dialect: Dialect, sql: &str) -> Option<Beginning> {
     let mut tokens = Lexer::new(dialect, sql);
+    let mut at = None;
     loop {
-        match tokens.next()? {
-            Token::Word(word) => return Some(word.to_ascii_lowercase()),
+        let token = tokens.next()?;
+        let at = *at.get_or_insert(tokens.start());
+        match token {
+            Token::Word(word) => return Some(Beginning { at, word: word.to_ascii_lowercase() }),
             Token::Mark('(') => {}
             _ => return None,
         }
     }
 }
 
-/// The first word of a statement, in lower case, and where it begins; only comments and blanks may
-/// stand before it. A server that is sent the text from there on has no other word to begin with.
-pub(crate) fn beginning(dialect: Dialect, sql: &str) -> Option<(String, usize)> {
-    let mut tokens = Lexer::new(dialect, sql);
-    match tokens.next()? {
-        Token::Word(word) => Some((word.to_ascii_lowercase(), tokens.at() - word.len())),
-        _ => None,
-    }
+/// The first word of a statement, in lower case, opening brackets and comments skipped.
+pub(crate) fn first_word(dialect: Dialect, sql: &str) -> Option<String> {
+    beginning(dialect, sql).map(|beginning| beginning.word)
 }
 
 /// Whether the statement orders its result: `ORDER BY` outside of all brackets.
@@ -96,6 +107,11 @@ pub(crate) fn has_live_comment(sql: &str) -> bool {
     lexer.met_live_comment()
 }
 
+/// How many tokens a statement has: words, names, literals, parameters and marks.
+pub(crate) fn token_count(dialect: Dialect, sql: &str) -> usize {
+    Lexer::new(dialect, sql).count()
+}
+
 /// The line and the column, both from 1, of a place in a text, in bytes.
 pub(crate) fn line_and_column(sql: &str, at: usize) -> Option<(usize, usize)> {
     let before = sql.get(..at)?;
@@ -140,8 +156,13 @@ mod tests {
         let first = |sql| first_word(Postgres, sql);
         assert_eq!(first("/* a /* b */ c */ -- d\n ((SELECT 1))").as_deref(), Some("select"));
         assert_eq!(first("/**/COMMIT/**/;").as_deref(), Some("commit"));
+        assert_eq!(first("--\rCOMMIT/*\nexplain*/").as_deref(), Some("commit"));
+        assert_eq!(first("select\u{a0}1").as_deref(), Some("select\u{a0}1"));
         assert_eq!(first(""), None);
         assert_eq!(first("'select'"), None);
+        let begins = |sql| beginning(Postgres, sql).map(|beginning| beginning.at);
+        assert_eq!(begins("--\rcommit /*\nselect */"), Some(3));
+        assert_eq!(begins(" /* x */ ( select 1)"), Some(9));
         assert_eq!(first_word(Sqlite, "/* a /* b */ delete").as_deref(), Some("delete"));
     }
 
@@ -161,6 +182,8 @@ mod tests {
             "/* ' */using",
             "$a using",
             "'a''b'using",
+            "$a(') natural join b --'",
+            "\u{feff}using",
         ] {
             assert!(joins_by_name(sql), "{sql}");
         }
@@ -181,9 +204,14 @@ mod tests {
 
     #[test]
     fn comments_that_are_read_are_seen() {
-        for sql in
-            ["/*! x */", "select /*!50000 1 */", "/*M!100100 x */", "select /*+ x */ 1", "/*!"]
-        {
+        for sql in [
+            "/*! x */",
+            "select /*!50000 1 */",
+            "/*M!100100 x */",
+            "select /*+ x */ 1",
+            "/*!",
+            "--\u{a0}/*! x */",
+        ] {
             assert!(has_live_comment(sql), "{sql}");
         }
         for sql in
@@ -223,8 +251,6 @@ mod tests {
         "/*!",
         "?1",
         "\n",
-        "\r",
-        "explain",
         "$$",
         "$a$",
         "$1",
@@ -235,6 +261,8 @@ mod tests {
         "U&'",
         "x'",
         "\\",
+        "\r",
+        "\u{a0}",
         "é",
         "\u{1f600}",
         "\u{feff}",
@@ -256,7 +284,7 @@ mod tests {
             let text: String = parts.iter().map(|part| PIECES[*part]).collect();
             let kinds = [crate::SourceKind::Postgres, crate::SourceKind::Sqlite, crate::SourceKind::MySql];
             for (dialect, kind) in [Postgres, Sqlite, MySql].into_iter().zip(kinds) {
-                let _ = (places(&text), has_live_comment(&text), explain(&text), beginning(dialect, &text));
+                let _ = (places(&text), has_live_comment(&text));
                 let _ = (first_word(dialect, &text), is_ordered(dialect, &text), joins_by_name(&text), bracket_depth(dialect, &text));
                 let _ = bind_names(kind, &text, &["a"]);
                 let once = Fingerprint::of(kind, &text);

@@ -5,6 +5,7 @@
 //! functions are on a list, lengths and depths are limited, and a handler that SQLite calls all the
 //! time ends what is overdue or not waited for. It runs on blocking threads.
 
+mod catalogue;
 mod db;
 mod describe;
 mod error;
@@ -23,7 +24,7 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::db::{Db, Stop, broken};
+use self::db::{Db, Stop};
 use self::guard::Phase;
 use self::open::Look;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
@@ -62,9 +63,8 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
         return Ok(());
     }
     if first == "explain" {
-        return Err(Fault::invalid(
-            "explain_query tells the plan of a statement: send it without EXPLAIN",
-        ));
+        let text = "explain_query tells the plan of a statement: send it without EXPLAIN";
+        return Err(Fault::invalid(text));
     }
     Err(said::begins_with(with))
 }
@@ -221,11 +221,9 @@ impl Inner {
         Db::open(&self.spec, &self.path, look, stop)
     }
 
-    /// Keeps a connection for the next call. One that cannot end what it is in is closed.
     fn give_back(&self, db: Db) {
-        if db.end().is_ok() {
-            self.idle().push(db);
-        }
+        db.guard.enter(Phase::Ours);
+        self.idle().push(db);
     }
 
     fn query(
@@ -235,26 +233,39 @@ impl Inner {
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
-        db.begin(stop)?;
-        let answer = db.page("", statement, window, stop);
+        let answer = Self::page(db, statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
-        let answer = db.page("", statement, window, stop);
+        let answer = Self::page(db, statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
     }
 
+    /// On an error the connection is closed, and with it the transaction.
+    fn page(
+        db: &mut Db,
+        statement: &Statement,
+        window: Window,
+        stop: &Stop,
+    ) -> Result<Answer, Fault> {
+        db.begin("BEGIN", stop)?;
+        let answer = db.page("", statement, window, stop)?;
+        db.end("ROLLBACK")?;
+        Ok(answer)
+    }
+
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
-        db.begin(stop)?;
         // What is planned is compiled, and does not run. On an error the connection is closed.
+        db.begin("BEGIN", stop)?;
         db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
         db.guard.let_changes_through(false);
+        db.end("ROLLBACK")?;
         let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
@@ -270,14 +281,7 @@ impl Inner {
         dry_run: bool,
         stop: &Stop,
     ) -> Result<Executed, Fault> {
-        let ours = |db: &Db, sql: &str| {
-            db.guard.enter(Phase::Ours);
-            db.conn.execute_batch(sql).map_err(broken)
-        };
-        db.end().map_err(broken)?;
-        ours(db, "BEGIN IMMEDIATE")?;
-        // Nobody else changes the schema from here on.
-        db.learn().map_err(broken)?;
+        db.begin("BEGIN IMMEDIATE", stop)?;
         // On an error the connection is closed, and with it the transaction.
         let before = db.conn.total_changes();
         db.guard.let_changes_through(true);
@@ -285,11 +289,11 @@ impl Inner {
         db.guard.let_changes_through(false);
         let rows_affected = db.conn.total_changes() - before;
         if dry_run {
-            ours(db, "ROLLBACK")?;
+            db.end("ROLLBACK")?;
         } else {
             stop.until.check(&stop.budget)?;
             stop.budget.note_effect();
-            ours(db, "COMMIT")?;
+            db.end("COMMIT")?;
         }
         let answer = Answer { next_offset: None, ..answer };
         Ok(Executed { rows_affected, answer, dry_run })

@@ -107,6 +107,20 @@ mod tests {
             "select ?, \"t\".a from t"
         );
         assert!(!mysql("select 1 /*! 'CANARY' */ -- CANARY").contains("CANARY"));
+        for sql in [
+            "select $a\u{20ac}$CANARY$a\u{20ac}$",
+            "select x\u{20ac}e'a\\' || 'CANARY",
+            "select E'a'\n -- '\n'b\\' CANARY'",
+            "select 1e'a\\' CANARY'",
+            "select $1e'a\\' CANARY'",
+            "select :e'a\\' CANARY'",
+            "select u&\"a CANARY\"",
+        ] {
+            assert!(!of(sql).text.to_lowercase().contains("canary"), "{sql}: {}", of(sql).text);
+        }
+        assert_eq!(of("--\rDO $$x$$/*\nexplain*/").text, "do ?");
+        let hidden = mysql("select 1 --\u{a0} from (select 5 as `\u{a0}`) x, secrets");
+        assert!(hidden.contains("secrets"), "{hidden}");
         assert_eq!(of("select \"Name\".a, $1").text, "select \"Name\".a, $1");
     }
 
