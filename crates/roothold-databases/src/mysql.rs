@@ -17,10 +17,12 @@ mod grants;
 mod prepare;
 mod probe;
 mod query;
+mod scan;
 mod session;
 mod value;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
@@ -30,6 +32,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
@@ -60,16 +63,19 @@ impl Engine for MySql {
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
         // A connection keeps the rights that its role had when it was made.
         self.pool.forget_idle();
-        Box::pin(under(call.budget, call.until, async move {
-            let mut session = self.pool.begin(SourceAccess::Read, call).await?;
-            let report = probe::probe(&mut session, &self.spec).await;
-            match &report {
-                // It took roles that callers are not to have.
-                Ok(_) => session.close_now(),
-                Err(fault) => session.end_failed(fault),
-            }
-            report
-        }))
+        Box::pin(async move {
+            let (mut session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let asking = async move {
+                let report = probe::probe(&mut session, &self.spec).await;
+                match &report {
+                    // It took roles that callers are not to have.
+                    Ok(_) => session.close_now(),
+                    Err(fault) => session.end_failed(fault),
+                }
+                report
+            };
+            under(call.budget, until, asking).await
+        })
     }
 
     fn describe<'a>(
@@ -95,6 +101,19 @@ impl Engine for MySql {
         }))
     }
 
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        Box::pin(self.pool.read(call, move |mut session| async move {
+            let done = scan::run(&mut session, statement, kinds, into).await;
+            (session, done)
+        }))
+    }
+
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
         Box::pin(self.pool.read(call, move |mut session| async move {
             let plan = explain::plan(&mut session, statement, self.spec.limits.cost_max).await;
@@ -109,10 +128,15 @@ impl Engine for MySql {
         dry_run: bool,
         call: Call<'a>,
     ) -> Answering<'a, Executed> {
-        Box::pin(under(call.budget, call.until, async move {
-            let session = self.pool.begin(SourceAccess::Write, call).await?;
-            execute::run(session, statement, window, dry_run, call.budget).await
-        }))
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Write, call).await?;
+            let running = execute::run(session, statement, window, dry_run, call.budget);
+            under(call.budget, until, running).await
+        })
+    }
+
+    fn close_idle(&self, unused_for: Duration) {
+        self.pool.close_idle(unused_for);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

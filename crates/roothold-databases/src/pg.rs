@@ -18,11 +18,13 @@ mod param;
 mod probe;
 mod query;
 mod rights;
+mod scan;
 mod session;
 mod socket;
 mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::Fault;
@@ -35,6 +37,7 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
@@ -61,8 +64,8 @@ impl Postgres {
     ) -> Result<Answer, Fault> {
         // Each try closes a connection whose driver is stale, so there are no more than this.
         for _ in 0..=self.spec.connections_max {
-            let (session, ended) = under(call.budget, call.until, async {
-                let session = self.pool.begin(SourceAccess::Read, call).await?;
+            let (session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let (session, ended) = under(call.budget, until, async {
                 let ended = self.query_on(&session, statement, window).await;
                 Ok((session, ended))
             })
@@ -110,24 +113,19 @@ impl Engine for Postgres {
     }
 
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
-        Box::pin(under(call.budget, call.until, async move {
-            let session = self.pool.begin(SourceAccess::Read, call).await?;
-            match probe::probe(&session, &self.spec).await {
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let asking = async move {
+                let found = probe::probe(&session, &self.spec).await;
                 // What is found may be of the session's beginning, and is mended with a new one only.
-                Ok(report) if report.disabled_by().is_some() => {
+                if found.as_ref().is_ok_and(|report| report.disabled_by().is_some()) {
                     session.close_now();
-                    Ok(report)
+                    return found;
                 }
-                Ok(report) => {
-                    session.end().await;
-                    Ok(report)
-                }
-                Err(fault) => {
-                    session.end_failed(&fault);
-                    Err(fault)
-                }
-            }
-        }))
+                session.finish(found).await
+            };
+            under(call.budget, until, asking).await
+        })
     }
 
     fn describe<'a>(
@@ -150,6 +148,27 @@ impl Engine for Postgres {
         Box::pin(Self::query(self, statement, window, call))
     }
 
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        Box::pin(self.pool.read(call, move |session| async move {
+            let cost_max = self.spec.limits.cost_max;
+            let within = match cost_max {
+                Some(most) => explain::within_cost(&session, statement, 0, most).await,
+                None => Ok(()),
+            };
+            let done = match within {
+                Ok(()) => scan::run(&session, statement, kinds, into).await,
+                Err(fault) => Err(fault),
+            };
+            (session, done)
+        }))
+    }
+
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
         Box::pin(self.pool.read(call, move |session| async move {
             let plan = explain::plan(&session, statement, self.spec.limits.cost_max).await;
@@ -164,10 +183,15 @@ impl Engine for Postgres {
         dry_run: bool,
         call: Call<'a>,
     ) -> Answering<'a, Executed> {
-        Box::pin(under(call.budget, call.until, async move {
-            let session = self.pool.begin(SourceAccess::Write, call).await?;
-            execute::run(session, statement, window, dry_run, call.budget).await
-        }))
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Write, call).await?;
+            let running = execute::run(session, statement, window, dry_run, call.budget);
+            under(call.budget, until, running).await
+        })
+    }
+
+    fn close_idle(&self, unused_for: Duration) {
+        self.pool.close_idle(unused_for);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::Call;
 use crate::source::PoolFigures;
 use crate::spec::SourceAccess;
-use crate::wait::under;
+use crate::wait::{Until, busy, under, waiting};
 
 /// How long making a session as new may take before it is closed instead.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
@@ -111,12 +111,6 @@ impl<S: Server> managed::Manager for Connections<S> {
     }
 }
 
-/// What is said when every connection of a source is in use for too long.
-pub(crate) fn busy() -> Fault {
-    let text = "every connection to this database is in use; try again in a moment";
-    Fault::new(FaultKind::Busy, text)
-}
-
 /// What is said once a source is closed.
 pub(crate) fn stopping() -> Fault {
     Fault::new(FaultKind::Unavailable, "the server is stopping")
@@ -162,28 +156,36 @@ impl<S: Server> Pool<S> {
     where
         F: Future<Output = (Session<S>, Result<T, Fault>)> + Send,
     {
-        under(call.budget, call.until, async {
-            let session = self.begin(SourceAccess::Read, call).await?;
+        let (session, until) = self.begin(SourceAccess::Read, call).await?;
+        under(call.budget, until, async {
             let (session, done) = work(session).await;
             session.finish(done).await
         })
         .await
     }
 
-    /// Takes a connection and begins a transaction on it. A connection that turns out to be lost is
-    /// replaced once; nothing of the caller's was sent by then.
+    /// Takes a connection and begins a transaction on it, in which a statement may run until the time
+    /// that comes with it. A connection that turns out to be lost is replaced once; nothing of the
+    /// caller's was sent by then.
     pub(crate) async fn begin(
         &self,
         access: SourceAccess,
         call: Call<'_>,
-    ) -> Result<Session<S>, Fault> {
-        let until = Instant::now() + self.wait;
+    ) -> Result<(Session<S>, Until), Fault> {
+        let waits_until = Instant::now() + self.wait;
         let mut tries = 0;
         loop {
-            let mut session = self.take(until.saturating_duration_since(Instant::now())).await?;
+            let wait = waits_until.saturating_duration_since(Instant::now());
+            let mut session = waiting(call.budget, self.take(wait)).await?;
+            let until = call.until();
             let server = Arc::clone(&self.server);
-            let begun = server.begin(session.link_mut(), access, call.until.left()).await;
-            let Err(failure) = begun else { return Ok(session) };
+            let begins = async {
+                let begun = server.begin(session.link_mut(), access, until.left()).await;
+                Ok(begun.err())
+            };
+            let Some(failure) = under(call.budget, until, begins).await? else {
+                return Ok((session, until));
+            };
             session.close();
             tries += 1;
             if !failure.lost || tries > 1 {
@@ -209,7 +211,12 @@ impl<S: Server> Pool<S> {
 
     /// Closes what is idle: what is asked next is asked on a new connection.
     pub(crate) fn forget_idle(&self) {
-        self.idle.retain(|_, _| false);
+        self.close_idle(Duration::ZERO);
+    }
+
+    /// Closes what nobody used for `unused_for`.
+    pub(crate) fn close_idle(&self, unused_for: Duration) {
+        self.idle.retain(|_, metrics| metrics.last_used() < unused_for);
     }
 
     /// Closes every connection, and waits until what runs for them has ended.

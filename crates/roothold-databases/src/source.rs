@@ -1,5 +1,7 @@
 //! A source: its engine, and whether it may be used.
 
+mod scan;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,6 @@ use crate::probe::Report;
 use crate::spec::{SourceAccess, SourceKind, SourceSpec, SpecError};
 use crate::sql::Dialect;
 use crate::sqlite::Sqlite;
-use crate::wait::Until;
 
 /// The rights of a role are asked again after this time, at the next call.
 const PROBE_EVERY: Duration = Duration::from_mins(5);
@@ -91,8 +92,14 @@ impl Source {
         self.engine.pool()
     }
 
+    /// Closes connections that nobody used for `unused_for`; later calls make new ones. Those of a file
+    /// are kept: nobody else pays for them.
+    pub fn close_idle(&self, unused_for: Duration) {
+        self.engine.close_idle(unused_for);
+    }
+
     fn call<'a>(&self, budget: &'a Budget) -> Call<'a> {
-        Call { until: Until::new(budget, self.spec.limits.time), budget }
+        Call { time: self.spec.limits.time, budget }
     }
 
     fn check(&self, statement: &Statement) -> Result<(), Fault> {

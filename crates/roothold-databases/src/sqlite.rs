@@ -12,10 +12,12 @@ mod error;
 mod functions;
 mod guard;
 mod open;
+mod scan;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::{Fault, FaultKind};
@@ -30,10 +32,11 @@ use crate::answer::{Answer, Executed, Plan, Statement, Window};
 use crate::describe::{DescribeRequest, Description};
 use crate::engine::{Answering, Call, Engine};
 use crate::probe::Report;
+use crate::scan::{Batches, FieldType};
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 use crate::sql::{self, Dialect};
-use crate::wait::under;
+use crate::wait::{busy, under, waiting};
 use crate::{said, session};
 
 const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
@@ -59,6 +62,10 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
     let first = sql::first_word(Dialect::Sqlite, &statement.sql).unwrap_or_default();
     if with.contains(&first.as_str()) {
         return Ok(());
+    }
+    if first == "explain" {
+        let text = "explain_query tells the plan of a statement: send it without EXPLAIN";
+        return Err(Fault::invalid(text));
     }
     Err(said::begins_with(with))
 }
@@ -112,11 +119,12 @@ impl Sqlite {
     ) -> Result<T, Fault> {
         let wait = self.inner.spec.limits.wait;
         let place = tokio::time::timeout(wait, Arc::clone(&self.places).acquire_owned());
-        let Call { until, budget } = call;
-        let place = under(budget, until, async {
-            place.await.map_err(|_| session::busy())?.map_err(|_| session::stopping())
+        let budget = call.budget;
+        let place = waiting(budget, async {
+            place.await.map_err(|_| busy())?.map_err(|_| session::stopping())
         })
         .await?;
+        let until = call.until();
         let left = Arc::new(AtomicBool::new(false));
         let connection = Working::default();
         let _leave = Leave(Arc::clone(&left), Arc::clone(&connection));
@@ -181,6 +189,19 @@ impl Engine for Sqlite {
         })
     }
 
+    fn scan<'a>(
+        &'a self,
+        statement: &'a Statement,
+        kinds: &'a [FieldType],
+        into: Batches,
+        call: Call<'a>,
+    ) -> Answering<'a, ()> {
+        let (statement, cells) = (statement.clone(), kinds.len());
+        Box::pin(self.run(call, move |inner, db, stop| {
+            db.scan(&statement, cells, into, inner.spec.limits.bytes_max, stop)
+        }))
+    }
+
     fn explain<'a>(&'a self, statement: &'a Statement, call: Call<'a>) -> Answering<'a, Plan> {
         Box::pin(async move {
             let changes = self.inner.spec.access == SourceAccess::Write;
@@ -205,6 +226,8 @@ impl Engine for Sqlite {
                 .await
         })
     }
+
+    fn close_idle(&self, _: Duration) {}
 
     /// Closes what is idle and lets nothing more begin.
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -74,6 +74,22 @@ pub(crate) async fn under<T>(
     }
 }
 
+/// The result of `work`, which is to have a connection, unless the call is cancelled or overdue before.
+pub(crate) async fn waiting<T>(
+    budget: &Budget,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let left = budget.deadline().saturating_duration_since(Instant::now());
+    let had = under(budget, Until::new(budget, left), work).await;
+    had.map_err(|fault| if fault.kind() == FaultKind::Timeout { busy() } else { fault })
+}
+
+/// What is said when every connection of a source is in use for too long.
+pub(crate) fn busy() -> Fault {
+    let text = "every connection to this database is in use; try again in a moment";
+    Fault::new(FaultKind::Busy, text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,9 @@ mod tools;
 
 pub use cache::Cache;
 pub(crate) use databases::resolve as resolve_database;
-pub use databases::{ConfirmWord, DatabaseAccess, DatabaseKind, DatabaseSection};
+pub use databases::{
+    ConfirmWord, DatabaseAccess, DatabaseKind, DatabaseRoleSection, DatabaseSection,
+};
 #[cfg(feature = "datasets")]
 pub(crate) use datasets::is_name as is_dataset_name;
 pub use datasets::{ColumnTypeWord, DatasetEngine, DatasetSection, EncodingWord, FormatWord};

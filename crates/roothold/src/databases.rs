@@ -3,12 +3,15 @@
 //!
 //! Where none is configured there is an empty list here, and nothing else: no task, no memory.
 //!
-//! **Invariant**: a source is had by a permit only, and by one that the configuration in force decided.
+//! **Invariant**: a role is had by a permit only, and by one that the configuration in force decided; it is
+//! the role of the principal for whom that was.
 
+mod database;
 mod events;
 mod health;
 mod needs;
 mod reload;
+mod turns;
 mod watch;
 
 use std::fmt;
@@ -19,17 +22,17 @@ use std::time::Duration;
 
 use roothold_core::wall::Reach;
 use roothold_core::{Action, DatabaseRule, Fault, FaultKind, Permit, Policy, Principal, Verb};
-use roothold_databases::{Fingerprint, Source, SourceKind};
+use roothold_databases::{Fingerprint, SourceKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::StartError;
-use crate::config::{ConfigError, DatabaseSection, resolve_database};
+use crate::config::{ConfigError, DatabaseSection};
 
+pub(crate) use database::{Database, Role};
 pub(crate) use events::{DatabaseAsked, DatabaseMetrics};
-use health::Turn;
-pub(crate) use health::{Health, State};
+pub(crate) use health::State;
 use needs::Needs;
 pub(crate) use reload::Reloaded;
 
@@ -69,17 +72,6 @@ struct Kept {
     all: Arc<[Arc<Database>]>,
 }
 
-/// A database that is configured.
-pub(crate) struct Database {
-    pub(crate) section: DatabaseSection,
-    pub(crate) source: Source,
-    pub(crate) health: Health,
-    /// Over the connection string and the certificates.
-    secrets: [u8; 32],
-    /// Told when it should be asked again.
-    wake: Arc<Notify>,
-}
-
 impl fmt::Debug for Databases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().iter().map(|database| &database.section.name)).finish()
@@ -102,7 +94,7 @@ impl Databases {
         Ok(())
     }
 
-    /// The databases of sections; those of `before` that mean the same are kept with their connections.
+    /// The databases of sections; roles of `before` that mean the same are kept with their connections.
     ///
     /// # Errors
     /// A [`ConfigError`] that names the database and the key.
@@ -112,22 +104,9 @@ impl Databases {
         before: &[Arc<Database>],
     ) -> Result<Vec<Arc<Database>>, ConfigError> {
         let one = |section: &DatabaseSection| {
-            let resolved = resolve_database(section)?;
-            let mut same = before.iter().filter(|kept| kept.is_still(section, &resolved.secrets));
-            if let Some(kept) = same.next() {
-                return Ok(Arc::clone(kept));
-            }
-            let source = Source::new(resolved.spec).map_err(|error| ConfigError::Value {
-                key: "databases".to_owned(),
-                reason: error.to_string(),
-            })?;
-            Ok(Arc::new(Database {
-                section: section.clone(),
-                source,
-                health: Health::default(),
-                secrets: resolved.secrets,
-                wake: Arc::clone(&self.0.wake),
-            }))
+            let known = before.iter().find(|known| known.section.name == section.name);
+            let known = known.map_or(&[][..], |known| known.roles());
+            Database::made(section, known, &self.0.wake).map(Arc::new)
         };
         sections.iter().map(one).collect()
     }
@@ -195,40 +174,38 @@ impl Databases {
         self.all().iter().find(|database| database.section.name == name).cloned()
     }
 
-    /// The database that a permit is for.
+    /// The role by which a permit's principal asks its database.
     ///
     /// # Errors
     /// `Conflict`, when the configuration changed since it was decided.
-    pub(crate) fn of(&self, permit: &Permit) -> Result<Arc<Database>, Fault> {
+    pub(crate) fn of(&self, permit: &Permit) -> Result<Arc<Role>, Fault> {
         let permit = permit.of_database()?;
         let kept = self.kept();
         let named = |database: &&Arc<Database>| database.section.name == permit.name();
         let found = kept.all.iter().find(named).filter(|_| kept.generation == permit.generation());
-        found.cloned().ok_or_else(|| {
+        found.and_then(|database| database.role_of(permit.principal())).cloned().ok_or_else(|| {
             let what = "the configuration of the databases changed just now; try again";
             Fault::new(FaultKind::Conflict, what)
         })
     }
 
-    /// Those that a principal may use.
+    /// Those that a principal may use, by the role that it has in each.
     pub(crate) fn usable(
         &self,
         policy: &Policy,
         principal: &Principal,
-    ) -> impl Iterator<Item = Arc<Database>> {
+    ) -> impl Iterator<Item = Arc<Role>> {
         let all: Vec<Arc<Database>> = self.all().iter().cloned().collect();
         let (policy, principal) = (policy.clone(), principal.clone());
-        all.into_iter()
-            .filter(move |database| policy.may_use_database(&principal, &database.section.name))
+        all.into_iter().filter_map(move |one| {
+            let is_usable = policy.may_use_database(&principal, &one.section.name);
+            one.role_of(principal.name()).filter(|_| is_usable).cloned()
+        })
     }
 
     /// How long a call may take, whichever database it asks; each bounds its own besides.
     pub(crate) fn timeout(&self) -> Duration {
-        let longest = |database: &Arc<Database>| {
-            let limits = &database.source.spec().limits;
-            limits.time + limits.wait
-        };
-        self.all().iter().map(longest).max().unwrap_or_default() + SLACK
+        self.all().iter().map(|database| database.timeout()).max().unwrap_or_default() + SLACK
     }
 
     pub(crate) fn metrics(&self) -> &DatabaseMetrics {
@@ -255,9 +232,18 @@ impl Databases {
 
     /// Whether every database that is required can be used.
     pub(crate) fn required_are_ready(&self) -> bool {
-        self.all()
-            .iter()
-            .all(|database| !database.section.required || database.health.state() == State::Ready)
+        let all = self.all();
+        let mut required = all.iter().filter(|database| database.section.required);
+        required.all(|database| database.state() == State::Ready)
+    }
+
+    /// Whether every database that is required can be used by each of its roles: what nobody is kept
+    /// waiting for may be wanted in whole.
+    pub(crate) fn required_are_whole(&self) -> bool {
+        let all = self.all();
+        let required = all.iter().filter(|database| database.section.required);
+        let mut roles = required.flat_map(|database| database.roles());
+        roles.all(|role| role.health.state() == State::Ready)
     }
 
     /// Takes what pools and databases are at over into the metrics.
@@ -269,7 +255,8 @@ impl Databases {
     pub(crate) async fn close(&self) {
         self.0.end.cancel();
         let all = self.all();
-        let closing = futures::future::join_all(all.iter().map(|database| database.source.close()));
+        let roles = all.iter().flat_map(|database| database.roles());
+        let closing = futures::future::join_all(roles.map(|role| role.source.close()));
         self.0.tasks.close();
         let closed = async {
             closing.await;
@@ -281,50 +268,12 @@ impl Databases {
     }
 }
 
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("name", &self.section.name).finish_non_exhaustive()
-    }
-}
-
-impl Database {
-    pub(crate) fn kind(&self) -> SourceKind {
-        self.section.kind.source_kind()
-    }
-
-    /// Whether another section means the same database, reached in the same way.
-    fn is_still(&self, section: &DatabaseSection, secrets: &[u8; 32]) -> bool {
-        self.section == *section && self.secrets == *secrets
-    }
-
-    /// A call's turn with it, which it keeps until it was answered.
-    ///
-    /// # Errors
-    /// `Unavailable`, for one that does not answer and is being tried by another call.
-    pub(crate) fn turn(&self) -> Result<Turn<'_>, Fault> {
-        let turn = self.health.turn()?;
-        if turn.is_trial() {
-            // What the call asks may take long; whether the database is back shall not.
-            self.health.suspect();
-            self.wake.notify_one();
-        }
-        Ok(turn)
-    }
-
-    /// Remembers what an answer says about the database itself.
-    pub(crate) fn learn<T>(&self, result: &Result<T, Fault>) {
-        if self.health.learn_of_call(self, result.as_ref().err()) {
-            self.wake.notify_one();
-        }
-    }
-}
-
 /// What policy knows of a database.
 fn rule(section: &DatabaseSection) -> DatabaseRule {
     DatabaseRule {
         name: section.name.clone(),
         writable: section.access == crate::config::DatabaseAccess::Write,
-        principals: section.principals.as_ref().map(|names| names.iter().cloned().collect()),
+        principals: section.admitted(),
     }
 }
 

@@ -70,7 +70,11 @@ impl DatabaseRules {
         if changes(verb) && !rule.writable {
             return deny("access", "this database is only read; query_database reads from it");
         }
-        Ok(DatabasePermit { name: rule.name.clone(), generation: self.generation })
+        Ok(DatabasePermit {
+            name: rule.name.clone(),
+            generation: self.generation,
+            principal: principal.name().to_owned(),
+        })
     }
 }
 
@@ -150,7 +154,8 @@ mod tests {
     fn decided(policy: &Policy, who: &Principal, verb: Verb, name: &str) -> Result<(), Fault> {
         let actions = Actions::one(Action::database(verb, name, None));
         let permits = policy.decide(who, "query_database", &actions)?;
-        assert_eq!(permits[0].of_database().unwrap().name(), name);
+        let permit = permits[0].of_database().unwrap();
+        assert_eq!((permit.name(), permit.principal()), (name, who.name()));
         Ok(())
     }
 

@@ -28,12 +28,18 @@ pub struct DatabasePermit {
     /// Its name.
     pub(super) name: String,
     pub(super) generation: u64,
+    pub(super) principal: String,
 }
 
 impl DatabasePermit {
     /// The name that the configuration gives it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// For whom it was decided: the database is asked by the role that this principal has in it.
+    pub fn principal(&self) -> &str {
+        &self.principal
     }
 
     /// Which [`Policy::set_databases`] it was decided by: another one may mean another database by

@@ -15,6 +15,9 @@ use crate::spec::SourceSpec;
 const FINDINGS_MAX: usize = 100;
 /// The most tables that the role's SQL names one by one.
 const GRANTS_MAX: usize = 500;
+/// Views that the role sees.
+const VIEWS: &str = "SELECT table_schema, table_name FROM information_schema.views \
+    WHERE table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')";
 /// Who we are, and the rights of the role that was taken last.
 const OF_ME: &str = "SHOW GRANTS FOR CURRENT_USER()";
 const OF_ROLE: &str = "SHOW GRANTS FOR CURRENT_ROLE";
@@ -56,11 +59,13 @@ pub(super) async fn probe(session: &mut Session, spec: &SourceSpec) -> Result<Re
     }
     // What is read is asked before a role is taken.
     let readable = readable(session, None, None).await?;
+    let views = if spec.tables.hides_by_name() { views(session).await? } else { Vec::new() };
     roles(session, &me, &mut grants, &mut findings).await?;
     for (holder, grant) in &grants {
         findings.extend(too_much(holder, grant, spec));
     }
     findings.extend(hidden(&grants, &readable, spec));
+    findings.extend(views_unknown(&grants, &readable, &views, spec));
     findings.sort_by_key(|finding| !finding.disables);
     findings.dedup();
     findings.truncate(FINDINGS_MAX);
@@ -267,6 +272,43 @@ fn hidden(grants: &[(Holder, Grant)], readable: &[Readable], spec: &SourceSpec) 
         told.push(finding.sql.clone());
         new
     });
+    findings
+}
+
+async fn views(session: &mut Session) -> Result<Vec<(String, String)>, Fault> {
+    session.conn()?.query(VIEWS).await.map_err(|error| error::fault(&error, None, 0))
+}
+
+/// Views that the role reads. The server does not tell such a role what they use, which they read with
+/// their owner's rights; so while something is hidden each is named among `tables`, or not read.
+fn views_unknown(
+    grants: &[(Holder, Grant)],
+    readable: &[Readable],
+    views: &[(String, String)],
+    spec: &SourceSpec,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (schema, view) in views {
+        let is_read = readable.iter().any(|(of, name, _)| of == schema && name == view);
+        if !is_read || spec.tables.names_table(schema, view) {
+            continue;
+        }
+        let place = format!("{}.{}", quoted(schema), quoted(view));
+        let on_it = |(_, grant): &&(Holder, Grant)| grant.on.place() == place;
+        let revoke = |(holder, _): &(Holder, Grant)| {
+            let sql = format!("REVOKE SELECT ON {place} FROM {};", holder.name);
+            holder.mend.clone().unwrap_or(sql)
+        };
+        let sql: Vec<String> = grants.iter().filter(on_it).map(revoke).collect();
+        findings.push(Finding {
+            disables: true,
+            text: format!(
+                "the role can read the view {place}, which may show what the configuration hides; if it is meant to be \
+                 shown, name it in tables"
+            ),
+            sql: sql.join("\n"),
+        });
+    }
     findings
 }
 

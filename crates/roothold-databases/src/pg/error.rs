@@ -77,6 +77,12 @@ fn may_quote_rows(code: &SqlState) -> bool {
         .any(|class| code.code().starts_with(class))
 }
 
+/// Whether a hint is about the statement, and not about the server's own settings.
+fn is_for_callers(code: &SqlState) -> bool {
+    let of_server = ["08", "53", "54", "57", "58"];
+    !may_quote_rows(code) && !of_server.iter().any(|class| code.code().starts_with(class))
+}
+
 pub(super) fn is_too_large(error: &tokio_postgres::Error) -> bool {
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -135,7 +141,7 @@ pub(super) fn fault(error: &tokio_postgres::Error, asked: Asked<'_>) -> Fault {
         text.push_str(&at);
     }
     text.push(')');
-    if let Some(hint) = db.hint().filter(|_| !may_quote_rows(db.code())) {
+    if let Some(hint) = db.hint().filter(|_| is_for_callers(db.code())) {
         text.push_str("; the database's hint: ");
         text.push_str(&first_line(hint));
     }
@@ -160,6 +166,9 @@ fn told(db: &DbError) -> (FaultKind, String) {
             Invalid,
             format!("the statement does not parse, or is no SELECT: {}", first_line(db.message())),
         ),
+        "08P01" if db.message().starts_with("bind message") => {
+            fixed(Invalid, "the statement has another number of parameters than values were given")
+        }
         "42P11" | "0A000" | "42P02" => (Invalid, first_line(db.message())),
         "42501" => (Denied, format!("the database refuses: {}", first_line(db.message()))),
         "53300" => fixed(Busy, said::NO_CONNECTION),

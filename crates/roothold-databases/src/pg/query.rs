@@ -82,7 +82,7 @@ pub(super) async fn run(
     })
 }
 
-async fn declared(
+pub(super) async fn declared(
     session: &Session,
     declare: &str,
     parameters: &[(Text, Type)],
@@ -192,7 +192,7 @@ fn text_bytes(row: &SimpleQueryRow) -> Result<usize, Fault> {
 }
 
 /// A value's text, which is UTF-8 unless the statement itself set another encoding.
-fn text(row: &SimpleQueryRow, at: usize) -> Result<Option<&str>, Fault> {
+pub(super) fn text(row: &SimpleQueryRow, at: usize) -> Result<Option<&str>, Fault> {
     row.try_get(at).map_err(|_| {
         Fault::invalid("a value did not come as UTF-8; leave the session's encoding as it is")
     })

@@ -117,6 +117,23 @@ impl Db {
         Ok(self.look.still_serves(&Look::at(spec, path)?))
     }
 
+    /// The fault for an error of a statement.
+    pub(super) fn told(&self, error: &rusqlite::Error, sql: &str, stop: &Stop) -> Fault {
+        let changes = self.guard.lets_changes_through();
+        fault(error, sql, self.guard.denied(), changes, stop.until, &stop.budget)
+    }
+
+    /// Compiles a statement as one of a caller's, behind all walls.
+    pub(super) fn prepare(&self, sql: &str, stop: &Stop) -> Result<Prepared<'_>, Fault> {
+        self.guard.denied();
+        let words = sql::token_count(Dialect::Sqlite, sql);
+        open::limit_values(&self.conn, Some(words)).map_err(broken)?;
+        self.guard.enter(Phase::Theirs);
+        let prepared = self.conn.prepare(sql).map_err(|error| self.told(&error, sql, stop))?;
+        self.guard.enter(Phase::Running);
+        Ok(prepared)
+    }
+
     /// Runs the caller's statement, with `before` in front of it, and answers a page. Unless the
     /// guard lets changes through, one that would change something does not run.
     pub(super) fn page(
@@ -131,16 +148,8 @@ impl Db {
             return Err(Fault::invalid(text));
         }
         let text = format!("{before}{}", statement.sql);
-        let told = |error: &rusqlite::Error| {
-            let changes = self.guard.lets_changes_through();
-            fault(error, &text, self.guard.denied(), changes, stop.until, &stop.budget)
-        };
-        self.guard.denied();
-        let words = sql::token_count(Dialect::Sqlite, &statement.sql);
-        open::limit_values(&self.conn, Some(words)).map_err(broken)?;
-        self.guard.enter(Phase::Theirs);
-        let mut prepared = self.conn.prepare(&text).map_err(|error| told(&error))?;
-        self.guard.enter(Phase::Running);
+        let told = |error: &rusqlite::Error| self.told(error, &text, stop);
+        let mut prepared = self.prepare(&text, stop)?;
         let only_reads = prepared.readonly();
         let is_query = only_reads && prepared.column_count() > 0;
         if !is_query && !self.guard.lets_changes_through() {
@@ -185,7 +194,11 @@ impl Db {
 }
 
 /// Whether a row fits an answer, before it is copied.
-fn within(row: &rusqlite::Row<'_>, columns: usize, bytes_max: usize) -> Result<(), Fault> {
+pub(super) fn within(
+    row: &rusqlite::Row<'_>,
+    columns: usize,
+    bytes_max: usize,
+) -> Result<(), Fault> {
     let mut bytes = 0;
     for at in 0..columns {
         if let Ok(ValueRef::Text(value) | ValueRef::Blob(value)) = row.get_ref(at) {

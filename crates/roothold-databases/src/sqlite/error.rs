@@ -37,6 +37,7 @@ pub(super) fn fault(
         "ambiguous column",
     ];
     if unknown.iter().any(|start| message.starts_with(start))
+        || message.contains(" has no column named ")
         || message.ends_with("is not a function")
         || message.contains(" has no column named ")
     {

@@ -6,8 +6,10 @@
 )]
 
 mod battery;
+mod first_words;
 mod mysql;
 mod pg;
+mod scan;
 mod sqlite;
 
 use std::time::Duration;

@@ -48,7 +48,7 @@ impl Check {
                 if self.full {
                     print(&toml::to_string(&without_secrets(config))?);
                 }
-                if !databases.required_are_ready() {
+                if !databases.required_are_whole() {
                     say("roothold: a database that is required cannot be used; above stands why");
                     return Ok(1);
                 }

@@ -1,6 +1,7 @@
 //! The section of users' databases: `[[databases]]`.
 
 mod resolve;
+mod roles;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use super::load::ConfigError;
 use super::sections::PrincipalSection;
 
 pub(crate) use resolve::resolve;
+pub use roles::DatabaseRoleSection;
 
 /// The most databases of a server.
 const DATABASES_MAX: usize = 100;
@@ -47,13 +49,19 @@ pub struct DatabaseSection {
     /// The principals who may use it; for others it is not there. Default: everyone who has the scope `databases:read`.
     #[serde(default)]
     pub principals: Option<Vec<String>>,
-    /// Whether `/ready` fails while it cannot be used.
+    /// PostgreSQL and MySQL: roles that principals have in it, a login and a pool each. Who has one asks by it, and by no other.
+    #[serde(default)]
+    pub roles: Vec<DatabaseRoleSection>,
+    /// Whether only those may use it who have a role of their own in `roles`; there is no `dsn` then. Default: others use `dsn`.
+    #[serde(default)]
+    pub role_per_principal: bool,
+    /// Whether `/ready` fails while it cannot be used: by `dsn`, or, with `role_per_principal`, by any role.
     #[serde(default)]
     pub required: bool,
     /// Whether a person confirms each statement that changes data; `never` lets clients change data that cannot ask one.
     #[serde(default)]
     pub confirm: ConfirmWord,
-    /// The most connections at once; calls beyond wait.
+    /// The most connections at once, of each role; calls beyond wait.
     #[serde(default = "default_pool_size")]
     pub pool_size: usize,
     /// How long a call waits for a connection, in seconds.
@@ -208,7 +216,8 @@ fn is_name(text: &str) -> bool {
 impl DatabaseSection {
     /// The files that are the server's own: no root shows them.
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self.dsn_file.iter().cloned().collect();
+        let of_roles = self.roles.iter().flat_map(|role| &role.dsn_file);
+        let mut files: Vec<PathBuf> = self.dsn_file.iter().chain(of_roles).cloned().collect();
         if let Some(path) = &self.path {
             // What SQLite keeps beside a database holds its rows, too.
             for ending in ["", "-wal", "-shm", "-journal"] {
@@ -235,7 +244,8 @@ impl DatabaseSection {
                 return Err(format!("{key} has more than {NAMES_MAX} entries"));
             }
         }
-        check_principals(self.principals.as_deref(), principals)
+        check_principals(self.principals.as_deref(), principals)?;
+        self.check_roles(principals)
     }
 
     fn check_numbers(&self) -> Result<(), String> {
@@ -267,17 +277,14 @@ impl DatabaseSection {
             (DatabaseKind::Sqlite, _) => {
                 Err("a SQLite database is named by path, and by nothing else".to_owned())
             }
+            (_, []) if self.role_per_principal => Ok(()),
+            (_, _) if self.role_per_principal => {
+                Err("with role_per_principal nobody would use its dsn; remove that".to_owned())
+            }
             (_, ["dsn" | "dsn_file"]) => Ok(()),
             (_, _) => Err("a server is named by dsn or dsn_file, and by one of them".to_owned()),
         }?;
-        if let Some(dsn) = &self.dsn
-            && holds_password(dsn)
-        {
-            let reason = "dsn holds a password, which stands in the configuration then; write \
-                          \"${VARIABLE}\" and nothing else there, or name a dsn_file";
-            return Err(reason.to_owned());
-        }
-        Ok(())
+        check_dsn(self.dsn.as_deref())
     }
 
     /// Whether nothing is said that has no meaning for the kind: it was meant to change something.
@@ -285,6 +292,8 @@ impl DatabaseSection {
         let is_file = self.kind == DatabaseKind::Sqlite;
         let misplaced = [
             ("immutable", self.immutable && !is_file),
+            ("roles", !self.roles.is_empty() && is_file),
+            ("role_per_principal", self.role_per_principal && is_file),
             ("cost_max", self.cost_max.is_some() && is_file),
             ("tls_ca_file", self.tls_ca_file.is_some() && is_file),
             ("plaintext", self.plaintext && is_file),
@@ -316,6 +325,16 @@ pub(super) fn check_principals(
         )),
         None => Ok(()),
     }
+}
+
+/// Whether a connection string may stand in the configuration.
+fn check_dsn(dsn: Option<&str>) -> Result<(), String> {
+    if dsn.is_some_and(holds_password) {
+        let reason = "dsn holds a password, which stands in the configuration then; write \
+                      \"${VARIABLE}\" and nothing else there, or name a dsn_file";
+        return Err(reason.to_owned());
+    }
+    Ok(())
 }
 
 /// Whether a connection string that is written out holds a password.

@@ -174,6 +174,7 @@ fn anchor(config: &mut Config, base: &Path) {
     for database in &mut config.databases {
         database.path.iter_mut().for_each(fix);
         database.dsn_file.iter_mut().for_each(fix);
+        database.roles.iter_mut().flat_map(|role| &mut role.dsn_file).for_each(fix);
         database.tls_ca_file.iter_mut().for_each(fix);
     }
 }

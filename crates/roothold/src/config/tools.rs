@@ -218,8 +218,8 @@ impl ToolSection {
     ) -> Result<(), String> {
         let named = self.principals.as_deref();
         check_principals(named, principals)?;
-        let (Some(named), Some(admitted)) = (named, &database.principals) else { return Ok(()) };
-        match named.iter().find(|name| !admitted.contains(name)) {
+        let (Some(named), Some(admitted)) = (named, database.admitted()) else { return Ok(()) };
+        match named.iter().find(|name| !admitted.contains(*name)) {
             Some(name) => Err(format!(
                 "principals names `{name}`, who may not use the database; name them there, too, or remove them here"
             )),

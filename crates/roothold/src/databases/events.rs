@@ -11,9 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use roothold_core::{Fault, FaultKind};
-use roothold_databases::SourceKind;
+use roothold_databases::{PoolFigures, SourceKind};
 
-use super::{Database, State};
+use super::health::for_operators;
+use super::{Database, Role, State};
 
 /// Bounds in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -45,6 +46,7 @@ pub(crate) struct DatabaseMetrics {
     rows: Family<KindLabel, Counter>,
     connections: Family<StateLabel, Gauge>,
     databases: Family<StateLabel, Gauge>,
+    roles: Family<StateLabel, Gauge>,
 }
 
 impl Default for DatabaseMetrics {
@@ -55,6 +57,7 @@ impl Default for DatabaseMetrics {
             rows: Family::default(),
             connections: Family::default(),
             databases: Family::default(),
+            roles: Family::default(),
         }
     }
 }
@@ -79,28 +82,45 @@ impl DatabaseMetrics {
             "Configured databases by what is known of them",
             self.databases.clone(),
         );
+        registry.register(
+            "roothold_database_roles",
+            "Roles by which databases are asked, by what is known of them",
+            self.roles.clone(),
+        );
     }
 
     /// Takes over what there is now.
     pub(super) fn observe(&self, all: &[Arc<Database>]) {
         // One of a kind that a reload took away counts none, instead of what it counted last.
-        self.connections.clear();
-        self.databases.clear();
+        for family in [&self.connections, &self.databases, &self.roles] {
+            family.clear();
+        }
         for database in all {
-            let (kind, pool) = (database.kind().as_str(), database.source.pool());
-            let idle = pool.open.saturating_sub(pool.in_use);
-            for (state, count) in
-                [("in_use", pool.in_use), ("idle", idle), ("max", pool.connections_max)]
-            {
-                let gauge = self.connections.get_or_create_owned(&StateLabel { kind, state });
-                gauge.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-            let is = database.health.state();
-            for state in State::ALL {
-                let label = StateLabel { kind, state: state.as_str() };
-                self.databases.get_or_create_owned(&label).inc_by(i64::from(state == is));
+            let kind = database.kind().as_str();
+            count(&self.databases, kind, database.state());
+            for role in database.roles() {
+                count(&self.roles, kind, role.health.state());
+                self.observe_pool(kind, role.source.pool());
             }
         }
+    }
+
+    fn observe_pool(&self, kind: &'static str, pool: PoolFigures) {
+        let idle = pool.open.saturating_sub(pool.in_use);
+        for (state, count) in
+            [("in_use", pool.in_use), ("idle", idle), ("max", pool.connections_max)]
+        {
+            let gauge = self.connections.get_or_create_owned(&StateLabel { kind, state });
+            gauge.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Counts one more in its state; the others are there with what they have.
+fn count(family: &Family<StateLabel, Gauge>, kind: &'static str, is: State) {
+    for state in State::ALL {
+        let label = StateLabel { kind, state: state.as_str() };
+        family.get_or_create_owned(&label).inc_by(i64::from(state == is));
     }
 }
 
@@ -129,32 +149,36 @@ impl DatabaseAsked {
     }
 }
 
-/// What is known of a database is another thing than before.
+/// What is known of a role in a database is another thing than before.
 pub(super) struct DatabaseTurned<'a> {
-    pub(super) database: &'a Database,
+    pub(super) role: &'a Role,
     pub(super) state: State,
     pub(super) fault: Option<&'a Fault>,
 }
 
 impl DatabaseTurned<'_> {
     pub(super) fn emit(&self) {
-        let (name, kind) = (&*self.database.section.name, self.database.kind().as_str());
+        let (name, kind) = (&*self.role.section.name, self.role.kind().as_str());
+        let role_of = self.role.principal();
         match self.state {
-            State::Unasked | State::Ready => tracing::info!(name, kind, "the database can be used"),
+            State::Unasked | State::Ready => {
+                tracing::info!(name, kind, role_of, "the database can be used");
+            }
             State::Disabled => {
-                let report = self.database.source.report();
+                let report = self.role.source.report();
                 let finding =
                     report.as_ref().and_then(|report| report.disabled_by()).map(|one| &*one.text);
                 tracing::error!(
                     name,
                     kind,
+                    role_of,
                     finding,
                     "the database is disabled: it is to be read only; `roothold check` shows the SQL that mends its role"
                 );
             }
             State::Down => {
-                let reason = self.fault.map(Fault::public);
-                tracing::warn!(name, kind, reason, "the database does not answer");
+                let reason = self.fault.map(for_operators);
+                tracing::warn!(name, kind, role_of, reason, "the database does not answer");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Whether a database can be used, as far as is known: by what the probe found, and by what calls met.
+//! Whether a database can be used by a role, as far as is known: by what the probe found, and by what calls met.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use roothold_core::{Fault, FaultKind};
 use roothold_databases::SourceAccess;
 
-use super::Database;
+use super::Role;
 use super::events::DatabaseTurned;
 
 /// How soon one that is down is asked again, the first time and at most.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// How often one that `/ready` depends on is asked, and one that is disabled.
+/// How often the one that `/ready` depends on is asked, and one that is disabled.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What is known of a database.
@@ -54,7 +54,7 @@ pub(crate) struct Health {
 }
 
 /// A call's turn with a database.
-pub(crate) struct Turn<'a>(Option<&'a AtomicBool>);
+pub(super) struct Turn<'a>(Option<&'a AtomicBool>);
 
 impl Turn<'_> {
     /// Whether the call tries one that was down.
@@ -118,8 +118,9 @@ impl Health {
         self.known().is_suspect = true;
     }
 
-    /// How long it is until it is to be asked again; `None` where nothing depends on it.
-    pub(super) fn due_in(&self, required: bool) -> Option<Duration> {
+    /// How long it is until it is to be asked again; `None` where nothing depends on it. One that is
+    /// `watched` is asked also while it can be used.
+    pub(super) fn due_in(&self, watched: bool) -> Option<Duration> {
         let known = self.known();
         let Some(asked) = known.asked else { return Some(Duration::ZERO) };
         let every = match known.state {
@@ -127,7 +128,7 @@ impl Health {
             State::Unasked => AGAIN_FIRST,
             State::Down => again(known.failures),
             State::Disabled => LOOK_EVERY,
-            State::Ready if required => LOOK_EVERY,
+            State::Ready if watched => LOOK_EVERY,
             State::Ready => return None,
         };
         Some(every.saturating_sub(asked.elapsed()))
@@ -136,9 +137,9 @@ impl Health {
     /// Takes in how a call ended; whether it is to be asked soon. A call alone does not make it count as
     /// down: what a caller writes can end a connection, or fail in the database's own words, and
     /// would be a way to keep others from it.
-    pub(super) fn learn_of_call(&self, database: &Database, fault: Option<&Fault>) -> bool {
+    pub(super) fn learn_of_call(&self, role: &Role, fault: Option<&Fault>) -> bool {
         match fault {
-            None => self.turn_to(database, found(database), None),
+            None => self.turn_to(role, found(role), None),
             Some(fault) if fault.kind() == FaultKind::Unavailable => {
                 self.suspect();
                 return true;
@@ -149,11 +150,11 @@ impl Health {
     }
 
     /// Takes in what asking it came to.
-    pub(super) fn learn_of_probe(&self, database: &Database, fault: Option<&Fault>) {
+    pub(super) fn learn_of_probe(&self, role: &Role, fault: Option<&Fault>) {
         match fault {
-            None => self.turn_to(database, found(database), None),
+            None => self.turn_to(role, found(role), None),
             Some(fault) if fault.kind() == FaultKind::Unavailable => {
-                self.turn_to(database, State::Down, Some(fault));
+                self.turn_to(role, State::Down, Some(fault));
             }
             // No connection was free, or the server stops: it says nothing but that it was asked.
             Some(_) => {
@@ -163,24 +164,32 @@ impl Health {
         }
     }
 
-    fn turn_to(&self, database: &Database, state: State, fault: Option<&Fault>) {
+    fn turn_to(&self, role: &Role, state: State, fault: Option<&Fault>) {
         let mut known = self.known();
         let turned = known.state != state;
         let failures = if state == State::Down { known.failures.saturating_add(1) } else { 0 };
-        let reason = fault.map(|fault| fault.public().to_owned());
+        let reason = fault.map(for_operators);
         let asked = Some(Instant::now());
         *known = Known { state, reason, failures, asked, is_suspect: false };
         drop(known);
         if turned {
-            DatabaseTurned { database, state, fault }.emit();
+            DatabaseTurned { role, state, fault }.emit();
         }
     }
 }
 
+/// What was said and why, which no caller is told; neither holds a part of a connection string.
+pub(super) fn for_operators(fault: &Fault) -> String {
+    match std::error::Error::source(fault) {
+        Some(cause) => format!("{}: {cause}", fault.public()),
+        None => fault.public().to_owned(),
+    }
+}
+
 /// What the probe says of one that answers.
-fn found(database: &Database) -> State {
-    let disables = || database.source.report().is_some_and(|report| report.disabled_by().is_some());
-    if database.source.spec().access == SourceAccess::Read && disables() {
+fn found(role: &Role) -> State {
+    let disables = || role.source.report().is_some_and(|report| report.disabled_by().is_some());
+    if role.source.spec().access == SourceAccess::Read && disables() {
         State::Disabled
     } else {
         State::Ready

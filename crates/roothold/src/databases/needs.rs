@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use roothold_core::wall::Reach;
 
-use super::Database;
+use super::{Database, Role};
 use crate::config::DatabaseAccess;
 use crate::walls;
 
@@ -23,15 +23,15 @@ pub(super) struct Needs {
 impl Needs {
     pub(super) fn of_all(all: &[Arc<Database>]) -> Self {
         let mut needs = Self::default();
-        for database in all {
-            needs.add(database);
+        for role in all.iter().flat_map(|database| database.roles()) {
+            needs.add(role);
         }
         needs
     }
 
-    fn add(&mut self, database: &Database) {
-        let section = &database.section;
-        let reach = database.source.reach();
+    fn add(&mut self, role: &Role) {
+        let section = &role.section;
+        let reach = role.source.reach();
         self.ports.extend(reach.ports);
         self.looks_up |= reach.looks_up;
         self.authorities |= reach.tls && section.tls_ca_file.is_none();

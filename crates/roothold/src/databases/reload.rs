@@ -9,7 +9,8 @@ use std::time::Duration;
 use roothold_core::Policy;
 
 use super::needs::Needs;
-use super::{Database, Databases, SLACK, State};
+use super::watch::PROBE_TIMEOUT;
+use super::{Database, Databases, Role, SLACK, State};
 use crate::config::DatabaseSection;
 
 /// How often it is looked whether calls still use a database that is gone.
@@ -18,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a reload came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reloaded {
-    /// Databases that are as they were.
+    /// Databases that are as they were, or rather roles in them; most have one.
     pub(crate) kept: usize,
     /// Those that are new, or reached in another way.
     pub(crate) made: usize,
@@ -26,11 +27,11 @@ pub(crate) struct Reloaded {
     pub(crate) closed: usize,
 }
 
-/// Ends when no call has the database any more, or none that is in time can.
-async fn unused(database: &Arc<Database>) {
-    let limits = &database.source.spec().limits;
+/// Ends when no call has the role any more, or none that is in time can.
+async fn unused(role: &Arc<Role>) {
+    let limits = &role.source.spec().limits;
     let until = tokio::time::Instant::now() + limits.time + limits.wait + SLACK;
-    while Arc::strong_count(database) > 1 && tokio::time::Instant::now() < until {
+    while Arc::strong_count(role) > 1 && tokio::time::Instant::now() < until {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -72,35 +73,41 @@ impl Databases {
 
     /// Asks those that are new, so that `/ready` does not fail for what nobody has asked yet.
     pub(crate) async fn ask_new(&self, prepared: &Prepared) {
-        let unasked = prepared.0.iter().filter(|one| one.health.state() == State::Unasked);
-        futures::future::join_all(unasked.map(|one| self.probe(one))).await;
+        let is_new = |role: &Role| role.health.state() == State::Unasked;
+        // Many roles that do not answer must not keep the others from what is new.
+        let _ = tokio::time::timeout(PROBE_TIMEOUT, self.ask(&prepared.0, is_new)).await;
     }
 
-    /// Takes them. Calls that run end on the databases that they began with, which are closed then.
+    /// Takes them. Calls that run end by the roles that they began with, which are closed then.
     /// Wants a runtime.
     pub(crate) fn take(&self, prepared: Prepared, policy: &Policy) -> Reloaded {
-        let before = self.all();
+        let before = roles(&self.all());
         let Prepared(all) = prepared;
-        let is_in = |list: &[Arc<Database>], one: &Arc<Database>| {
-            list.iter().any(|other| Arc::ptr_eq(other, one))
-        };
-        let kept = all.iter().filter(|one| is_in(&before, one)).count();
-        let made = all.len() - kept;
-        let gone: Vec<_> = before.iter().filter(|one| !is_in(&all, one)).cloned().collect();
+        let after = roles(&all);
+        let is_in =
+            |list: &[Arc<Role>], one: &Arc<Role>| list.iter().any(|other| Arc::ptr_eq(other, one));
+        let kept = after.iter().filter(|one| is_in(&before, one)).count();
+        let made = after.len() - kept;
+        let gone: Vec<_> = before.into_iter().filter(|one| !is_in(&after, one)).collect();
+        drop(after);
         let closed = gone.len();
         self.put(all, policy);
-        for database in gone {
+        for role in gone {
             let end = self.0.end.clone();
             self.0.tasks.spawn(async move {
                 tokio::select! {
-                    () = unused(&database) => {}
+                    () = unused(&role) => {}
                     () = end.cancelled() => {}
                 }
-                database.source.close().await;
+                role.source.close().await;
             });
         }
         self.watch();
         self.look_soon();
         Reloaded { kept, made, closed }
     }
+}
+
+fn roles(all: &[Arc<Database>]) -> Vec<Arc<Role>> {
+    all.iter().flat_map(|database| database.roles()).cloned().collect()
 }

@@ -27,9 +27,26 @@ fn databases(text: &str, policy: &Policy) -> Databases {
 }
 
 fn permit(databases: &Databases, policy: &Policy, name: &str) -> Permit {
+    permit_of(databases, policy, name, "anna").unwrap()
+}
+
+fn permit_of(
+    databases: &Databases,
+    policy: &Policy,
+    name: &str,
+    who: &str,
+) -> Result<Permit, Fault> {
     let action = databases.action(Verb::Read, name, None).unwrap();
-    let anna = Principal::new("anna", Scopes::All);
-    policy.decide(&anna, "query_database", &Actions::one(action)).unwrap().remove(0)
+    let who = Principal::new(who, Scopes::All);
+    Ok(policy.decide(&who, "query_database", &Actions::one(action))?.remove(0))
+}
+
+/// A role of the database that stands before it.
+fn role(principal: &str, port: u16) -> String {
+    format!(
+        "[[databases.roles]]\nprincipal = \"{principal}\"\n\
+         dsn = \"postgresql://{principal}@127.0.0.1:{port}/d?sslmode=disable\"\n"
+    )
 }
 
 #[test]
@@ -63,7 +80,7 @@ async fn a_permit_of_the_configuration_before_opens_nothing() {
     let both = postgres("shop", 5432) + &postgres("ledger", 5433);
     let databases = databases(&both, &policy);
     let before = permit(&databases, &policy, "shop");
-    let (shop, ledger) = (databases.of(&before).unwrap(), databases.all()[1].clone());
+    let (shop, ledger) = (databases.of(&before).unwrap(), databases.all()[1].roles()[0].clone());
     let other = postgres("shop", 5434) + &postgres("ledger", 5433);
     let prepared = databases.prepare(&sections(&other), &policy).unwrap();
     assert!(databases.of(&before).is_ok(), "nothing is taken yet");
@@ -115,4 +132,77 @@ fn one_that_is_required_and_was_not_asked_is_not_ready() {
     assert!(databases(&postgres("a", 1), &policy).required_are_ready());
     let required = postgres("a", 1) + "required = true\n";
     assert!(!databases(&required, &policy).required_are_ready());
+}
+
+#[tokio::test]
+async fn each_asks_by_their_own_role_and_by_no_other() {
+    let policy = policy();
+    let per_principal =
+        "[[databases]]\nname = \"hr\"\nkind = \"postgres\"\nrole_per_principal = true\n";
+    let text = postgres("shop", 5432) + &role("anna", 5432) + per_principal + &role("bob", 5432);
+    let databases = databases(&text, &policy);
+    let role_of = |name: &str, who: &str| {
+        let permit = permit_of(&databases, &policy, name, who)?;
+        databases.of(&permit)
+    };
+    assert_eq!(role_of("shop", "anna").unwrap().principal(), Some("anna"));
+    for who in ["bob", "Anna", "anna ", ""] {
+        assert_eq!(role_of("shop", who).unwrap().principal(), None, "{who}");
+    }
+    assert_eq!(role_of("hr", "bob").unwrap().principal(), Some("bob"));
+    let nobodys = permit_of(&databases, &policy, "nothing", "anna").unwrap_err();
+    for who in ["anna", "Bob", "", "carl"] {
+        let fault = role_of("hr", who).unwrap_err();
+        assert_eq!((fault.kind(), fault.public()), (FaultKind::Denied, nobodys.public()), "{who}");
+        let who = Principal::new(who, Scopes::All);
+        assert!(databases.usable(&policy, &who).all(|one| one.section.name == "shop"));
+    }
+    databases.close().await;
+}
+
+#[tokio::test]
+async fn another_role_of_one_leaves_the_connections_of_the_others() {
+    let policy = policy();
+    let both = postgres("shop", 5432) + &role("anna", 5432) + &role("bob", 5432);
+    let databases = databases(&both, &policy);
+    let before = databases.all()[0].roles().to_vec();
+    let take =
+        |text: &str| databases.take(databases.prepare(&sections(text), &policy).unwrap(), &policy);
+    // Who may use it is no business of its connections.
+    let named = postgres("shop", 5432)
+        + "principals = [\"anna\", \"bob\"]\n"
+        + &role("anna", 5432)
+        + &role("bob", 5432);
+    assert_eq!(take(&named), Reloaded { kept: 3, made: 0, closed: 0 });
+    assert!(permit_of(&databases, &policy, "shop", "carl").is_err());
+    let other = postgres("shop", 5432) + &role("bob", 5432) + &role("anna", 5433);
+    assert_eq!(take(&other), Reloaded { kept: 2, made: 1, closed: 1 });
+    let now = databases.of(&permit(&databases, &policy, "shop")).unwrap();
+    assert!(!before.iter().any(|role| Arc::ptr_eq(role, &now)));
+    let bob = permit_of(&databases, &policy, "shop", "bob").unwrap();
+    assert!(Arc::ptr_eq(&databases.of(&bob).unwrap(), &before[2]));
+    let before = permit(&databases, &policy, "shop");
+    assert_eq!(take(&postgres("shop", 5432)), Reloaded { kept: 1, made: 0, closed: 2 });
+    assert_eq!(databases.of(&before).unwrap_err().kind(), FaultKind::Conflict);
+    databases.close().await;
+}
+
+#[test]
+fn what_is_wrong_with_one_person_s_role_is_no_outage_of_the_others() {
+    let policy = policy();
+    let section = "[[databases]]\nname = \"hr\"\nkind = \"postgres\"\nrole_per_principal = true\nrequired = true\n";
+    let databases = databases(&(section.to_owned() + &role("anna", 1) + &role("bob", 1)), &policy);
+    let all = databases.all();
+    let [anna, bob] = all[0].roles() else { panic!("two roles") };
+    let down = Fault::new(FaultKind::Unavailable, "the server refused the login");
+    let learn = |role: &Role, fault: Option<&Fault>| role.health.learn_of_probe(role, fault);
+    learn(anna, Some(&down));
+    assert_eq!((all[0].state(), databases.required_are_ready()), (State::Unasked, false));
+    assert!(all[0].watched().is_none());
+    learn(bob, None);
+    assert_eq!((all[0].state(), databases.required_are_ready()), (State::Ready, true));
+    assert!(Arc::ptr_eq(all[0].watched().unwrap(), bob));
+    assert!(!databases.required_are_whole());
+    learn(bob, Some(&down));
+    assert_eq!((all[0].state(), databases.required_are_ready()), (State::Down, false));
 }

@@ -53,7 +53,10 @@ impl Reloader {
         let tools = tools.map_err(|error| error.to_string())?;
         tokio::runtime::Handle::current().block_on(databases.ask_new(&prepared));
         let reloaded = databases.take(prepared, policy);
-        let differ = tools.differ || reloaded.made > 0 || reloaded.closed > 0;
+        let differ = tools.differ
+            || reloaded.made > 0
+            || reloaded.closed > 0
+            || in_force.databases != config.databases;
         sql_tools.take(tools);
         *in_force = config;
         drop(in_force);

@@ -115,6 +115,29 @@ async fn what_is_hidden_must_be_hidden_by_the_role() {
 }
 
 #[tokio::test]
+async fn a_view_is_named_or_not_read_while_something_is_hidden() {
+    let server = MariaDb::shared();
+    let setup = "CREATE TABLE customers (id INT, card TEXT); CREATE VIEW cards AS SELECT id, card FROM customers; \
+                 REVOKE SELECT ON viewing.* FROM viewing@'%'; GRANT SELECT (id) ON viewing.customers TO viewing@'%'; \
+                 GRANT SELECT ON viewing.cards TO viewing@'%'";
+    server.database("viewing", setup).await;
+    let make = |allowed: Option<&[String]>, hidden: &[String]| {
+        let mut spec = spec(server, "viewing");
+        spec.tables = Tables::new(allowed, &[], hidden).unwrap();
+        Source::new(spec).unwrap()
+    };
+    let hidden = ["customers.card".to_owned()];
+    assert_eq!(probe(&make(None, &[])).await.disabled_by(), None);
+    let report = probe(&make(None, &hidden)).await;
+    let found = report.disabled_by().unwrap();
+    assert!(found.text.contains("the view `viewing`.`cards`"), "{report:?}");
+    let named = ["viewing.customers", "viewing.cards"].map(str::to_owned);
+    assert_eq!(probe(&make(Some(&named), &hidden)).await.disabled_by(), None);
+    server.say("viewing", &found.sql).await;
+    assert_eq!(probe(&make(None, &hidden)).await.disabled_by(), None);
+}
+
+#[tokio::test]
 async fn the_role_that_is_proposed_reads_and_can_do_no_more() {
     let server = MariaDb::start();
     let setup = "CREATE DATABASE `Shop`; CREATE TABLE `Shop`.orders (id INT); INSERT INTO `Shop`.orders VALUES (1); \

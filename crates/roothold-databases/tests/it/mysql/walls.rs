@@ -55,6 +55,7 @@ const NO_QUERIES: &[&str] = &[
     "SAVEPOINT a",
     "BEGIN NOT ATOMIC SELECT 1; END",
     "EXPLAIN SELECT 1",
+    "--\u{a0}\nCOMMIT",
     "SELECT 1; SELECT 2",
     "SELECT 1; COMMIT",
 ];

@@ -98,6 +98,7 @@ const HOSTILE: &[&str] = &[
     "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
     "EXPLAIN SELECT 1; DELETE FROM orders",
     "EXPLAIN ANALYZE EXECUTE x",
+    // To the server a comment ends at either end of a line.
     "EXPLAIN EXECUTE x",
     "EXPLAIN INSERT INTO orders VALUES (1)",
     "EXPLAIN CREATE TEMP TABLE x AS SELECT 1",
@@ -111,6 +112,18 @@ const HOSTILE: &[&str] = &[
     "--\rDO $$BEGIN PERFORM 1; END$$/*\nexplain*/",
     "--\rSHOW ALL/*\nexplain*/",
     "--\rCOPY orders TO STDOUT/*\nexplain*/",
+    "--\rLISTEN x/*\nselect 1*/",
+    "--\rEXPLAIN ANALYZE DELETE FROM orders/*\n*/",
+    "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1 /* select 1 */",
+    "EXPLAIN (ANALYZE) CREATE MATERIALIZED VIEW x AS SELECT 1",
+    "EXPLAIN (ANALYZE) DECLARE x CURSOR FOR SELECT 1",
+    "EXPLAIN (ANALYZE) WITH x AS (DELETE FROM orders RETURNING *) SELECT * FROM x",
+    "EXPLAIN (ANALYZE, FORMAT text) ; DELETE FROM orders",
+    "EXPLAIN (ANALYZE) SELECT 1; DELETE FROM orders",
+    "EXPLAIN (SERIALIZE none, ANALYZE) SELECT 1",
+    "EXPLAIN EXPLAIN SELECT 1",
+    "(EXPLAIN SELECT 1)",
     "--\rCOMMIT/*\nexplain*/",
     "--\u{a0}\rSET ROLE postgres/*\nexplain*/",
     "explain\u{a0}SELECT 1",
@@ -196,6 +209,11 @@ async fn statements_as_people_write_them_run() {
     assert_eq!(plan.rows, [[json!("Seq Scan on orders")]]);
     let plan = ask(&source, "EXPLAIN (FORMAT json, ANALYZE) SELECT * FROM orders").await.unwrap();
     assert!(plan.rows[0][0].as_str().unwrap().contains("Actual Rows"));
+    let plan =
+        ask(&source, "-- why\rexplain analyze verbose (select id from orders)").await.unwrap();
+    assert!(plan.rows[0][0].as_str().unwrap().contains("Seq Scan on app.orders"), "{plan:?}");
+    let fault = refused(&source, "/* é */ EXPLAIN (COSTS off)\n  SELECT nam FROM orders").await;
+    assert!(fault.public().contains("line 2, column 10"), "{fault}");
     let plan = ask(&source, "explain analyze verbose (SELECT id FROM orders)").await.unwrap();
     assert!(plan.rows.iter().any(|row| row[0].as_str().unwrap().contains("Output: id")));
     let statement = roothold_databases::Statement {
@@ -230,6 +248,12 @@ async fn errors_say_where_and_never_what_a_row_holds() {
     );
     let fault = refused(&source, "SELECT 'é', id FORM customers").await;
     assert!(fault.public().contains("line 1, column 21"), "{fault}");
+    let unbound = refused(&source, "SELECT $1::int").await;
+    assert!(unbound.public().contains("another number of parameters"), "{unbound}");
+    let deep = format!("SELECT {}1{}", "abs(".repeat(450), ")".repeat(450));
+    if let Err(fault) = ask(&source, &deep.replace("abs(", "shout(")).await {
+        assert!(!fault.public().contains("max_stack_depth"), "{fault}");
+    }
     let fault = refused(&source, "SELECT idd FROM customers").await;
     assert!(fault.public().contains("the database's hint: "), "{fault}");
     for sql in [
@@ -279,6 +303,9 @@ async fn a_plan_that_costs_too_much_does_not_run() {
     assert!(plan.would_run && plan.cost.unwrap() > 0.0, "{plan:?}");
     let big = roothold_databases::Statement::new("SELECT * FROM n a, n b, n c");
     assert!(!source.explain(&big, &crate::budget()).await.unwrap().would_run);
+    assert!(ask(&source, "EXPLAIN ANALYZE SELECT count(*) FROM n").await.is_ok());
+    let explained = refused(&source, "EXPLAIN ANALYZE SELECT count(*) FROM n a, n b, n c").await;
+    assert_eq!(explained.kind(), FaultKind::Limit, "what an EXPLAIN runs costs the same");
     let write = roothold_databases::Statement::new("ANALYZE SELECT 1");
     assert!(source.explain(&write, &crate::budget()).await.is_err());
 }

@@ -75,3 +75,25 @@ async fn a_caller_that_finds_no_connection_is_told_so() {
     }
     long.abort();
 }
+
+/// To wait for a connection is no part of the time that a statement may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waited_has_all_its_time() {
+    let server = Postgres::shared();
+    server.database("patient", "").await;
+    let mut spec = spec(server, "patient");
+    spec.connections_max = 1;
+    spec.limits.time = std::time::Duration::from_secs(2);
+    let source = Arc::new(Source::new(spec).unwrap());
+    source.ready(&budget()).await.unwrap();
+    let calls = (0..4).map(|_| {
+        let source = Arc::clone(&source);
+        tokio::spawn(async move {
+            let sql = "SELECT count(*) FROM pg_sleep(0.8)";
+            source.query(&Statement::new(sql), Window::default(), &budget()).await
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+}

@@ -44,6 +44,11 @@ async fn a_role_that_can_write_disables_its_source_and_the_sql_mends_it() {
             "GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO rights",
             "app.rows that the role sees depend",
         ),
+        (
+            "CREATE VIEW app.own AS SELECT * FROM app.rows WHERE tenant = current_setting('app.tenant', true); \
+             GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO rights",
+            "app.own",
+        ),
         ("ALTER ROLE rights SUPERUSER", "is a superuser"),
         ("ALTER ROLE rights CREATEROLE", "can make roles"),
         ("ALTER ROLE rights BYPASSRLS", "row security"),
@@ -111,6 +116,22 @@ async fn what_is_hidden_must_be_hidden_by_the_role() {
     ] {
         assert_eq!(refused(&source, sql).await.kind(), FaultKind::Denied, "{sql}");
     }
+}
+
+/// The functions that a policy calls may read a setting: whoever may choose it chooses the rows.
+#[tokio::test]
+async fn row_security_by_a_function_counts_as_by_a_setting() {
+    let server = Postgres::shared();
+    let setup = "CREATE FUNCTION me() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('app.tenant', true) $$; \
+                 CREATE TABLE rows (tenant text); ALTER TABLE rows ENABLE ROW LEVEL SECURITY; \
+                 CREATE POLICY own ON rows USING (tenant = me())";
+    server.database("tenants", setup).await;
+    let source = source(server, "tenants");
+    let report = probe(&source).await;
+    let found = report.disabled_by().unwrap();
+    assert!(found.text.contains("app.rows"), "{report:?}");
+    server.say("tenants", &found.sql).await;
+    assert_eq!(probe(&source).await.disabled_by(), None);
 }
 
 #[tokio::test]

@@ -59,6 +59,11 @@ async fn a_change_is_committed_and_a_dry_run_undone() {
         "VACUUM",
         "PREPARE x AS SELECT 1",
         "LISTEN x",
+        "--\rDO $$BEGIN DELETE FROM t; END$$/*\ninsert*/",
+        "--\rCOMMIT/*\nupdate*/",
+        "--\rSET ROLE postgres/*\ninsert*/",
+        "/**/ --\rCOPY t FROM PROGRAM 'id'/*\ninsert into*/",
+        "(INSERT INTO t VALUES (2))",
         "DELETE FROM t; DELETE FROM t",
         "BEGIN",
         "DISCARD ALL",
@@ -70,6 +75,11 @@ async fn a_change_is_committed_and_a_dry_run_undone() {
         let fault = execute(&source, sql, false, &budget()).await.expect_err(sql);
         assert_eq!(fault.kind(), FaultKind::Invalid, "{sql}: {fault}");
     }
+    let commented = "-- why\rINSERT INTO t VALUES (2, 2.5) /* and */";
+    assert_eq!(execute(&source, commented, true, &budget()).await.unwrap().rows_affected, 1);
+    let wrong = execute(&source, "/* é */\nINSERT INTO t VALUEZ (2)", true, &budget()).await;
+    let wrong = wrong.unwrap_err();
+    assert!(wrong.public().contains("line 2, column 15"), "{wrong}");
     let fault = execute(&source, "/* é */ DELETE\nFORM t", false, &budget()).await.unwrap_err();
     assert!(fault.public().contains("line 2, column 1"), "{fault}");
     for sql in [

@@ -74,6 +74,73 @@ async fn what_is_hidden_is_as_what_is_not_there() {
     assert_eq!(refused(&only, "SELECT name FROM people").await.public(), unknown);
 }
 
+/// A row that is put in has all columns, so it would tell whether a hidden value is there already.
+#[tokio::test]
+async fn rows_are_not_put_into_a_table_of_which_a_column_is_hidden() {
+    let file = File::new(SHOP);
+    file.change("CREATE UNIQUE INDEX one_card ON customers (card) WHERE id = 1");
+    let mut spec = file.spec();
+    spec.access = roothold_databases::SourceAccess::Write;
+    spec.tables =
+        roothold_databases::Tables::new(None, &[], &["customers.card".to_owned()]).unwrap();
+    let source = Source::new(spec).unwrap();
+    let (whole, window) = (crate::budget(), roothold_databases::Window::default());
+    let execute = async |sql: &str| {
+        let statement = roothold_databases::Statement::new(sql);
+        source.execute(&statement, window, true, &whole).await
+    };
+    let mut said = Vec::new();
+    for sql in [
+        "INSERT INTO customers (id, name, card) VALUES (5, 'x', 'CANARY-CARD')",
+        "INSERT INTO customers (id, name, card) VALUES (5, 'x', 'other')",
+        "INSERT INTO customers (id, name, nocolumn) VALUES (5, 'x', 'y')",
+        "INSERT INTO customers VALUES (5, 'x', 'y')",
+        "REPLACE INTO customers (card, id) VALUES ('CANARY-CARD', 9)",
+        "INSERT OR REPLACE INTO customers VALUES (1, 'ann', 'other')",
+        "INSERT INTO customers DEFAULT VALUES",
+    ] {
+        said.push(execute(sql).await.unwrap_err().public().to_owned());
+    }
+    assert!(
+        said.iter().all(|text| *text == said[0]) && said[0].contains("all columns"),
+        "{said:?}"
+    );
+    assert_eq!(
+        execute("UPDATE customers SET name = 'c' WHERE id = 1").await.unwrap().rows_affected,
+        1
+    );
+    assert_eq!(execute("INSERT INTO orders VALUES (2, 1, 2.5)").await.unwrap().rows_affected, 1);
+}
+
+#[tokio::test]
+async fn a_table_that_is_new_is_hidden_at_once() {
+    let file = File::new(SHOP);
+    let source = file.hiding(Some(&["customers", "orders"]), &[], &[]);
+    assert_eq!(rows(&source, "SELECT count(*) FROM orders").await, json!([[1]]));
+    file.change("CREATE TABLE later (a); INSERT INTO later VALUES (1), (2), (3)");
+    for sql in
+        ["SELECT count(*) FROM later", "SELECT 1 FROM later", "SELECT exists (SELECT 1 FROM later)"]
+    {
+        assert_eq!(refused(&source, sql).await.kind(), FaultKind::Invalid, "{sql}");
+    }
+    let all = file.source();
+    assert_eq!(rows(&all, "SELECT count(*) FROM later").await, json!([[3]]));
+    file.change("CREATE TABLE latest (a)");
+    assert_eq!(rows(&all, "SELECT count(*) FROM latest").await, json!([[0]]));
+}
+
+#[tokio::test]
+async fn views_on_what_is_hidden_are_not_described() {
+    let file = File::new(SHOP);
+    file.change("CREATE VIEW cards AS SELECT id, card FROM customers");
+    let source = file.hiding(None, &["vault"], &["customers.card"]);
+    let request = roothold_databases::DescribeRequest::default();
+    let described = source.describe(&request, &crate::budget()).await.unwrap();
+    let names: Vec<&str> = described.tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(names, ["customers", "orders", "people"]);
+    assert!(!serde_json::to_string(&described.tables).unwrap().contains("card"));
+}
+
 /// Fragments that a lexer may read otherwise than SQLite does.
 const FRAGMENTS: &[&str] = &[
     "'",

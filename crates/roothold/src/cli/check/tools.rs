@@ -40,9 +40,13 @@ pub(super) async fn look<'a>(databases: &Databases, tools: &'a [ToolSection]) ->
 /// Whether the statement can be planned. Without values, which a plan does not need.
 async fn plans(databases: &Databases, tool: &ToolSection) -> Option<Result<(), Fault>> {
     let database = databases.named(&tool.database)?;
-    if !tool.has_plan(&database.section) || database.health.state() != State::Ready {
-        return None;
-    }
+    let has_plan = tool.has_plan(&database.section);
+    // By one of the roles that the tool is for: what one can do others are meant to, too.
+    let is_for = |principal: &str| {
+        tool.principals.as_ref().is_none_or(|names| names.iter().any(|name| name == principal))
+    };
+    let mut fitting = database.roles().iter().filter(|role| role.principal().is_none_or(is_for));
+    let role = fitting.find(|role| has_plan && role.health.state() == State::Ready)?;
     let sql = match tool.bound_sql(&database.section) {
         Ok(sql) => sql,
         Err(reason) => return Some(Err(Fault::invalid(reason))),
@@ -53,7 +57,7 @@ async fn plans(databases: &Databases, tool: &ToolSection) -> Option<Result<(), F
     };
     let statement = Statement { sql, parameters: tool.parameters.iter().map(nothing).collect() };
     let budget = Budget::new(1 << 20, 1_000, PLAN_TIMEOUT);
-    Some(database.source.explain(&statement, &budget).await.map(drop))
+    Some(role.source.explain(&statement, &budget).await.map(drop))
 }
 
 pub(super) fn describe(text: &mut String, looked: &Looked<'_>) {

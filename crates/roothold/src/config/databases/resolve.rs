@@ -24,13 +24,19 @@ pub(crate) struct Resolved {
     pub(crate) secrets: [u8; 32],
 }
 
-/// What a section means, with its variable and its files read.
+/// What a section means for the role of `principal`, or of nobody, with its variable and its files read.
 ///
 /// # Errors
 /// A [`ConfigError::Value`] that names the database and the key, and shows nothing of a secret.
-pub(crate) fn resolve(section: &DatabaseSection) -> Result<Resolved, ConfigError> {
+pub(crate) fn resolve(
+    section: &DatabaseSection,
+    principal: Option<&str>,
+) -> Result<Resolved, ConfigError> {
     let name = &section.name;
-    let wrong = |reason: String| refuse(format!("`{name}`: {reason}"));
+    let wrong = |reason: String| match principal {
+        Some(whose) => refuse(format!("`{name}`: roles: `{}`: {reason}", whose.escape_debug())),
+        None => refuse(format!("`{name}`: {reason}")),
+    };
     let place = place(section).map_err(wrong)?;
     let ca_pem = section.tls_ca_file.as_ref().map(|file| read(file));
     let ca_pem = ca_pem.transpose().map_err(|reason| wrong(format!("tls_ca_file {reason}")))?;

@@ -9,6 +9,10 @@ use crate::config::Config;
 const SHOP: &str = "[[databases]]\nname = \"shop\"\nkind = \"postgres\"\ndsn = \"${SHOP}\"\n";
 const FILE: &str =
     "[[databases]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"/data/notes.db\"\n";
+const PER_PRINCIPAL: &str =
+    "[[databases]]\nname = \"shop\"\nkind = \"postgres\"\nrole_per_principal = true\n";
+const ANNA: &str = "[[databases.roles]]\nprincipal = \"anna\"\ndsn = \"${SHOP_ANNA}\"\n";
+const BOB: &str = "[[databases.roles]]\nprincipal = \"bob\"\ndsn_file = \"/run/secrets/bob\"\n";
 
 fn checked(text: &str) -> Result<(), String> {
     let config: Config = toml::from_str(text).map_err(|error| error.message().to_owned())?;
@@ -26,6 +30,9 @@ fn a_database_is_named_by_a_variable_a_file_or_a_path() {
         SHOP.replace("${SHOP}", "postgresql://reader@%2Frun%2Fpostgresql/shop%"),
         format!("{SHOP}{FILE}"),
         format!("{FILE}access = \"write\"\nimmutable = true\n"),
+        format!("{SHOP}{ANNA}"),
+        PER_PRINCIPAL.to_owned() + ANNA + BOB,
+        format!("{PER_PRINCIPAL}principals = [\"bob\", \"anna\"]\n{ANNA}{BOB}"),
     ] {
         assert_eq!(checked(&good), Ok(()), "{good}");
     }
@@ -77,12 +84,73 @@ fn what_is_wrong_is_said_with_its_key_and_shows_no_secret() {
     assert_eq!(checked(&everyone), Ok(()));
 }
 
+#[test]
+fn roles_that_nobody_would_have_and_logins_that_nobody_would_use_are_refused() {
+    let anna = |dsn: &str| ANNA.replace("${SHOP_ANNA}", dsn);
+    for (text, why) in [
+        (PER_PRINCIPAL.to_owned(), "role_per_principal leaves it to nobody"),
+        (format!("{SHOP}role_per_principal = true\n{ANNA}"), "nobody would use its dsn"),
+        (format!("{FILE}{ANNA}"), "roles means nothing"),
+        (format!("{SHOP}{ANNA}{ANNA}"), "`shop`: roles: `anna` has two"),
+        (SHOP.to_owned() + &anna("postgresql://anna:s3cr3t@h/d"), "`anna`: dsn holds a password"),
+        (format!("{SHOP}{ANNA}dsn_file = \"/x\"\n"), "`anna`: a role is named by dsn or dsn_file"),
+        (SHOP.to_owned() + &ANNA.replace("dsn = ", "path = "), "unknown field `path`"),
+        (SHOP.to_owned() + &ANNA.replace("\"anna\"", "\"\""), "principal is empty"),
+        (SHOP.to_owned() + &ANNA.replace("\"anna\"", "\"*\""), "grants nothing to that name"),
+        (format!("{SHOP}{ANNA}[[principals]]\nname = \"bob\"\n"), "grants nothing to that name"),
+        (format!("{SHOP}principals = [\"bob\"]\n{ANNA}"), "`anna`: may not use the database"),
+        (
+            format!("{PER_PRINCIPAL}principals = [\"anna\", \"bob\"]\n{ANNA}"),
+            "principals names `bob`, who has no role",
+        ),
+        (
+            format!("{SHOP}pool_size = 100\n") + &many(11),
+            "11 roles with a pool_size of 100 may have 1100 connections",
+        ),
+        (SHOP.to_owned() + &many(101), "roles has more than 100 entries"),
+    ] {
+        let error = checked(&text).unwrap_err();
+        assert!(error.contains(why), "{text}: {error}");
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+    assert_eq!(checked(&(SHOP.to_owned() + &many(100))), Ok(()));
+}
+
+fn many(count: usize) -> String {
+    (0..count).map(|n| ANNA.replace("\"anna\"", &format!("\"p{n}\""))).collect()
+}
+
+#[test]
+fn a_tool_is_for_those_who_have_a_role() {
+    let tool = |who: &str| {
+        format!(
+            "{PER_PRINCIPAL}{ANNA}[[tools]]\nname = \"t\"\ndescription = \"d\"\ndatabase = \"shop\"\n\
+             sql = \"select 1\"\nprincipals = [\"{who}\"]\n"
+        )
+    };
+    assert_eq!(checked(&tool("anna")), Ok(()));
+    assert!(checked(&tool("bob")).unwrap_err().contains("`bob`, who may not use the database"));
+}
+
+#[test]
+fn files_of_roles_are_the_servers_own_and_what_is_wrong_with_one_is_said_of_it() {
+    let section = section(&format!("{SHOP}{ANNA}{BOB}"));
+    assert_eq!(section.own_files(), [std::path::PathBuf::from("/run/secrets/bob")]);
+    let roles = section.by_role();
+    let whose: Vec<_> = roles.iter().map(|(whose, _)| whose.as_deref()).collect();
+    assert_eq!(whose, [None, Some("anna"), Some("bob")]);
+    let unset = ANNA.replace("SHOP_ANNA", "ROOTHOLD_NO_SUCH_VARIABLE");
+    let of_anna = &self::section(&format!("{SHOP}{unset}")).by_role()[1].1;
+    let said = resolve(of_anna, Some("anna")).map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("`shop`: roles: `anna`: dsn: "), "{said}");
+}
+
 fn section(text: &str) -> DatabaseSection {
     toml::from_str::<Config>(text).unwrap().databases.remove(0)
 }
 
 fn resolved(text: &str) -> Result<super::resolve::Resolved, String> {
-    resolve(&section(text)).map_err(|error| error.to_string())
+    resolve(&section(text), None).map_err(|error| error.to_string())
 }
 
 #[test]

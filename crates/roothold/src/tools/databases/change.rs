@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::tell;
 use crate::call::{Call, Resumed, visible};
 use crate::config::ConfirmWord;
-use crate::databases::{Database, Databases};
+use crate::databases::{Databases, Role};
 use crate::tool::{Asks, Structured};
 use crate::tools::table::{Column, UNTRUSTED, fit, rows_bytes_max, text};
 
@@ -92,7 +92,7 @@ pub(super) async fn change(
 ) -> Result<Asks<Structured<Changed>>, Fault> {
     let database = databases.of(permit)?;
     // Before anybody is asked: an answer is not to be spent on one that is down.
-    let _turn = database.turn()?;
+    let _turn = database.turn(call).await?;
     if is_confirmed(change.confirm.unwrap_or(database.section.confirm), change.dry_run) {
         let subject = change.subject(&database, call.tool());
         if let Some(question) = call.confirmed(&subject, || change.message(&database))? {
@@ -112,14 +112,15 @@ pub(super) async fn change(
 
 impl Change {
     /// All that a person agrees to.
-    fn subject(&self, database: &Database, tool: &str) -> Value {
+    fn subject(&self, database: &Role, tool: &str) -> Value {
         let values: Vec<_> =
             self.statement.parameters.iter().map(|one| (&one.value, &one.type_name)).collect();
-        json!([tool, database.section.name, self.statement.sql, values])
+        // Another database of the same name is another subject.
+        json!([tool, database.section.name, database.identity(), self.statement.sql, values])
     }
 
     /// What a person reads.
-    fn message(&self, database: &Database) -> String {
+    fn message(&self, database: &Role) -> String {
         let mut message = match &self.purpose {
             Some(purpose) => format!("{purpose}\n\n"),
             None => String::new(),

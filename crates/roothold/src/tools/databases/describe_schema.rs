@@ -80,7 +80,7 @@ impl Tool for DescribeSchema {
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let offset = call.resume::<usize>()?.unwrap_or_default();
         let database = self.0.of(&permits.one()?)?;
-        let _turn = database.turn()?;
+        let _turn = database.turn(&call).await?;
         let Input { schema, table, .. } = input;
         let request = DescribeRequest { schema, table, offset, tables: TABLES };
         let began = Instant::now();

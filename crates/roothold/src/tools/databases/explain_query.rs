@@ -69,7 +69,7 @@ impl Tool for ExplainQuery {
 
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let database = self.0.of(&permits.one()?)?;
-        let _turn = database.turn()?;
+        let _turn = database.turn(&call).await?;
         let statement = statement(input.sql, input.parameters);
         let began = Instant::now();
         let plan = Box::pin(database.source.explain(&statement, call.budget())).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::config::{DatabaseAccess, DatabaseKind};
-use crate::databases::{Database, State};
+use crate::databases::{Role, State};
 use crate::tool::{About, DatabaseUse, Effect, Permits, Structured, Tool};
 use crate::tools::page::{Room, note};
 use crate::tools::table::json_bytes;
@@ -85,7 +85,7 @@ impl Tool for ListDatabases {
 }
 
 impl Entry {
-    fn of(database: &Database) -> Self {
+    fn of(database: &Role) -> Self {
         let section = &database.section;
         let problem = match database.health.state() {
             State::Unasked | State::Ready => None,

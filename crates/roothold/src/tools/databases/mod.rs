@@ -22,12 +22,12 @@ use roothold_databases::{Parameter, Statement};
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::databases::{Database, DatabaseAsked};
+use crate::databases::{DatabaseAsked, Role};
 
 /// What a database answered, or why not, as the metrics, the log and the database's health have it.
 fn tell<T>(
     call: &Call,
-    database: &Database,
+    database: &Role,
     operation: &'static str,
     began: Instant,
     result: &Result<T, Fault>,

@@ -67,7 +67,7 @@ impl Tool for QueryDatabase {
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let offset = call.resume::<u64>()?.unwrap_or_default();
         let database = self.0.of(&permits.one()?)?;
-        let _turn = database.turn()?;
+        let _turn = database.turn(&call).await?;
         let statement = statement(input.sql, input.parameters);
         let (rows, bytes) = (call.budget().entries_max, rows_bytes_max(&call));
         let window = Window { offset, rows, bytes };

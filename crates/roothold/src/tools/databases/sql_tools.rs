@@ -93,8 +93,8 @@ impl SqlTools {
                 known.map(|known| Arc::clone(&known.entry.successes)).unwrap_or_default();
             let entry = Entry { tool: Box::new(tool), model, reading: None, successes };
             // Those of the tool are among those of its database, as the check of the configuration sees to.
-            let principals = section.principals.as_ref().or(database.principals.as_ref());
-            let principals = principals.map(|names| names.iter().cloned().collect());
+            let named = section.principals.as_ref().map(|names| names.iter().cloned().collect());
+            let principals = named.or_else(|| database.admitted());
             Ok(Arc::new(Made { entry, section: section.clone(), principals }))
         };
         let all = config.tools.iter().map(one).collect::<Result<Arc<[_]>, StartError>>()?;

@@ -14,6 +14,7 @@ mod people;
 mod quiet;
 mod readiness;
 mod reloading;
+mod roles;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

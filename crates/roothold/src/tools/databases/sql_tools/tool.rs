@@ -17,7 +17,7 @@ use crate::catalog::{add_page_arguments, schema_of_output};
 use crate::config::{
     DatabaseAccess, DatabaseKind, DatabaseSection, ResultWord, ToolAnnotations, ToolSection,
 };
-use crate::databases::{Database, Databases};
+use crate::databases::{Databases, Role};
 use crate::long::AsJob;
 use crate::tool::{
     Answer, AnyTool, BoxFuture, DatabaseUse, Effect, Pace, Parsed, Permits, Reply as _,
@@ -106,11 +106,11 @@ impl SqlTool {
     async fn read(
         &self,
         call: &Call,
-        database: &Database,
+        database: &Role,
         statement: &Statement,
     ) -> Result<Answer, Fault> {
         let offset = call.resume::<u64>()?.unwrap_or_default();
-        let _turn = database.turn()?;
+        let _turn = database.turn(call).await?;
         // One more than one row shows that there is not one.
         let rows = if self.paged() { call.budget().entries_max } else { 2 };
         let window = Window { offset, rows, bytes: rows_bytes_max(call) };
