@@ -340,7 +340,6 @@ mod tests {
 
     use super::*;
     use crate::spec::{Secret, SourceKind};
-    use crate::wait::Until;
 
     /// As a step does that never asks the handler.
     #[tokio::test]
@@ -353,7 +352,7 @@ mod tests {
         spec.connections_max = 1;
         let source = Sqlite::new(&Arc::new(spec)).unwrap();
         let budget = Budget::new(1 << 20, 10, Duration::from_mins(1));
-        let call = || Call { until: Until::new(&budget, Duration::from_secs(50)), budget: &budget };
+        let call = || Call { time: Duration::from_secs(50), budget: &budget };
         let endless = source.run(call(), |_, db, _| {
             db.conn.progress_handler(0, None::<fn() -> bool>).unwrap();
             let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
