@@ -1,8 +1,8 @@
 //! SQL as text: where its words and literals are. It serves messages, the audit log's
 //! fingerprint and names of parameters.
 //!
-//! **Invariant**: no decision about safety rests on it, these are the database's own; but for one gap
-//! of SQLite's authorizer, see [`joins_by_name`]. Where the first word of a statement decides what it
+//! **Invariant**: no decision about safety rests on it, these are the database's own; for one gap of SQLite's
+//! authorizer words are looked for wherever they stand, see [`joins_by_name`]. Where the first word of a statement decides what it
 //! may do, it is sent from that word on ([`beginning`]), so that the database reads the same.
 
 #[cfg(test)]
@@ -74,30 +74,41 @@ pub(crate) fn is_ordered(dialect: Dialect, sql: &str) -> bool {
 }
 
 /// Whether the statement may join tables by columns of the same name, `USING` or `NATURAL`. For
-/// these columns SQLite asks no authorizer, so that a hidden one could be compared with guesses.
-/// Where it is not sure it says yes.
+/// these columns SQLite asks no authorizer, so that a hidden one could be compared with guesses. It says
+/// yes wherever one of the words stands by itself, in texts and comments too: a keyword cannot be
+/// written in another way, so that nothing hangs on what is taken for a text.
 pub(crate) fn joins_by_name(sql: &str) -> bool {
-    let says = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        text.ends_with("using") || text.ends_with("natural")
+    // What SQLite may take for a blank is no part of a name.
+    let goes_on = |c: Option<char>| {
+        c.is_some_and(|c| {
+            c != '\u{feff}' && (!c.is_ascii() || c.is_ascii_alphanumeric() || "_$".contains(c))
+        })
     };
-    let mut lexer = Lexer::new(Dialect::Sqlite, sql);
-    let mut before = 0;
-    while let Some(token) = lexer.next() {
-        let text = &sql[before..lexer.at()];
-        before = lexer.at();
-        let names = match token {
-            Token::Word(word) => ["using", "natural"].iter().any(|w| word.eq_ignore_ascii_case(w)),
-            // Whatever ends in the word may be two tokens to SQLite.
-            Token::Parameter(_) => says(text),
-            Token::Literal => !text.ends_with('\'') && says(text),
-            Token::Quoted(_) | Token::Mark(_) => false,
-        };
-        if names {
-            return true;
-        }
-    }
-    false
+    let lower = sql.to_ascii_lowercase();
+    ["using", "natural"].iter().any(|word| {
+        lower.match_indices(word).any(|(at, _)| {
+            let before = lower[..at].chars().next_back();
+            let behind = lower[at + word.len()..].chars().next();
+            // Behind a number or a parameter it may be a token of its own.
+            let begins = before.is_none_or(|c| !goes_on(Some(c)) || c.is_ascii_digit());
+            begins && !goes_on(behind)
+        })
+    })
+}
+
+/// Whether the statement makes, changes or drops an account, a role or a setting of the whole server, by
+/// the word behind its first.
+pub(crate) fn changes_accounts(dialect: Dialect, sql: &str) -> bool {
+    let mut words = Lexer::new(dialect, sql).map(|token| match token {
+        Token::Word(word) => word.to_ascii_lowercase(),
+        _ => String::new(),
+    });
+    let Some(first) = words.next() else { return false };
+    let second = words.find(|word| word != "or" && word != "replace").unwrap_or_default();
+    let of_all = dialect == Dialect::Postgres && ["database", "default"].contains(&second.as_str());
+    ["create", "alter", "drop", "rename"].contains(&first.as_str())
+        && (of_all
+            || ["role", "user", "group", "system", "server", "instance"].contains(&second.as_str()))
 }
 
 /// Whether a comment holds what MySQL reads all the same: `/*! … */`, `/*M! … */`, `/*+ … */`.
@@ -184,21 +195,48 @@ mod tests {
             "'a''b'using",
             "$a(') natural join b --'",
             "\u{feff}using",
+            "'using'",
+            "-- natural",
         ] {
             assert!(joins_by_name(sql), "{sql}");
         }
         for sql in [
-            "'using'",
-            "\"using\"",
-            "[natural]",
-            "`using`",
-            "-- using",
-            "/* using */",
             "housing",
             "using_it",
             "naturally",
+            "\u{e9}using",
+            "usings",
+            "_natural",
+            "using\u{a0}",
+            "a$using",
         ] {
             assert!(!joins_by_name(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_about_accounts_are_told_by_their_second_word() {
+        for sql in [
+            "ALTER ROLE x PASSWORD 'y'",
+            "alter/**/user x",
+            "DROP GROUP x",
+            "create or replace user x",
+            "ALTER SYSTEM SET a = 1",
+            "alter -- role\r user x",
+            "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO x",
+        ] {
+            assert!(changes_accounts(Postgres, sql), "{sql}");
+        }
+        assert!(changes_accounts(MySql, "RENAME USER a TO b"));
+        assert!(!changes_accounts(MySql, "DROP DATABASE a"));
+        for sql in [
+            "ALTER TABLE role ADD x int",
+            "CREATE TABLE user (x int)",
+            "ALTER \"role\" x",
+            "insert into role values (1)",
+            "",
+        ] {
+            assert!(!changes_accounts(Postgres, sql), "{sql}");
         }
     }
 

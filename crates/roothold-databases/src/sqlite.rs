@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::{Fault, FaultKind};
+use rusqlite::InterruptHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -69,12 +70,36 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
     Err(said::begins_with(with))
 }
 
-/// Ends the work of a call that nobody waits for any more.
-struct Leave(Arc<AtomicBool>);
+/// The connection that works for a call, as long as it does.
+type Working = Arc<Mutex<Option<InterruptHandle>>>;
+
+/// Ends the work of a call that nobody waits for any more. Long steps of SQLite's own, such as the counting of
+/// a table, look for an interrupt only.
+struct Leave(Arc<AtomicBool>, Working);
 
 impl Drop for Leave {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+        if let Some(handle) = self.1.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            handle.interrupt();
+        }
+    }
+}
+
+/// Lets the connection be interrupted until it is dropped, and no later: then it is another call's.
+struct Interruptible(Working);
+
+impl Interruptible {
+    fn new(working: &Working, db: &Db) -> Self {
+        let handle = db.conn.get_interrupt_handle();
+        *working.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Self(Arc::clone(working))
+    }
+}
+
+impl Drop for Interruptible {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -101,14 +126,21 @@ impl Sqlite {
         .await?;
         let until = call.until();
         let left = Arc::new(AtomicBool::new(false));
-        let _leave = Leave(Arc::clone(&left));
+        let connection = Working::default();
+        let _leave = Leave(Arc::clone(&left), Arc::clone(&connection));
         let stop = Stop { budget: budget.clone(), until, left };
         let inner = Arc::clone(&self.inner);
         let working = tokio::task::spawn_blocking(move || {
             // The place is free when the thread is, not when the caller stops waiting.
             let _place = place;
             let mut db = inner.take(&stop)?;
+            let interruptible = Interruptible::new(&connection, &db);
+            // A call that left before this could not interrupt it.
+            if stop.must() {
+                return Err(stop.until.check(&stop.budget).err().unwrap_or_else(session::stopping));
+            }
             let done = work(&inner, &mut db, &stop)?;
+            drop(interruptible);
             inner.give_back(db);
             Ok(done)
         });
@@ -297,5 +329,38 @@ impl Inner {
         }
         let answer = Answer { next_offset: None, ..answer };
         Ok(Executed { rows_affected, answer, dry_run })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use roothold_core::Budget;
+
+    use super::*;
+    use crate::spec::{Secret, SourceKind};
+
+    /// As a step does that never asks the handler.
+    #[tokio::test]
+    async fn a_call_that_is_left_is_interrupted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let dsn = Secret::new(path.display().to_string());
+        let mut spec = SourceSpec::new("a", SourceKind::Sqlite, dsn);
+        spec.connections_max = 1;
+        let source = Sqlite::new(&Arc::new(spec)).unwrap();
+        let budget = Budget::new(1 << 20, 10, Duration::from_mins(1));
+        let call = || Call { time: Duration::from_secs(50), budget: &budget };
+        let endless = source.run(call(), |_, db, _| {
+            db.conn.progress_handler(0, None::<fn() -> bool>).unwrap();
+            let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+            db.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(db::broken)
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(300), endless).await.is_err());
+        let next = source.run(call(), |_, _, _| Ok(7));
+        let next = tokio::time::timeout(Duration::from_secs(10), next).await;
+        assert_eq!(next.expect("the place is free").unwrap(), 7);
     }
 }

@@ -1,7 +1,7 @@
 //! Statements that change data, in sources that allow it.
 
 use futures::StreamExt as _;
-use roothold_core::{Budget, Fault};
+use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::Value;
 
 use super::binary::Shown;
@@ -35,6 +35,10 @@ pub(super) async fn run(
         session.end().await;
         return Err(said::begins_with(BEGINNINGS));
     };
+    if sql::changes_accounts(Dialect::Postgres, &statement.sql[at..]) {
+        session.end().await;
+        return Err(Fault::new(FaultKind::Denied, said::ACCOUNTS));
+    }
     let (rows_affected, answer) = match changed(&session, statement, at, window).await {
         Ok(changed) => changed,
         Err(fault) => {

@@ -41,7 +41,8 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    fn must(&self) -> bool {
+    /// Whether nobody waits for the call any more.
+    pub(super) fn must(&self) -> bool {
         self.left.load(Ordering::Relaxed) || self.until.check(&self.budget).is_err()
     }
 }

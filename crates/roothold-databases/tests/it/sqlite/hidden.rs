@@ -42,6 +42,7 @@ async fn what_is_hidden_is_as_what_is_not_there() {
         "WITH peek AS (SELECT secret FROM vault) SELECT * FROM peek",
         "WITH people AS (SELECT card FROM customers) SELECT * FROM people",
         "SELECT * FROM customers NATURAL JOIN orders",
+        "select c.id, $a(') from (select 'x' as card) x natural join customers c --'",
         "SELECT exists(SELECT 1 FROM vault)",
         "SELECT 'x' IN vault",
         "SELECT 1 FROM orders, vault",
