@@ -90,7 +90,7 @@ impl Watched {
             let want = if is_list { Want::Directory } else { Want::File };
             match gate::open(permit, want) {
                 Ok(opened) if is_list => {
-                    return Ok(Some(Found::Directory(opened, permit.clone())));
+                    return Ok(Some(Found::Directory(opened, Box::new(permit.clone()))));
                 }
                 Ok(opened) => return Ok(Some(Found::File(opened))),
                 Err(fault) => match fault.kind() {
@@ -125,7 +125,7 @@ impl Watched {
 enum Found {
     Nothing,
     File(Opened),
-    Directory(Opened, Permit),
+    Directory(Opened, Box<Permit>),
 }
 
 impl Seen {

@@ -162,7 +162,7 @@ pub(super) fn replace_slow(conn: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function("instr", 2, flags, |asked| instr(asked))?;
+    conn.create_scalar_function("instr", 2, flags, |asked| Ok(instr(asked)))?;
     conn.create_scalar_function("replace", 3, flags, |asked| replace(asked))?;
     for (name, left, right) in
         [("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)]
@@ -241,14 +241,14 @@ fn borders(needle: &[u8]) -> Vec<usize> {
     failure
 }
 
-fn instr(asked: &Context<'_>) -> Result<Option<i64>, Error> {
-    let (Some(text), Some(needle)) = (bytes(asked, 0), bytes(asked, 1)) else { return Ok(None) };
-    let Some(at) = find(&text, &needle) else { return Ok(Some(0)) };
+fn instr(asked: &Context<'_>) -> Option<i64> {
+    let (text, needle) = (bytes(asked, 0)?, bytes(asked, 1)?);
+    let Some(at) = find(&text, &needle) else { return Some(0) };
     let blobs = [0, 1].iter().all(|at| matches!(asked.get_raw(*at), ValueRef::Blob(_)));
     let before = &text[..at];
     // Of text characters are counted: bytes that begin one.
     let count = if blobs { at } else { before.iter().filter(|b| **b & 0xC0 != 0x80).count() };
-    Ok(Some(i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1)))
+    Some(i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1))
 }
 
 /// The bytes as text, or where they are none as they are.
