@@ -122,6 +122,7 @@ impl Audit {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "looks at what it wrote to a temporary directory")]
 mod tests {
     use std::fs;
 

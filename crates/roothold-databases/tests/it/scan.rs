@@ -39,11 +39,13 @@ fn text(text: &str) -> Cell {
 /// Every cell is one that its field says.
 fn check(kind: FieldType, cell: &Cell) {
     let fits = match (kind, cell) {
-        (FieldType::Any, _) | (_, Cell::Null) => true,
-        (FieldType::Boolean, Cell::Boolean(_)) | (FieldType::Float { .. }, Cell::Float(_)) => true,
-        (FieldType::Integer { .. }, Cell::Integer(_)) => true,
-        (FieldType::Unsigned { .. }, Cell::Unsigned(_)) => true,
-        (FieldType::Bytes, Cell::Bytes(_)) => true,
+        (FieldType::Any, _)
+        | (_, Cell::Null)
+        | (FieldType::Boolean, Cell::Boolean(_))
+        | (FieldType::Float { .. }, Cell::Float(_))
+        | (FieldType::Integer { .. }, Cell::Integer(_))
+        | (FieldType::Unsigned { .. }, Cell::Unsigned(_))
+        | (FieldType::Bytes, Cell::Bytes(_)) => true,
         (other, Cell::Text(_)) => matches!(
             other,
             FieldType::Decimal { .. }

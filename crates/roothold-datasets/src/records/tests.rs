@@ -333,7 +333,7 @@ proptest! {
                 .collect();
             let members = members.concat();
             let members = members.trim_end_matches([',', ' ']);
-            text.push_str(&format!("{{{members}}}{end}"));
+            write!(text, "{{{members}}}{end}").unwrap();
         }
         let options: SourceOptions = serde_json::from_value(serde_json::json!({
             "format": "jsonl",

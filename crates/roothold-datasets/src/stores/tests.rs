@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use roothold_testing::web::{Manner, Page, Web};
 use super::*;
 use crate::testing::{ask, budget};
 use crate::{Source, SourceOptions};
+
+/// What becomes of a page.
+type Change<'a> = &'a dyn Fn(&mut Page);
 
 /// A store that is a web server, and who may read it.
 struct Shop {
@@ -61,7 +65,7 @@ fn meter() -> Meter {
 fn csv(rows: usize) -> Vec<u8> {
     let mut text = String::from("n,word\n");
     for n in 0..rows {
-        text += &format!("{n},{}\n", "word".repeat(n % 7));
+        writeln!(text, "{n},{}", "word".repeat(n % 7)).unwrap();
     }
     text.into_bytes()
 }
@@ -80,7 +84,7 @@ fn forward(object: &StoreObject, from: u64) -> Result<Vec<u8>, Fault> {
 #[test]
 fn an_object_is_read_anywhere_and_forward_and_only_once_at_its_edges() {
     let shop = Shop::new();
-    let body: Vec<u8> = (0..600_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let body: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
     shop.put("a.bin", Page::new(body.clone()));
     let object = shop.open("a.bin").unwrap();
     assert_eq!(object.size(), body.len() as u64);
@@ -119,7 +123,7 @@ fn tables_of_objects_answer_as_those_of_files_do() {
 fn an_object_that_changes_is_never_mixed_with_what_it_was() {
     let (old, new) = (csv(200_000), csv(200_000).to_ascii_uppercase());
     let other = |page: &mut Page| page.etag = Some("\"two\"".to_owned());
-    let cases: [(&str, fn(&mut Page), &dyn Fn(&mut Page)); 4] = [
+    let cases: [(&str, fn(&mut Page), Change<'_>); 4] = [
         ("a server that keeps to the rules", |_| (), &other),
         ("one that ignores conditions", |page| page.ignores_conditions = true, &other),
         (
@@ -131,7 +135,7 @@ fn an_object_that_changes_is_never_mixed_with_what_it_was() {
             },
         ),
         ("one that has times only", |page| page.etag = None, &|page: &mut Page| {
-            page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned())
+            page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
         }),
     ];
     for (what, before, after) in cases {
@@ -235,11 +239,11 @@ fn a_call_that_is_cancelled_stops_waiting_for_a_server_that_says_nothing() {
     shop.put("a.csv", Page { manner: Manner::Stalls(1000), ..Page::new(csv(100_000)) });
     let object = shop.open("a.csv").unwrap();
     let stopping = Arc::new(meter());
-    let stop = Arc::clone(&stopping);
+    let other = Arc::clone(&stopping);
     let begun = Instant::now();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        stop.stop();
+        other.stop();
     });
     let fault = Forward::new(&object, 0).read(&mut [0; 100], &stopping).and_then(|_| {
         let mut reader = Forward::new(&object, 500_000);

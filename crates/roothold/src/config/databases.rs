@@ -27,6 +27,7 @@ const NAME_LEN_MAX: usize = 64;
 /// A database that agents can describe and ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that the operator writes")]
 pub struct DatabaseSection {
     /// The name by which callers know it: up to 64 letters, digits, `_` and `-`.
     pub name: String,

@@ -32,6 +32,7 @@ struct DiskLabel {
 pub(crate) type OwnDirectory = (&'static str, PathBuf);
 
 /// What a scrape finds, of what others keep.
+#[expect(clippy::struct_excessive_bools, reason = "each is a metric of its own")]
 pub(crate) struct Found {
     pub(crate) ready: bool,
     pub(crate) stopping: bool,

@@ -18,8 +18,8 @@ async fn tables_are_described_as_far_as_they_are_read() {
         GRANT SELECT ON describing.names TO describing@'%'; GRANT SELECT (id, name, m) ON describing.customers TO describing@'%'";
     server.database("describing", setup).await;
     let mut spec = spec(server, "describing");
-    let named = ["describing.*", "describing.names"].map(str::to_owned);
-    spec.tables = Tables::new(Some(&named), &["audits".to_owned()], &[]).unwrap();
+    let wanted = ["describing.*", "describing.names"].map(str::to_owned);
+    spec.tables = Tables::new(Some(&wanted), &["audits".to_owned()], &[]).unwrap();
     let source = Source::new(spec).unwrap();
     let all = source.describe(&DescribeRequest::default(), &budget()).await.unwrap();
     let names: Vec<&str> = all.tables.iter().map(|table| table.name.as_str()).collect();

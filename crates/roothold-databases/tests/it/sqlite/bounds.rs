@@ -57,7 +57,7 @@ async fn a_statement_of_many_values_has_small_ones() {
     assert!(fault.kind() == FaultKind::Limit && fault.public().contains("longer"), "{fault}");
     assert!(ask(&source, &many(100, 50_000)).await.is_ok());
     // A row that is too large for the answer is not copied first.
-    let columns = vec!["x"; 12].join(", ");
+    let columns = ["x"; 12].join(", ");
     assert_eq!(
         refused(&source, &format!("SELECT {columns} FROM t")).await.kind(),
         FaultKind::Limit

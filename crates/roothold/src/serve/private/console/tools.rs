@@ -81,7 +81,7 @@ fn by_tool<'a>(samples: &'a Samples<'_>) -> BTreeMap<&'a str, Calls> {
 fn row(samples: &Samples<'_>, tool: &str, calls: &Calls) -> String {
     let mut row = format!("<tr><th scope=\"row\">{}</th>", html(tool));
     let label = [(TOOL, tool)];
-    let cells = [
+    let figures = [
         whole(calls.count),
         whole(calls.failed),
         lasting(mean(calls.sum, calls.count)),
@@ -90,8 +90,8 @@ fn row(samples: &Samples<'_>, tool: &str, calls: &Calls) -> String {
         bytes_of(samples.sum("roothold_answer_bytes_total", &label)),
         whole(samples.sum("roothold_answers_cut_total", &label)),
     ];
-    for cell in cells {
-        let _ = write!(row, "<td class=\"number\">{cell}</td>");
+    for figure in figures {
+        let _ = write!(row, "<td class=\"number\">{figure}</td>");
     }
     row.push_str("</tr>\n");
     row
