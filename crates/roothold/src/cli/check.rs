@@ -211,6 +211,10 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
     sql_tools.prepare(config, builder.catalog(), &databases)?;
     let (described, tools_work) = databases::describe_all(&databases, &config.tools)?;
     text.push_str(&described);
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        let ratio = config.telemetry.sample_ratio;
+        let _ = writeln!(text, "traces\n  {endpoint}; of those that begin here {ratio}");
+    }
     let _ = write!(
         text,
         "listen\n  {}\naudit\n  {}\n{}walls\n  {}",

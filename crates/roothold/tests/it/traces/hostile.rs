@@ -150,6 +150,7 @@ fn what_is_printed_of_a_configuration_hides_its_headers() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("traces\n  https://127.0.0.1:1; "), "{said}");
     assert!(said.contains("a = \"(hidden)\"") && said.contains("b = \"${HOME}\""), "{said}");
     assert_eq!(find_canary(said.as_bytes()), None);
 }
