@@ -210,7 +210,7 @@ fn servers_that_do_not_do_what_stores_do_are_told_apart() {
         let manner = page.manner.clone();
         shop.put("a.csv", page);
         let fault = ask(&shop.source("a.csv"), "SELECT count(*) FROM t").unwrap_err();
-        assert_eq!(fault.kind(), kind, "{manner:?}: {fault}");
+        assert_eq!(fault.kind(), kind, "{manner:?}: {fault:?}");
         assert!(fault.public().contains(says), "{manner:?}: {fault}");
         let logged = format!("{fault:?}");
         assert!(!logged.contains("S3CR3T"), "{logged}");

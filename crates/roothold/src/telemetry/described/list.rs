@@ -77,6 +77,7 @@ pub(crate) static RULES: Set = Set {
         "roots",
         "scopes",
         "special_files",
+        "stores",
         "subtree",
         "tools",
         "write",
