@@ -41,6 +41,7 @@ use crate::scan::{Batches, FieldType};
 use crate::session::Pool;
 use crate::source::{PoolFigures, SourceReach};
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
+use crate::sql::Explain;
 use crate::wait::under;
 
 pub(crate) struct Postgres {
@@ -90,10 +91,15 @@ impl Postgres {
         statement: &Statement,
         window: Window,
     ) -> Result<Answer, Ended> {
-        if let Some(cost_max) = self.spec.limits.cost_max {
-            explain::within_cost(session, statement, cost_max).await?;
+        let explain = Explain::of(&statement.sql).map_err(Fault::invalid)?;
+        let (from, runs) = explain.as_ref().map_or((0, true), |asks| (asks.at, asks.runs));
+        if let Some(cost_max) = self.spec.limits.cost_max.filter(|_| runs) {
+            explain::within_cost(session, statement, from, cost_max).await?;
         }
-        query::run(session, statement, window).await
+        match explain {
+            Some(asks) => Ok(explain::as_query(session, &asks, statement, window).await?),
+            None => query::run(session, statement, window).await,
+        }
     }
 }
 
@@ -107,10 +113,19 @@ impl Engine for Postgres {
     }
 
     fn probe<'a>(&'a self, call: Call<'a>) -> Answering<'a, Report> {
-        Box::pin(self.pool.read(call, move |session| async move {
-            let report = probe::probe(&session, &self.spec).await;
-            (session, report)
-        }))
+        Box::pin(async move {
+            let (session, until) = self.pool.begin(SourceAccess::Read, call).await?;
+            let asking = async move {
+                let found = probe::probe(&session, &self.spec).await;
+                // What is found may be of the session's beginning, and is mended with a new one only.
+                if found.as_ref().is_ok_and(|report| report.disabled_by().is_some()) {
+                    session.close_now();
+                    return found;
+                }
+                session.finish(found).await
+            };
+            under(call.budget, until, asking).await
+        })
     }
 
     fn describe<'a>(
@@ -143,7 +158,7 @@ impl Engine for Postgres {
         Box::pin(self.pool.read(call, move |session| async move {
             let cost_max = self.spec.limits.cost_max;
             let within = match cost_max {
-                Some(most) => explain::within_cost(&session, statement, most).await,
+                Some(most) => explain::within_cost(&session, statement, 0, most).await,
                 None => Ok(()),
             };
             let done = match within {

@@ -17,6 +17,8 @@ pub(crate) const RAISED: &str = "a function that the statement runs raised an er
 pub(crate) const LOST: &str = "the connection to the database was lost; try again";
 pub(crate) const OWN_CONDITION: &str = "the database met a condition of its own; try again later";
 
+pub(crate) const ACCOUNTS: &str = "accounts, roles and settings of the whole server are not changed here: they are the operator's";
+
 /// A cause for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -21,6 +21,8 @@ use crate::sqlite::Sqlite;
 
 /// The rights of a role are asked again after this time, at the next call.
 const PROBE_EVERY: Duration = Duration::from_mins(5);
+/// Asking them may take so long, where statements may not.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// A database that callers may ask. Connections are made at first use.
 pub struct Source {
@@ -111,7 +113,8 @@ impl Source {
     /// # Errors
     /// `Unavailable`, `Busy`, `Timeout` or `Cancelled`, when it could not be asked.
     pub async fn probe(&self, budget: &Budget) -> Result<Arc<Report>, Fault> {
-        let report = Arc::new(self.engine.probe(self.call(budget)).await?);
+        let time = self.spec.limits.time.max(PROBE_TIME);
+        let report = Arc::new(self.engine.probe(Call { time, budget }).await?);
         let mut kept = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some((Instant::now(), Arc::clone(&report)));
         Ok(report)

@@ -5,6 +5,7 @@
 //! functions are on a list, lengths and depths are limited, and a handler that SQLite calls all the
 //! time ends what is overdue or not waited for. It runs on blocking threads.
 
+mod catalogue;
 mod db;
 mod describe;
 mod error;
@@ -20,10 +21,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use roothold_core::{Fault, FaultKind};
+use rusqlite::InterruptHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::db::{Db, Stop, broken};
+use self::db::{Db, Stop};
 use self::guard::Phase;
 use self::open::Look;
 use crate::answer::{Answer, Executed, Plan, Statement, Window};
@@ -62,19 +64,42 @@ fn begins(statement: &Statement, with: &[&str]) -> Result<(), Fault> {
         return Ok(());
     }
     if first == "explain" {
-        return Err(Fault::invalid(
-            "explain_query tells the plan of a statement: send it without EXPLAIN",
-        ));
+        let text = "explain_query tells the plan of a statement: send it without EXPLAIN";
+        return Err(Fault::invalid(text));
     }
     Err(said::begins_with(with))
 }
 
-/// Ends the work of a call that nobody waits for any more.
-struct Leave(Arc<AtomicBool>);
+/// The connection that works for a call, as long as it does.
+type Working = Arc<Mutex<Option<InterruptHandle>>>;
+
+/// Ends the work of a call that nobody waits for any more. Long steps of SQLite's own, such as the counting of
+/// a table, look for an interrupt only.
+struct Leave(Arc<AtomicBool>, Working);
 
 impl Drop for Leave {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+        if let Some(handle) = self.1.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            handle.interrupt();
+        }
+    }
+}
+
+/// Lets the connection be interrupted until it is dropped, and no later: then it is another call's.
+struct Interruptible(Working);
+
+impl Interruptible {
+    fn new(working: &Working, db: &Db) -> Self {
+        let handle = db.conn.get_interrupt_handle();
+        *working.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Self(Arc::clone(working))
+    }
+}
+
+impl Drop for Interruptible {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -101,14 +126,21 @@ impl Sqlite {
         .await?;
         let until = call.until();
         let left = Arc::new(AtomicBool::new(false));
-        let _leave = Leave(Arc::clone(&left));
+        let connection = Working::default();
+        let _leave = Leave(Arc::clone(&left), Arc::clone(&connection));
         let stop = Stop { budget: budget.clone(), until, left };
         let inner = Arc::clone(&self.inner);
         let working = tokio::task::spawn_blocking(move || {
             // The place is free when the thread is, not when the caller stops waiting.
             let _place = place;
             let mut db = inner.take(&stop)?;
+            let interruptible = Interruptible::new(&connection, &db);
+            // A call that left before this could not interrupt it.
+            if stop.must() {
+                return Err(stop.until.check(&stop.budget).err().unwrap_or_else(session::stopping));
+            }
             let done = work(&inner, &mut db, &stop)?;
+            drop(interruptible);
             inner.give_back(db);
             Ok(done)
         });
@@ -221,11 +253,9 @@ impl Inner {
         Db::open(&self.spec, &self.path, look, stop)
     }
 
-    /// Keeps a connection for the next call. One that cannot end what it is in is closed.
     fn give_back(&self, db: Db) {
-        if db.end().is_ok() {
-            self.idle().push(db);
-        }
+        db.guard.enter(Phase::Ours);
+        self.idle().push(db);
     }
 
     fn query(
@@ -235,26 +265,39 @@ impl Inner {
         window: Window,
         stop: &Stop,
     ) -> Result<Answer, Fault> {
-        db.begin(stop)?;
-        let answer = db.page("", statement, window, stop);
+        let answer = Self::page(db, statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         *db = Db::open(&self.spec, &self.path, Look::at(&self.spec, &self.path)?, stop)?;
-        let answer = db.page("", statement, window, stop);
+        let answer = Self::page(db, statement, window, stop);
         if db.serves(&self.spec, &self.path)? {
             return answer;
         }
         Err(Fault::new(FaultKind::Conflict, "the database changes just now; try again"))
     }
 
+    /// On an error the connection is closed, and with it the transaction.
+    fn page(
+        db: &mut Db,
+        statement: &Statement,
+        window: Window,
+        stop: &Stop,
+    ) -> Result<Answer, Fault> {
+        db.begin("BEGIN", stop)?;
+        let answer = db.page("", statement, window, stop)?;
+        db.end("ROLLBACK")?;
+        Ok(answer)
+    }
+
     fn explain(&self, db: &mut Db, statement: &Statement, stop: &Stop) -> Result<Plan, Fault> {
         let window = Window::default().within(&self.spec.limits);
-        db.begin(stop)?;
         // What is planned is compiled, and does not run. On an error the connection is closed.
+        db.begin("BEGIN", stop)?;
         db.guard.let_changes_through(self.spec.access == SourceAccess::Write);
         let answer = db.page(EXPLAIN, statement, window, stop)?;
         db.guard.let_changes_through(false);
+        db.end("ROLLBACK")?;
         let line = |row: Vec<Value>| {
             let mut row = row.into_iter();
             json!({"id": row.next(), "parent": row.next(), "detail": row.nth(1)})
@@ -270,14 +313,7 @@ impl Inner {
         dry_run: bool,
         stop: &Stop,
     ) -> Result<Executed, Fault> {
-        let ours = |db: &Db, sql: &str| {
-            db.guard.enter(Phase::Ours);
-            db.conn.execute_batch(sql).map_err(broken)
-        };
-        db.end().map_err(broken)?;
-        ours(db, "BEGIN IMMEDIATE")?;
-        // Nobody else changes the schema from here on.
-        db.learn().map_err(broken)?;
+        db.begin("BEGIN IMMEDIATE", stop)?;
         // On an error the connection is closed, and with it the transaction.
         let before = db.conn.total_changes();
         db.guard.let_changes_through(true);
@@ -285,13 +321,46 @@ impl Inner {
         db.guard.let_changes_through(false);
         let rows_affected = db.conn.total_changes() - before;
         if dry_run {
-            ours(db, "ROLLBACK")?;
+            db.end("ROLLBACK")?;
         } else {
             stop.until.check(&stop.budget)?;
             stop.budget.note_effect();
-            ours(db, "COMMIT")?;
+            db.end("COMMIT")?;
         }
         let answer = Answer { next_offset: None, ..answer };
         Ok(Executed { rows_affected, answer, dry_run })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use roothold_core::Budget;
+
+    use super::*;
+    use crate::spec::{Secret, SourceKind};
+
+    /// As a step does that never asks the handler.
+    #[tokio::test]
+    async fn a_call_that_is_left_is_interrupted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let dsn = Secret::new(path.display().to_string());
+        let mut spec = SourceSpec::new("a", SourceKind::Sqlite, dsn);
+        spec.connections_max = 1;
+        let source = Sqlite::new(&Arc::new(spec)).unwrap();
+        let budget = Budget::new(1 << 20, 10, Duration::from_mins(1));
+        let call = || Call { time: Duration::from_secs(50), budget: &budget };
+        let endless = source.run(call(), |_, db, _| {
+            db.conn.progress_handler(0, None::<fn() -> bool>).unwrap();
+            let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+            db.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(db::broken)
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(300), endless).await.is_err());
+        let next = source.run(call(), |_, _, _| Ok(7));
+        let next = tokio::time::timeout(Duration::from_secs(10), next).await;
+        assert_eq!(next.expect("the place is free").unwrap(), 7);
     }
 }

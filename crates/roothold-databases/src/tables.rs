@@ -89,15 +89,20 @@ impl Tables {
         self.allowed.as_deref().is_none_or(covers) && !covers(&self.hidden)
     }
 
-    /// Whether the table is hidden by name, rather than not allowed.
+    /// Whether the table is hidden by its name, rather than not among those that are allowed.
     pub(crate) fn hides_table(&self, schema: &str, table: &str) -> bool {
         self.hidden.iter().any(|pattern| pattern.covers(schema, table))
     }
 
-    /// Whether the table is allowed by its own name, rather than with others.
+    /// Whether the table is allowed by its own name, rather than with all of its schema.
     pub(crate) fn names_table(&self, schema: &str, table: &str) -> bool {
-        let own = |pattern: &Pattern| pattern.table.is_some() && pattern.covers(schema, table);
-        self.allowed.as_ref().is_some_and(|list| list.iter().any(own))
+        let names = |pattern: &Pattern| pattern.table.is_some() && pattern.covers(schema, table);
+        self.allowed.as_deref().unwrap_or_default().iter().any(names)
+    }
+
+    /// Whether anything is hidden by its name.
+    pub(crate) fn hides_by_name(&self) -> bool {
+        !self.hidden.is_empty() || !self.columns.is_empty()
     }
 
     /// Whether callers see the column of a table that they see.
@@ -106,11 +111,6 @@ impl Tables {
             pattern.covers(schema, table) && *name == column.to_lowercase()
         };
         !self.columns.iter().any(hides)
-    }
-
-    /// Whether a table or column is hidden by name.
-    pub(crate) fn hides_by_name(&self) -> bool {
-        !self.hidden.is_empty() || !self.columns.is_empty()
     }
 
     /// Whether a column of any table is hidden.
@@ -143,6 +143,9 @@ mod tests {
         assert!(some.shows_table("app", "orders") && some.shows_table("x", "LOG"));
         assert!(!some.shows_table("app", "vault") && !some.shows_table("APP", "VAULT"));
         assert!(!some.shows_table("x", "orders"));
+        assert!(some.names_table("x", "log") && !some.names_table("app", "orders"));
+        assert!(some.hides_table("app", "vault") && !some.hides_table("x", "orders"));
+        assert!(some.hides_by_name() && !all.hides_by_name() && !all.names_table("s", "t"));
         assert!(!some.shows_column("app", "Customers", "card"));
         assert!(some.shows_column("app", "customers", "name"));
         assert!(

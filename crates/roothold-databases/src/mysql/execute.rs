@@ -8,6 +8,8 @@ use super::prepare::{Asked, gate, prepare};
 use super::query::page;
 use super::session::Session;
 use crate::answer::{Executed, Statement, Window};
+use crate::said;
+use crate::sql::{self, Dialect};
 
 /// What a statement may begin with. All else would leave the transaction, the session or the
 /// database: `COMMIT`, `SET`, `LOAD`, `CALL`, `HANDLER`, …
@@ -65,6 +67,9 @@ async fn changed(
     budget: &Budget,
 ) -> Result<(Executed, bool), Fault> {
     let asked = Asked::of(statement, BEGINNINGS)?;
+    if sql::changes_accounts(Dialect::MySql, asked.sent()) {
+        return Err(Fault::new(FaultKind::Denied, said::ACCOUNTS));
+    }
     let commits = COMMITS.contains(&asked.first_word());
     if commits && dry_run {
         let text = "the database commits a statement of this kind by itself, so it cannot be tried and undone; \

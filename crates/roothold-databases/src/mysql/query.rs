@@ -12,9 +12,7 @@ use super::value::{Shape, name};
 use crate::answer::{Answer, Column, Page, Statement, Window};
 
 /// What a query begins with.
-const QUERIES: &[&str] = &["select", "with", "values", "table", "explain", "describe", "desc"];
-/// These are let through as they are: `EXPLAIN` takes none of them.
-const EXPLAINS: &[&str] = &["explain", "describe", "desc"];
+const QUERIES: &[&str] = &["select", "with", "values", "table"];
 
 /// Runs a query and answers a page of its result.
 pub(super) async fn run(
@@ -22,12 +20,13 @@ pub(super) async fn run(
     statement: &Statement,
     window: Window,
 ) -> Result<Answer, Fault> {
-    let asked = Asked::of(statement, QUERIES)?;
-    let explains = EXPLAINS.contains(&asked.first_word());
-    if !explains {
-        gate(session, &asked).await?;
-    }
-    let prepared = prepare(session, "", &asked).await?;
+    let (asked, explains) = match Asked::explained(statement)? {
+        Some(asked) => (asked, true),
+        None => (Asked::of(statement, QUERIES)?, false),
+    };
+    gate(session, &asked).await?;
+    let before = if explains { "EXPLAIN " } else { "" };
+    let prepared = prepare(session, before, &asked).await?;
     let prepared =
         prepared.map_err(|error| error::fault(&error, Some(&asked), session.bytes_max()))?;
     if prepared.num_columns() == 0 {

@@ -104,29 +104,21 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// The text of the caller, and how places in what was sent become places in it.
+/// The text of the caller, and how many characters more than in it stand before what was sent of it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     sql: &'a str,
-    /// How many characters of ours stand before it in what was sent.
-    before: usize,
-    /// How many characters of its beginning were not sent.
-    left_out: usize,
+    before: i64,
 }
 
 impl<'a> Asked<'a> {
-    /// Statements of ours: no place of theirs is told.
-    pub(super) const OURS: Self = Self { sql: "", before: usize::MAX, left_out: 0 };
+    /// Nothing of a caller's.
+    pub(super) const OURS: Self = Self { sql: "", before: 0 };
 
-    /// A text that is sent behind a `head` of ours.
-    pub(super) fn behind(head: &str, sql: &'a str) -> Self {
-        Self { sql, before: head.chars().count(), left_out: 0 }
-    }
-
-    /// A text of which the `end` alone is sent, behind a `head` of ours.
-    pub(super) fn of_end(head: &str, sql: &'a str, end: &str) -> Self {
-        let left_out = sql[..sql.len() - end.len()].chars().count();
-        Self { sql, before: head.chars().count(), left_out }
+    /// What stands in the caller's text from `from` on, in bytes, was sent behind `before`.
+    pub(super) fn behind(sql: &'a str, before: &str, from: usize) -> Self {
+        let count = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+        Self { sql, before: count(before) - count(&sql[..from]) }
     }
 }
 
@@ -203,7 +195,10 @@ fn first_line(text: &str) -> String {
 /// Where in the caller's text the error is.
 fn position(db: &DbError, asked: Asked<'_>) -> Option<String> {
     let Some(ErrorPosition::Original(at)) = db.position() else { return None };
-    let at = (*at as usize).checked_sub(asked.before).filter(|at| *at >= 1)? + asked.left_out;
+    if asked.sql.is_empty() {
+        return None;
+    }
+    let at = usize::try_from(i64::from(*at) - asked.before).ok().filter(|at| *at >= 1)?;
     let at = asked.sql.char_indices().nth(at - 1).map_or(asked.sql.len(), |(at, _)| at);
     let (line, column) = line_and_column(asked.sql, at)?;
     Some(format!("at line {line}, column {column}"))

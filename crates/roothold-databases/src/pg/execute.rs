@@ -1,7 +1,7 @@
 //! Statements that change data, in sources that allow it.
 
 use futures::StreamExt as _;
-use roothold_core::{Budget, Fault};
+use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::Value;
 
 use super::binary::Shown;
@@ -12,7 +12,7 @@ use super::session::Session;
 use super::text::name;
 use crate::answer::{Answer, Column, Executed, Page, Statement, Window};
 use crate::said;
-use crate::sql::{self, Dialect};
+use crate::sql::{self, Beginning, Dialect};
 
 /// What a statement may begin with. All else would leave the transaction, the session or the
 /// database: `COMMIT`, `SET`, `COPY`, `LISTEN`, `PREPARE`, `DO`, `CALL`, …
@@ -29,13 +29,17 @@ pub(super) async fn run(
     dry_run: bool,
     budget: &Budget,
 ) -> Result<Executed, Fault> {
-    // Nothing stands before that word in what is sent.
     let beginning = sql::beginning(Dialect::Postgres, &statement.sql);
-    let Some((_, from)) = beginning.filter(|(word, _)| BEGINNINGS.contains(&word.as_str())) else {
+    let known = |beginning: &Beginning| BEGINNINGS.contains(&beginning.word.as_str());
+    let Some(Beginning { at, .. }) = beginning.filter(known) else {
         session.end().await;
         return Err(said::begins_with(BEGINNINGS));
     };
-    let (rows_affected, answer) = match changed(&session, statement, from, window).await {
+    if sql::changes_accounts(Dialect::Postgres, &statement.sql[at..]) {
+        session.end().await;
+        return Err(Fault::new(FaultKind::Denied, said::ACCOUNTS));
+    }
+    let (rows_affected, answer) = match changed(&session, statement, at, window).await {
         Ok(changed) => changed,
         Err(fault) => {
             session.end_failed(&fault);
@@ -52,18 +56,18 @@ pub(super) async fn run(
     Ok(Executed { rows_affected, answer, dry_run })
 }
 
+/// Runs the statement as it stands from `at` on: from the word on that it was let through for.
 async fn changed(
     session: &Session,
     statement: &Statement,
-    from: usize,
+    at: usize,
     window: Window,
 ) -> Result<(u64, Answer), Fault> {
-    let sent = &statement.sql[from..];
-    let asked = Asked::of_end("", &statement.sql, sent);
+    let asked = Asked::behind(&statement.sql, "", at);
     let bound = param::bind(&statement.parameters)?;
     let rows = session
         .client()
-        .query_typed_raw(sent, bound)
+        .query_typed_raw(&statement.sql[at..], bound)
         .await
         .map_err(|error| told(session, &error, asked))?;
     let mut rows = std::pin::pin!(rows);

@@ -45,11 +45,8 @@ pub(super) async fn run(
     statement: &Statement,
     window: Window,
 ) -> Result<Answer, Ended> {
-    if let Some(explain) = sql::explain(&statement.sql) {
-        return Ok(super::explain::as_query(session, statement, &explain, window).await?);
-    }
     let declare = format!("{DECLARE}{}", statement.sql);
-    let asked = Asked::behind(DECLARE, &statement.sql);
+    let asked = Asked::behind(&statement.sql, DECLARE, 0);
     let parameters = param::bind(&statement.parameters)?;
     declared(session, &declare, &parameters, asked).await?;
     let fetch = Fetch { session, asked, window };

@@ -116,7 +116,8 @@ fn begin_sql(way: &Way, access: SourceAccess, time: Duration) -> String {
         "BEGIN {mode}; {look} SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {}; \
          SET LOCAL idle_in_transaction_session_timeout TO {}; SET LOCAL client_min_messages TO error; \
          SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; \
-         SET LOCAL extra_float_digits TO 1; SET LOCAL standard_conforming_strings TO on; SET LOCAL cursor_tuple_fraction TO 1; SELECT 1",
+         SET LOCAL extra_float_digits TO 1; SET LOCAL cursor_tuple_fraction TO 1; \
+         SET LOCAL standard_conforming_strings TO on; SELECT 1",
         least(role.statement, time + GRACE),
         least(role.lock, LOCK_TIMEOUT.min(time)),
         least(role.idle, time + GRACE),

@@ -10,12 +10,14 @@ use crate::spec::SourceKind;
 
 /// The longest text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
+/// What stands for the middle of a longer one.
+const LEFT_OUT: &str = " … ";
 
 /// What a statement is, whatever values stand in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The statement with `?` for each literal, without comments, on one line, and cut at 1,000
-    /// bytes.
+    /// The statement with `?` for each literal, without comments, on one line; of one that is longer than
+    /// 1,000 bytes the beginning and the end.
     pub text: String,
     /// 16 hexadecimal digits, the same for statements that differ in literals, blanks, comments
     /// and the case of words only.
@@ -30,12 +32,19 @@ impl Fingerprint {
         for byte in &Sha256::digest(whole.as_bytes())[..8] {
             write!(hash, "{byte:02x}").expect("text can always be appended");
         }
-        let mut end = whole.len().min(TEXT_BYTES_MAX);
-        while !whole.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self { text: whole[..end].to_owned(), hash }
+        Self { text: cut(whole), hash }
     }
+}
+
+/// What is read may be named at either end of a long statement.
+fn cut(whole: String) -> String {
+    if whole.len() <= TEXT_BYTES_MAX {
+        return whole;
+    }
+    let half = (TEXT_BYTES_MAX - LEFT_OUT.len()) / 2;
+    let end = whole.floor_char_boundary(half);
+    let begin = whole.ceil_char_boundary(whole.len() - half);
+    format!("{}{LEFT_OUT}{}", &whole[..end], &whole[begin..])
 }
 
 fn normal(dialect: Dialect, sql: &str) -> String {
@@ -107,6 +116,20 @@ mod tests {
             "select ?, \"t\".a from t"
         );
         assert!(!mysql("select 1 /*! 'CANARY' */ -- CANARY").contains("CANARY"));
+        for sql in [
+            "select $a\u{20ac}$CANARY$a\u{20ac}$",
+            "select x\u{20ac}e'a\\' || 'CANARY",
+            "select E'a'\n -- '\n'b\\' CANARY'",
+            "select 1e'a\\' CANARY'",
+            "select $1e'a\\' CANARY'",
+            "select :e'a\\' CANARY'",
+            "select u&\"a CANARY\"",
+        ] {
+            assert!(!of(sql).text.to_lowercase().contains("canary"), "{sql}: {}", of(sql).text);
+        }
+        assert_eq!(of("--\rDO $$x$$/*\nexplain*/").text, "do ?");
+        let hidden = mysql("select 1 --\u{a0} from (select 5 as `\u{a0}`) x, secrets");
+        assert!(hidden.contains("secrets"), "{hidden}");
         assert_eq!(of("select \"Name\".a, $1").text, "select \"Name\".a, $1");
     }
 
@@ -115,5 +138,11 @@ mod tests {
         let long = |end: &str| of(&format!("select {}{end}", "é, ".repeat(2_000)));
         assert!(long("a").text.len() <= TEXT_BYTES_MAX);
         assert_ne!(long("a").hash, long("b").hash);
+        let padded =
+            of(&format!("select {} (select count(*) from orders)", "1 as padding, ".repeat(200)));
+        assert!(
+            padded.text.starts_with("select ? as padding") && padded.text.ends_with("from orders)"),
+            "{padded:?}"
+        );
     }
 }

@@ -9,10 +9,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement as Prepared, ToSql};
 use serde_json::Value;
 
+use super::catalogue;
 use super::error::fault;
-use super::guard::{Catalogue, Guard, Phase};
+use super::guard::{Guard, Phase};
 use super::open::{self, Look, code};
-use crate::answer::{Answer, Column, Page, Parameter, Statement, Window, float, hex, whole};
+use crate::answer::{
+    Answer, Column, Page, Parameter, Statement, Window, float, hex, too_large, whole,
+};
 use crate::said;
 use crate::spec::SourceSpec;
 use crate::sql::{self, Dialect};
@@ -25,8 +28,8 @@ pub(super) struct Db {
     pub(super) conn: Connection,
     pub(super) guard: Arc<Guard>,
     pub(super) look: Look,
-    /// The number that SQLite gave the schema when it was learnt.
-    schema: i64,
+    /// The version of the schema that the guard knows.
+    learnt: Option<i64>,
 }
 
 /// Until when a call may go on, and whether anybody waits for it.
@@ -38,7 +41,8 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    fn must(&self) -> bool {
+    /// Whether nobody waits for the call any more.
+    pub(super) fn must(&self) -> bool {
         self.left.load(Ordering::Relaxed) || self.until.check(&self.budget).is_err()
     }
 }
@@ -56,37 +60,9 @@ impl Db {
         let shared = Arc::clone(&guard);
         conn.authorizer(Some(move |asked: rusqlite::hooks::AuthContext<'_>| shared.decide(&asked)))
             .map_err(broken)?;
-        let mut db = Self { conn, guard, look, schema: -1 };
+        let mut db = Self { conn, guard, look, learnt: None };
         db.watch(stop)?;
-        db.begin(stop)?;
         Ok(db)
-    }
-
-    /// Begins a transaction that only reads, in which the schema is the one that the guard knows: a
-    /// table that it does not know could pass for a name of the statement's own.
-    pub(super) fn begin(&mut self, stop: &Stop) -> Result<(), Fault> {
-        self.begin_known().map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::OperationInterrupted) => stop.until.overdue(),
-            _ => broken(error),
-        })
-    }
-
-    fn begin_known(&mut self) -> rusqlite::Result<()> {
-        self.end()?;
-        self.conn.execute_batch("BEGIN")?;
-        let sql = "SELECT schema_version FROM pragma_schema_version";
-        let schema = self.conn.query_row(sql, [], |row| row.get(0))?;
-        if schema != self.schema {
-            self.learn()?;
-            self.schema = schema;
-        }
-        Ok(())
-    }
-
-    /// Ends the transaction that it is in.
-    pub(super) fn end(&self) -> rusqlite::Result<()> {
-        self.guard.enter(Phase::Ours);
-        if self.conn.is_autocommit() { Ok(()) } else { self.conn.execute_batch("ROLLBACK") }
     }
 
     /// Lets `stop` end what runs from here on.
@@ -95,33 +71,39 @@ impl Db {
         self.conn.progress_handler(STEPS, Some(move || stop.must())).map_err(broken)
     }
 
+    /// Begins a transaction, in which the schema stays as it is, and learns it if it is not known.
+    pub(super) fn begin(&mut self, how: &str, stop: &Stop) -> Result<(), Fault> {
+        self.guard.enter(Phase::Ours);
+        open::limit_values(&self.conn, None).map_err(broken)?;
+        let begun = self.conn.execute_batch(how).and_then(|()| self.learn_what_changed());
+        begun.map_err(|error| match error.sqlite_error() {
+            Some(_) => fault(&error, "", None, false, stop.until, &stop.budget),
+            // A name that is no text.
+            None => broken(error),
+        })
+    }
+
+    /// Ends the transaction.
+    pub(super) fn end(&self, how: &str) -> Result<(), Fault> {
+        self.guard.enter(Phase::Ours);
+        self.conn.execute_batch(how).map_err(broken)
+    }
+
+    fn learn_what_changed(&mut self) -> rusqlite::Result<()> {
+        let version: i64 = self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+        if self.learnt == Some(version) {
+            return Ok(());
+        }
+        self.learn()?;
+        self.learnt = Some(version);
+        Ok(())
+    }
+
     /// Which tables there are. Virtual ones are connected at once: what they compile for that is
     /// theirs, not a caller's.
-    pub(super) fn learn(&mut self) -> rusqlite::Result<()> {
-        self.guard.enter(Phase::Ours);
-        let mut catalogue = Catalogue::default();
-        let mut virtuals = Vec::new();
-        {
-            let list = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-            let mut list = self.conn.prepare(list)?;
-            let mut rows = list.query([])?;
-            while let Some(row) = rows.next()? {
-                let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
-                if kind == "shadow" {
-                    catalogue.shadows.insert(name.to_lowercase());
-                    continue;
-                }
-                if kind == "view" {
-                    catalogue.views.insert(name.to_lowercase());
-                }
-                if kind == "virtual" {
-                    virtuals.push(name.clone());
-                    catalogue.virtuals.insert(name.to_lowercase());
-                }
-                catalogue.tables.insert(name.to_lowercase(), name);
-            }
-        }
-        for name in virtuals {
+    fn learn(&self) -> rusqlite::Result<()> {
+        let catalogue = catalogue::read(&self.conn, self.guard.tables())?;
+        for name in &catalogue.virtuals {
             let quoted = name.replace('"', "\"\"");
             // One that does not connect fails again where it is used.
             let _ = self.conn.prepare(&format!("SELECT 1 FROM \"{quoted}\""));
@@ -141,6 +123,17 @@ impl Db {
         fault(error, sql, self.guard.denied(), changes, stop.until, &stop.budget)
     }
 
+    /// Compiles a statement as one of a caller's, behind all walls.
+    pub(super) fn prepare(&self, sql: &str, stop: &Stop) -> Result<Prepared<'_>, Fault> {
+        self.guard.denied();
+        let words = sql::token_count(Dialect::Sqlite, sql);
+        open::limit_values(&self.conn, Some(words)).map_err(broken)?;
+        self.guard.enter(Phase::Theirs);
+        let prepared = self.conn.prepare(sql).map_err(|error| self.told(&error, sql, stop))?;
+        self.guard.enter(Phase::Running);
+        Ok(prepared)
+    }
+
     /// Runs the caller's statement, with `before` in front of it, and answers a page. Unless the
     /// guard lets changes through, one that would change something does not run.
     pub(super) fn page(
@@ -156,10 +149,7 @@ impl Db {
         }
         let text = format!("{before}{}", statement.sql);
         let told = |error: &rusqlite::Error| self.told(error, &text, stop);
-        self.guard.denied();
-        self.guard.enter(Phase::Theirs);
-        let mut prepared = self.conn.prepare(&text).map_err(|error| told(&error))?;
-        self.guard.enter(Phase::Running);
+        let mut prepared = self.prepare(&text, stop)?;
         let only_reads = prepared.readonly();
         let is_query = only_reads && prepared.column_count() > 0;
         if !is_query && !self.guard.lets_changes_through() {
@@ -178,6 +168,7 @@ impl Db {
             }
             // A statement that changes rows is stepped to its end.
             if !page.is_full() {
+                within(row, names.len(), window.bytes)?;
                 let mut values = Vec::with_capacity(names.len());
                 for (at, kind) in kinds.iter_mut().enumerate() {
                     let value = row.get_ref(at).map_err(|error| told(&error))?;
@@ -200,6 +191,21 @@ impl Db {
         };
         Ok(answer)
     }
+}
+
+/// Whether a row fits an answer, before it is copied.
+pub(super) fn within(
+    row: &rusqlite::Row<'_>,
+    columns: usize,
+    bytes_max: usize,
+) -> Result<(), Fault> {
+    let mut bytes = 0;
+    for at in 0..columns {
+        if let Ok(ValueRef::Text(value) | ValueRef::Blob(value)) = row.get_ref(at) {
+            bytes += value.len();
+        }
+    }
+    if bytes > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]

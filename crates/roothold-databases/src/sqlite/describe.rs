@@ -4,7 +4,7 @@ use roothold_core::Fault;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::db::{Db, Stop, broken};
-use super::guard::Phase;
+use super::guard::{Catalogue, Phase};
 use crate::describe::{
     DescribeRequest, Description, EXPRESSION, Index, Key, Reference, Table, TableColumn,
 };
@@ -12,19 +12,25 @@ use crate::describe::{
 const SCHEMA: &str = "main";
 
 impl Db {
+    /// On an error the connection is closed.
     pub(super) fn describe(
         &mut self,
         request: &DescribeRequest,
         stop: &Stop,
     ) -> Result<Description, Fault> {
-        self.begin(stop)?;
+        self.begin("BEGIN", stop)?;
+        let described = self.described(request)?;
+        self.end("ROLLBACK")?;
+        Ok(described)
+    }
+
+    fn described(&self, request: &DescribeRequest) -> Result<Description, Fault> {
         let catalogue = self.guard.catalogue();
         let tables = self.guard.tables();
         let wanted = |name: &&String| {
             let named = request.table.as_ref().is_none_or(|table| table.eq_ignore_ascii_case(name));
             let schema = request.schema.as_ref().is_none_or(|schema| schema == SCHEMA);
-            let shown = named && schema && tables.shows_table(SCHEMA, name);
-            shown && (!catalogue.views.contains(&name.to_lowercase()) || self.can_be_read(name))
+            named && schema && tables.shows_table(SCHEMA, name) && self.reads(&catalogue, name)
         };
         let mut names: Vec<&String> = catalogue.tables.values().filter(wanted).collect();
         names.sort();
@@ -35,22 +41,31 @@ impl Db {
         let mut described = Vec::new();
         for name in page {
             let mut table = table(&self.conn, name).map_err(broken)?;
+            let of = name.to_lowercase();
+            let derived =
+                |column: &str| catalogue.derived.contains(&(of.clone(), column.to_lowercase()));
+            table.columns.retain(|column| !derived(&column.name));
             table.reduce(tables);
             described.push(table);
         }
         Ok(Description { tables: described, next_offset })
     }
-}
 
-impl Db {
-    /// Whether callers could read all of a view: one that uses what is hidden is not there for them.
-    fn can_be_read(&self, view: &str) -> bool {
+    /// Whether callers can read anything of it: not of a view over what is hidden.
+    fn reads(&self, catalogue: &Catalogue, name: &str) -> bool {
+        let lower = name.to_lowercase();
+        if catalogue.veiled.contains(&lower) {
+            return false;
+        }
+        if !catalogue.views.contains(&lower) || self.guard.tables().is_everything() {
+            return true;
+        }
         self.guard.enter(Phase::Theirs);
-        let quoted = view.replace('"', "\"\"");
-        let read = self.conn.prepare(&format!("SELECT * FROM main.\"{quoted}\"")).is_ok();
-        self.guard.denied();
+        let quoted = name.replace('"', "\"\"");
+        let compiled = self.conn.prepare(&format!("SELECT 1 FROM \"{quoted}\"")).is_ok();
         self.guard.enter(Phase::Ours);
-        read
+        let denied = self.guard.denied().is_some();
+        compiled || !denied
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn fault(
     if unknown.iter().any(|start| message.starts_with(start))
         || message.contains(" has no column named ")
         || message.ends_with("is not a function")
+        || message.contains(" has no column named ")
     {
         return invalid(said::NO_NAME);
     }
@@ -50,9 +51,10 @@ pub(super) fn fault(
         ErrorCode::OperationInterrupted => {
             until.check(budget).err().unwrap_or_else(|| until.overdue())
         }
-        ErrorCode::TooBig => {
-            Fault::new(FaultKind::Limit, "a value or row is larger than SQLite may make here")
-        }
+        ErrorCode::TooBig => Fault::new(
+            FaultKind::Limit,
+            "a value or row is larger than SQLite may make here, the less the longer the statement is; ask for parts of it",
+        ),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             Fault::new(FaultKind::Conflict, "somebody writes to the database just now; try again")
         }

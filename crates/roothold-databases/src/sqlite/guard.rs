@@ -36,10 +36,14 @@ pub(super) enum Denied {
 pub(super) struct Catalogue {
     /// Tables and views, with the names as they are written.
     pub(super) tables: HashMap<String, String>,
+    /// Those among them that are virtual.
+    pub(super) virtuals: HashSet<String>,
     /// Those among them that are views.
     pub(super) views: HashSet<String>,
-    /// Those that are virtual.
-    pub(super) virtuals: HashSet<String>,
+    /// Virtual tables that show or search what is hidden.
+    pub(super) veiled: HashSet<String>,
+    /// Generated columns of tables of which columns are hidden: they may be made of these.
+    pub(super) derived: HashSet<(String, String)>,
     /// Tables in which virtual tables keep what they hold.
     pub(super) shadows: HashSet<String>,
 }
@@ -129,14 +133,17 @@ impl Guard {
                 let shown = self.shows(table_name, column_name, running, asked.accessor);
                 (elsewhere || !shown).then_some(Denied::Name)
             }
-            // SQLite does not say which columns: a row that is put in has them all, and may push out one
-            // that has a hidden value.
-            AuthAction::Insert { table_name } if self.hides_columns_of(table_name) => {
-                Some(Denied::Kind("put rows into a table of which columns are hidden"))
+            AuthAction::Insert { table_name } => {
+                let some = self.tables.hides_columns_of(SCHEMA, table_name);
+                let refusal = self.change(table_name, "", elsewhere, running);
+                // SQLite does not ask which columns are written.
+                refusal.or_else(|| {
+                    some.then_some(Denied::Kind(
+                        "add rows to a table that it does not see all columns of",
+                    ))
+                })
             }
-            AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
-                self.change(table_name, "", elsewhere, running)
-            }
+            AuthAction::Delete { table_name } => self.change(table_name, "", elsewhere, running),
             AuthAction::Update { table_name, column_name } => {
                 self.change(table_name, column_name, elsewhere, running)
             }
@@ -155,10 +162,6 @@ impl Guard {
         }
     }
 
-    fn hides_columns_of(&self, table: &str) -> bool {
-        self.tables.shows_table(SCHEMA, table) && self.tables.hides_columns_of(SCHEMA, table)
-    }
-
     /// What is not there for callers is not there to be changed either.
     fn change(&self, table: &str, column: &str, elsewhere: bool, running: bool) -> Option<Denied> {
         if elsewhere || !self.shows(table, column, running, None) {
@@ -171,8 +174,8 @@ impl Guard {
     fn shows(&self, table: &str, column: &str, running: bool, within: Option<&str>) -> bool {
         let catalogue = self.catalogue();
         let lower = table.to_lowercase();
-        if running && catalogue.shadows.contains(&lower) {
-            return true;
+        if catalogue.shadows.contains(&lower) {
+            return running;
         }
         let known = |name: &str| catalogue.tables.contains_key(name);
         let hidden_view = within.is_some_and(|view| {
@@ -187,6 +190,11 @@ impl Guard {
         if column.is_empty() && !known(&lower) {
             // A common table expression of which no column is read, unless it is a module's.
             return !MODULES.iter().any(|module| lower.starts_with(module));
+        }
+        if catalogue.veiled.contains(&lower)
+            || catalogue.derived.contains(&(lower.clone(), column.to_lowercase()))
+        {
+            return false;
         }
         // A search finds what it does not show: a virtual table has all its columns or none.
         if catalogue.virtuals.contains(&lower) && self.tables.hides_columns_of(SCHEMA, table) {

@@ -22,10 +22,19 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use super::functions;
 use crate::spec::{SourceAccess, SourceSpec, SpecError};
 
-/// The largest text, blob or row that SQLite makes or reads.
+/// The largest text, blob or row that SQLite makes or reads for ourselves.
 const LENGTH_MAX: i32 = 16 << 20;
+/// And for a caller, in bytes: a function reads as much in one step, which nobody can stop.
+pub(super) const LENGTH_BYTES_MAX: usize = 1 << 20;
+/// All the values that a caller's statement can hold at once, in bytes: as many as it has words.
+const VALUES_BYTES_MAX: usize = 128 << 20;
+/// Values are as large as this in every statement, in bytes.
+const LENGTH_BYTES_MIN: usize = 8 << 10;
+/// The longest pattern of `LIKE` and `GLOB`, in bytes: each part of it is compared with each of a text.
+const PATTERN_BYTES_MAX: i32 = 100;
 /// The pages that one connection keeps in memory, in KiB; sorting takes as much again before it
 /// goes to a temporary file.
 const CACHE_KIB: i32 = 8 << 10;
@@ -155,18 +164,28 @@ fn harden(conn: &Connection, spec: &SourceSpec, reads: bool) -> rusqlite::Result
         (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000),
         (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
-        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES_MAX),
         (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, parameters),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 20),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
     ] {
         conn.set_limit(limit, most)?;
     }
+    functions::replace_slow(conn)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     let only = if reads { "PRAGMA query_only = ON; " } else { "" };
     conn.execute_batch(&format!(
         "{only}PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB};"
     ))
+}
+
+/// Lets values be as large as a statement of so many words may have them; of ours with `None`.
+pub(super) fn limit_values(conn: &Connection, words: Option<usize>) -> rusqlite::Result<()> {
+    let most = words.map_or(LENGTH_MAX, |words| {
+        let each = VALUES_BYTES_MAX / words.max(1);
+        i32::try_from(each.clamp(LENGTH_BYTES_MIN, LENGTH_BYTES_MAX)).unwrap_or(LENGTH_MAX)
+    });
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, most).map(drop)
 }
 
 /// The path as a URI. Its folder may be behind links, which are the operator's; the file may not.

@@ -7,9 +7,8 @@ use rusqlite::types::ValueRef;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::db::{Db, Stop};
-use super::guard::Phase;
-use crate::answer::{Statement, too_large};
+use super::db::{Db, Stop, within};
+use crate::answer::Statement;
 use crate::scan::{Batch, Batches, Cell, unwanted};
 
 /// How often it is looked whether the batch before was taken.
@@ -26,27 +25,28 @@ impl Db {
         bytes_max: usize,
         stop: &Stop,
     ) -> Result<(), Fault> {
-        self.begin(stop)?;
+        self.begin("BEGIN", stop)?;
+        self.rows(statement, cells, &mut into, bytes_max, stop)?;
+        self.end("ROLLBACK")
+    }
+
+    fn rows(
+        &self,
+        statement: &Statement,
+        cells: usize,
+        into: &mut Batches,
+        bytes_max: usize,
+        stop: &Stop,
+    ) -> Result<(), Fault> {
         let to = into.to();
         let send = |batch| hand_on(&to, batch, stop);
         let told = |error: &rusqlite::Error| self.told(error, &statement.sql, stop);
-        self.guard.denied();
-        self.guard.enter(Phase::Theirs);
-        let mut prepared = self.conn.prepare(&statement.sql).map_err(|error| told(&error))?;
-        self.guard.enter(Phase::Running);
+        let mut prepared = self.prepare(&statement.sql, stop)?;
         let mut rows = prepared.raw_query();
         while let Some(row) = rows.next().map_err(|error| told(&error))? {
-            let mut values = Vec::with_capacity(cells);
-            let mut bytes = 0;
-            for at in 0..cells {
-                let value = row.get_ref(at).map_err(|error| told(&error))?;
-                // Before it is copied.
-                bytes += value.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
-                if bytes > bytes_max {
-                    return Err(too_large(bytes_max));
-                }
-                values.push(cell(value));
-            }
+            within(row, cells, bytes_max)?;
+            let values = (0..cells).map(|at| row.get_ref(at).map(cell));
+            let values = values.collect::<Result<_, _>>().map_err(|error| told(&error))?;
             if let Some(batch) = into.take(values)? {
                 send(batch)?;
             }

@@ -1,6 +1,8 @@
 //! SQLite: what the authorizer, the limits and the modes of opening hold.
 
+mod bounds;
 mod hidden;
+mod veiled;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

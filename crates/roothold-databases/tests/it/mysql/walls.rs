@@ -144,6 +144,31 @@ async fn what_may_not_be_read_is_as_what_is_not_there() {
 }
 
 #[tokio::test]
+async fn a_plan_is_asked_for_in_words_of_ours() {
+    let server = MariaDb::shared();
+    server.database("plans", "CREATE TABLE t AS SELECT 7 AS x").await;
+    let source = source(server, "plans");
+    assert_eq!(rows(&source, "/**/ explain # x\n SELECT x FROM t").await[0][3], "ALL");
+    assert_eq!(rows(&source, "DESC (SELECT x FROM t)").await[0][3], "ALL");
+    for sql in [
+        "EXPLAIN FOR CONNECTION 1",
+        "DESCRIBE t",
+        "DESC t x",
+        "EXPLAIN t",
+        "EXPLAIN FORMAT=JSON SELECT 1",
+        "EXPLAIN EXTENDED SELECT 1",
+        "EXPLAIN ANALYZE SELECT 1",
+        "(EXPLAIN SELECT 1)",
+        "EXPLAIN",
+        "--\u{a0}SELECT 1",
+        "select 1 --\u{a0} from (select 5 as `\u{a0}`) x /*!50000 union select 2 */",
+        "EXPLAIN --\u{a0} SELECT 1 /*! union select 2 */",
+    ] {
+        assert_eq!(refused(&source, sql).await.kind(), FaultKind::Invalid, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_names_no_database_reads_what_its_role_reads() {
     let server = MariaDb::shared();
     server.database("anywhere", "CREATE TABLE t AS SELECT 7 AS x").await;

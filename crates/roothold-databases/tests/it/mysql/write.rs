@@ -103,6 +103,22 @@ async fn what_cannot_be_undone_is_not_tried() {
 }
 
 #[tokio::test]
+async fn accounts_are_not_changed() {
+    let server = MariaDb::shared();
+    let source = writable(server, "accounts", "CREATE TABLE t (x INT)").await;
+    for sql in [
+        "ALTER USER CURRENT_USER() IDENTIFIED BY 'taken'",
+        "create or replace user accounts@'%'",
+        "DROP USER accounts@'%'",
+        "CREATE ROLE r",
+        "rename/**/user accounts to x",
+    ] {
+        let fault = execute(&source, sql, false, &budget()).await.expect_err(sql);
+        assert!(fault.public().contains("accounts, roles and settings"), "{sql}: {fault}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_is_read_runs_no_change() {
     let server = MariaDb::shared();
     server.database("reading", "CREATE TABLE t (x INT)").await;

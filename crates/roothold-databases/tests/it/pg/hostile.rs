@@ -99,6 +99,15 @@ const HOSTILE: &[&str] = &[
     "EXPLAIN SELECT 1; DELETE FROM orders",
     "EXPLAIN ANALYZE EXECUTE x",
     // To the server a comment ends at either end of a line.
+    "EXPLAIN EXECUTE x",
+    "EXPLAIN INSERT INTO orders VALUES (1)",
+    "EXPLAIN CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN (ANALYZE) CREATE TEMP TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE REFRESH MATERIALIZED VIEW x",
+    "EXPLAIN ANALYZE SELECT * INTO stolen FROM orders",
+    "EXPLAIN ANALYZE SELECT 1; DELETE FROM orders",
+    "EXPLAIN (ANALYZE, x) SELECT 1",
     "--\rPREPARE TRANSACTION 'leftover'/*\nexplain*/",
     "--\rDO $$BEGIN PERFORM 1; END$$/*\nexplain*/",
     "--\rSHOW ALL/*\nexplain*/",
@@ -115,6 +124,10 @@ const HOSTILE: &[&str] = &[
     "EXPLAIN (SERIALIZE none, ANALYZE) SELECT 1",
     "EXPLAIN EXPLAIN SELECT 1",
     "(EXPLAIN SELECT 1)",
+    "--\rCOMMIT/*\nexplain*/",
+    "--\u{a0}\rSET ROLE postgres/*\nexplain*/",
+    "explain\u{a0}SELECT 1",
+    "/*/* */explain*/ SHOW ALL",
     "SELECT 1 \0; DELETE FROM orders",
     "SELECT $$",
     "SELECT 'a",
@@ -201,6 +214,17 @@ async fn statements_as_people_write_them_run() {
     assert!(plan.rows[0][0].as_str().unwrap().contains("Seq Scan on app.orders"), "{plan:?}");
     let fault = refused(&source, "/* é */ EXPLAIN (COSTS off)\n  SELECT nam FROM orders").await;
     assert!(fault.public().contains("line 2, column 10"), "{fault}");
+    let plan = ask(&source, "explain analyze verbose (SELECT id FROM orders)").await.unwrap();
+    assert!(plan.rows.iter().any(|row| row[0].as_str().unwrap().contains("Output: id")));
+    let statement = roothold_databases::Statement {
+        sql: "EXPLAIN SELECT * FROM orders WHERE id = $1".to_owned(),
+        parameters: vec![json!(5).into()],
+    };
+    let window = roothold_databases::Window::default();
+    let plan = source.query(&statement, window, &crate::budget()).await.unwrap();
+    assert!(plan.rows.iter().any(|row| row[0].as_str().unwrap().contains("id = 5")), "{plan:?}");
+    let fault = refused(&source, "EXPLAIN (COSTS off)\nSELECT nam FROM orders").await;
+    assert!(fault.public().contains("line 2, column 8"), "{fault}");
 }
 
 #[tokio::test]
@@ -259,10 +283,18 @@ async fn a_plan_that_costs_too_much_does_not_run() {
     let mut spec = spec(server, "costs");
     spec.limits.cost_max = Some(1_000.0);
     let source = roothold_databases::Source::new(spec).unwrap();
+    // Functions that run statements of their own.
+    for finding in &source.probe(&crate::budget()).await.unwrap().findings {
+        server.say("costs", &finding.sql).await;
+    }
+    assert_eq!(source.probe(&crate::budget()).await.unwrap().disabled_by(), None);
     assert_eq!(rows(&source, "SELECT count(*) FROM n").await, json!([[1_000]]));
     let fault = refused(&source, "SELECT count(*) FROM n a, n b, n c").await;
     assert_eq!(fault.kind(), FaultKind::Limit);
     assert!(fault.public().contains("the plan costs"), "{fault}");
+    let analyze = "EXPLAIN ANALYZE SELECT count(*) FROM n a, n b, n c";
+    assert_eq!(refused(&source, analyze).await.kind(), FaultKind::Limit);
+    assert!(ask(&source, "EXPLAIN SELECT count(*) FROM n a, n b, n c").await.is_ok());
     let statement = roothold_databases::Statement {
         sql: "SELECT * FROM n WHERE n = $1".to_owned(),
         parameters: vec![json!(5).into()],

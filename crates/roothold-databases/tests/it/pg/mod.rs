@@ -1,5 +1,6 @@
 //! PostgreSQL: types, rights, sessions, outages.
 
+mod becoming;
 mod cancel;
 mod describe;
 mod hostile;

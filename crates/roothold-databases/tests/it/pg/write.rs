@@ -69,6 +69,8 @@ async fn a_change_is_committed_and_a_dry_run_undone() {
         "DISCARD ALL",
         "SELECT 1",
         "",
+        "--\rDO $$BEGIN DELETE FROM t; END$$/*\ninsert*/",
+        "--\rCOMMIT/*\ninsert*/",
     ] {
         let fault = execute(&source, sql, false, &budget()).await.expect_err(sql);
         assert_eq!(fault.kind(), FaultKind::Invalid, "{sql}: {fault}");
@@ -78,6 +80,19 @@ async fn a_change_is_committed_and_a_dry_run_undone() {
     let wrong = execute(&source, "/* é */\nINSERT INTO t VALUEZ (2)", true, &budget()).await;
     let wrong = wrong.unwrap_err();
     assert!(wrong.public().contains("line 2, column 15"), "{wrong}");
+    let fault = execute(&source, "/* é */ DELETE\nFORM t", false, &budget()).await.unwrap_err();
+    assert!(fault.public().contains("line 2, column 1"), "{fault}");
+    for sql in [
+        "ALTER ROLE writing PASSWORD 'taken'",
+        "ALTER ROLE CURRENT_USER SET search_path = 'x'",
+        "alter/**/user writing set role = 'x'",
+    ] {
+        let fault = execute(&source, sql, true, &budget()).await.expect_err(sql);
+        assert!(
+            fault.kind() == FaultKind::Denied && fault.public().contains("accounts"),
+            "{sql}: {fault}"
+        );
+    }
     // Queries of such a source still only read.
     let fault = crate::refused(&source, "DELETE FROM t RETURNING *").await;
     assert_eq!(fault.kind(), FaultKind::Invalid);

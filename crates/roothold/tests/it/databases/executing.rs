@@ -6,6 +6,7 @@ use roothold_testing::Postgres;
 use serde_json::{Value, json};
 
 use super::granted::keys;
+use super::reloading::reload;
 use super::{block_on, postgres, section, sqlite, start};
 use crate::support::{Asked, Dirs, Request, Server, find_canary};
 
@@ -64,6 +65,21 @@ fn question(server: &Server, arguments: &Value) -> Value {
 
 fn said(server: &Server, request: &Request) -> Asked {
     server.send(request).asked()
+}
+
+/// By the same name another database may be meant by the time that its user agrees.
+#[test]
+fn what_was_agreed_to_is_for_the_database_that_it_was_asked_for() {
+    let dirs = Dirs::new();
+    let (server, path) = writer(&dirs, "");
+    let other = sqlite(&dirs, "other.sqlite3");
+    let question = question(&server, &delete());
+    let taken = reload(&dirs, &server, &(section("shop", &other) + "access = \"write\"\n"));
+    assert_eq!(taken["made"], 1, "{taken}");
+    let agreed = answered(TOOL, &delete(), &question, &yes());
+    let (_, text) = said(&server, &agreed).unwrap_err();
+    assert!(text.contains("confirm") || text.contains("ask"), "{text}");
+    assert_eq!((orders(&path), orders(&other)), (500, 500));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Principals with roles of their own in a database: each asks as who they are, and as nobody else.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roothold_testing::{MariaDb, Postgres};
 use serde_json::{Value, json};
@@ -242,4 +243,32 @@ fn mariadb_has_roles_of_principals_too() {
     people.query("anna", "crew", "SELECT * FROM hers").unwrap();
     people.query("bob", "crew", "SELECT * FROM hers").unwrap_err();
     assert_eq!(people.query("carl", "crew", "SELECT 1").unwrap_err().0, "denied");
+}
+
+#[test]
+fn one_with_many_calls_keeps_nobody_from_a_database() {
+    const EACH: usize = 4;
+    const THREADS: usize = 12;
+    let server = Postgres::shared();
+    block_on(server.database("crowded", ""));
+    let more = format!("dsn = \"{}\"\npool_size = 2", server.url("crowded", "crowded"));
+    let section = section("postgres", "crowded", &more, &[]);
+    let people = People::new(|_| section);
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    people.query("anna", "crowded", "SELECT pg_sleep(0.25)").unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("hers wait", || people.server.status()["calls_in_flight"] == THREADS);
+        for _ in 0..5 {
+            people.query("bob", "crowded", "SELECT 1").unwrap();
+        }
+        let done = done.load(Ordering::Relaxed);
+        assert!(done < THREADS * EACH - THREADS, "his waited for {done} of hers");
+    });
 }
