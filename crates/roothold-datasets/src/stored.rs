@@ -127,12 +127,11 @@ impl Onward {
             return Ok(0);
         }
         let buffer = &mut buffer[..wanted];
-        let (got, is_short) = match &mut self.forward {
-            Some(forward) => (forward.read(buffer, meter)?, false),
-            None => {
-                let got = self.stored.read_at(self.offset, buffer, meter)?;
-                (got, got < wanted)
-            }
+        let (got, is_short) = if let Some(forward) = &mut self.forward {
+            (forward.read(buffer, meter)?, false)
+        } else {
+            let got = self.stored.read_at(self.offset, buffer, meter)?;
+            (got, got < wanted)
         };
         if is_short || got == 0 {
             return Err(changed(&self.stored.path()));

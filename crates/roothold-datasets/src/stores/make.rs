@@ -188,14 +188,13 @@ pub(super) fn make(spec: &StoreSpec) -> Result<Arc<dyn ObjectStore>, StoreError>
                 .with_base_url(&endpoint)
                 .with_retry(retry())
                 .with_http_connector(client);
-            let builder = match &spec.credentials {
-                Some(key) => builder.with_service_account_key(key.expose()),
-                None => {
-                    let nobody = GcpCredential { bearer: String::new() };
-                    builder
-                        .with_skip_signature(true)
-                        .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
-                }
+            let builder = if let Some(key) = &spec.credentials {
+                builder.with_service_account_key(key.expose())
+            } else {
+                let nobody = GcpCredential { bearer: String::new() };
+                builder
+                    .with_skip_signature(true)
+                    .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
             };
             Arc::new(builder.build().map_err(failed)?)
         }

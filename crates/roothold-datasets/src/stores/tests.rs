@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ fn meter() -> Meter {
 fn csv(rows: usize) -> Vec<u8> {
     let mut text = String::from("n,word\n");
     for n in 0..rows {
-        text += &format!("{n},{}\n", "word".repeat(n % 7));
+        writeln!(text, "{n},{}", "word".repeat(n % 7)).unwrap();
     }
     text.into_bytes()
 }

@@ -145,12 +145,11 @@ impl<'a> Listing<'a> {
         let (policy, principal) = (self.call.policy(), self.call.principal());
         let (datasets, stores) = (known.all(), known.stores());
         for at in named.min(datasets.len() + stores.len())..datasets.len() + stores.len() {
-            let entry = match datasets.get(at) {
-                Some(dataset) => self.named(dataset, known, budget)?,
-                None => {
-                    let at = at - datasets.len();
-                    policy.may_read_store(principal, at).then(|| Entry::of_store(&stores[at]))
-                }
+            let entry = if let Some(dataset) = datasets.get(at) {
+                self.named(dataset, known, budget)?
+            } else {
+                let at = at - datasets.len();
+                policy.may_read_store(principal, at).then(|| Entry::of_store(&stores[at]))
             };
             let Some(entry) = entry else { continue };
             if !self.take(entry, &at.to_le_bytes())? {
