@@ -81,7 +81,7 @@ fn forward(object: &StoreObject, from: u64) -> Result<Vec<u8>, Fault> {
 #[test]
 fn an_object_is_read_anywhere_and_forward_and_only_once_at_its_edges() {
     let shop = Shop::new();
-    let body: Vec<u8> = (0..600_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let body: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
     shop.put("a.bin", Page::new(body.clone()));
     let object = shop.open("a.bin").unwrap();
     assert_eq!(object.size(), body.len() as u64);
@@ -116,24 +116,26 @@ fn tables_of_objects_answer_as_those_of_files_do() {
     assert_eq!(first.table.rows.len(), 1);
 }
 
+type Change = fn(&mut Page);
+
 #[test]
 fn an_object_that_changes_is_never_mixed_with_what_it_was() {
     let (old, new) = (csv(200_000), csv(200_000).to_ascii_uppercase());
-    let other = |page: &mut Page| page.etag = Some("\"two\"".to_owned());
-    let cases: [(&str, fn(&mut Page), &dyn Fn(&mut Page)); 4] = [
-        ("a server that keeps to the rules", |_| (), &other),
-        ("one that ignores conditions", |page| page.ignores_conditions = true, &other),
+    let other: Change = |page| page.etag = Some("\"two\"".to_owned());
+    let later: Change = |page| page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
+    let other_and_later: Change = |page| {
+        page.etag = Some("W/\"two\"".to_owned());
+        page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
+    };
+    let cases: [(&str, Change, Change); 4] = [
+        ("a server that keeps to the rules", |_| (), other),
+        ("one that ignores conditions", |page| page.ignores_conditions = true, other),
         (
             "one that has weak tags",
             |page| page.etag = Some("W/\"one\"".to_owned()),
-            &|page: &mut Page| {
-                page.etag = Some("W/\"two\"".to_owned());
-                page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
-            },
+            other_and_later,
         ),
-        ("one that has times only", |page| page.etag = None, &|page: &mut Page| {
-            page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned())
-        }),
+        ("one that has times only", |page| page.etag = None, later),
     ];
     for (what, before, after) in cases {
         let shop = Shop::new();
@@ -236,11 +238,11 @@ fn a_call_that_is_cancelled_stops_waiting_for_a_server_that_says_nothing() {
     shop.put("a.csv", Page { manner: Manner::Stalls(1000), ..Page::new(csv(100_000)) });
     let object = shop.open("a.csv").unwrap();
     let stopping = Arc::new(meter());
-    let stop = Arc::clone(&stopping);
+    let its_meter = Arc::clone(&stopping);
     let begun = Instant::now();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        stop.stop();
+        its_meter.stop();
     });
     let fault = Forward::new(&object, 0).read(&mut [0; 100], &stopping).and_then(|_| {
         let mut reader = Forward::new(&object, 500_000);
