@@ -76,12 +76,11 @@ impl FileStore {
 
     async fn read(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
         let (_, file) = self.find(location)?;
-        let read = match file.file.object() {
-            None => {
-                let length = range.end.saturating_sub(range.start);
-                read_range(&file.file, range.start, length, &self.meter)
-            }
-            Some(object) => self.fetch(file, object, range).await,
+        let read = if let Some(object) = file.file.object() {
+            self.fetch(file, object, range).await
+        } else {
+            let length = range.end.saturating_sub(range.start);
+            read_range(&file.file, range.start, length, &self.meter)
         };
         read.map_err(|fault| Error::Generic { store: NAME, source: Box::new(fault) })
     }

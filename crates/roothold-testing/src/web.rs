@@ -167,9 +167,8 @@ fn answer(writer: &mut impl std::io::Write, seen: &Seen, page: &Page) -> std::io
         }
         Manner::Endless if !is_head => {
             write!(writer, "HTTP/1.1 400 X\r\n\r\n")?;
-            let filler = vec![b'x'; 65536];
             loop {
-                writer.write_all(&filler)?;
+                writer.write_all(&[b'x'; 8192])?;
             }
         }
         _ => {}

@@ -65,13 +65,15 @@ impl Addresses {
 /// The IPv4 address that an IPv6 address is another form of.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let parts = v6.segments();
-    let is_embedded = matches!(parts, [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..])
-        || (parts[..6] == [0; 6] && parts[6] != 0);
+    let segments = v6.segments();
+    let is_embedded =
+        matches!(segments, [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..])
+            || (segments[..6] == [0; 6] && segments[6] != 0);
     let embedded = |high: u16, low: u16| {
-        IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
-    match parts {
+    match segments {
         [_, _, _, _, _, _, high, low] if is_embedded => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
         _ => address,

@@ -14,9 +14,6 @@ use super::*;
 use crate::testing::{ask, budget};
 use crate::{Source, SourceOptions};
 
-/// What becomes of a page.
-type Change<'a> = &'a dyn Fn(&mut Page);
-
 /// A store that is a web server, and who may read it.
 struct Shop {
     web: Web,
@@ -119,24 +116,26 @@ fn tables_of_objects_answer_as_those_of_files_do() {
     assert_eq!(first.table.rows.len(), 1);
 }
 
+type Change = fn(&mut Page);
+
 #[test]
 fn an_object_that_changes_is_never_mixed_with_what_it_was() {
     let (old, new) = (csv(200_000), csv(200_000).to_ascii_uppercase());
-    let other = |page: &mut Page| page.etag = Some("\"two\"".to_owned());
-    let cases: [(&str, fn(&mut Page), Change<'_>); 4] = [
-        ("a server that keeps to the rules", |_| (), &other),
-        ("one that ignores conditions", |page| page.ignores_conditions = true, &other),
+    let other: Change = |page| page.etag = Some("\"two\"".to_owned());
+    let later: Change = |page| page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
+    let other_and_later: Change = |page| {
+        page.etag = Some("W/\"two\"".to_owned());
+        page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
+    };
+    let cases: [(&str, Change, Change); 4] = [
+        ("a server that keeps to the rules", |_| (), other),
+        ("one that ignores conditions", |page| page.ignores_conditions = true, other),
         (
             "one that has weak tags",
             |page| page.etag = Some("W/\"one\"".to_owned()),
-            &|page: &mut Page| {
-                page.etag = Some("W/\"two\"".to_owned());
-                page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
-            },
+            other_and_later,
         ),
-        ("one that has times only", |page| page.etag = None, &|page: &mut Page| {
-            page.modified = Some("Fri, 27 Nov 2026 00:00:00 GMT".to_owned());
-        }),
+        ("one that has times only", |page| page.etag = None, later),
     ];
     for (what, before, after) in cases {
         let shop = Shop::new();
@@ -214,7 +213,7 @@ fn servers_that_do_not_do_what_stores_do_are_told_apart() {
         let manner = page.manner.clone();
         shop.put("a.csv", page);
         let fault = ask(&shop.source("a.csv"), "SELECT count(*) FROM t").unwrap_err();
-        assert_eq!(fault.kind(), kind, "{manner:?}: {fault}");
+        assert_eq!(fault.kind(), kind, "{manner:?}: {fault:?}");
         assert!(fault.public().contains(says), "{manner:?}: {fault}");
         let logged = format!("{fault:?}");
         assert!(!logged.contains("S3CR3T"), "{logged}");
@@ -239,11 +238,11 @@ fn a_call_that_is_cancelled_stops_waiting_for_a_server_that_says_nothing() {
     shop.put("a.csv", Page { manner: Manner::Stalls(1000), ..Page::new(csv(100_000)) });
     let object = shop.open("a.csv").unwrap();
     let stopping = Arc::new(meter());
-    let other = Arc::clone(&stopping);
+    let its_meter = Arc::clone(&stopping);
     let begun = Instant::now();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        other.stop();
+        its_meter.stop();
     });
     let fault = Forward::new(&object, 0).read(&mut [0; 100], &stopping).and_then(|_| {
         let mut reader = Forward::new(&object, 500_000);

@@ -155,7 +155,7 @@ fn an_audit_log_that_could_not_be_written_goes_on_in_another_file() {
     assert_eq!(files.len(), 2);
     for file in files {
         // The one that is written may end within a line just now, the one that failed never does.
-        let whole = &file[..file.iter().rposition(|byte| *byte == b'\n').unwrap() + 1];
+        let whole = &file[..=file.iter().rposition(|byte| *byte == b'\n').unwrap()];
         let summary = roothold::core::audit::verify(whole).unwrap();
         assert_eq!(summary.unannounced, 0);
     }

@@ -24,7 +24,7 @@ const REASON_BYTES_MAX: usize = 120;
 const PATH_BYTES_MAX: usize = 100;
 
 /// A schema, ready to be asked.
-pub(super) struct RecordSchema(Validator);
+pub(super) struct RecordSchema(Box<Validator>);
 
 impl RecordSchema {
     /// Compiles a schema.
@@ -48,7 +48,7 @@ impl RecordSchema {
             .offline()
             .with_pattern_options(patterns)
             .should_validate_formats(true);
-        options.build(schema).map(Self).map_err(|error| {
+        options.build(schema).map(Box::new).map(Self).map_err(|error| {
             let place = brief(error.instance_path().as_str(), PATH_BYTES_MAX);
             let why = brief(&error.to_string(), REASON_BYTES_MAX);
             Fault::invalid(format!(

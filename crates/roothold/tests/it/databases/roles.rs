@@ -1,6 +1,7 @@
 //! Principals with roles of their own in a database: each asks as who they are, and as nobody else.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roothold_testing::{MariaDb, Postgres};
@@ -27,7 +28,8 @@ struct People {
 fn section(kind: &str, name: &str, more: &str, with: &[(&str, String)]) -> String {
     let mut text = format!("[[databases]]\nname = \"{name}\"\nkind = \"{kind}\"\n{more}\n");
     for (principal, url) in with {
-        text += &format!("[[databases.roles]]\nprincipal = \"{principal}\"\ndsn = \"{url}\"\n");
+        writeln!(text, "[[databases.roles]]\nprincipal = \"{principal}\"\ndsn = \"{url}\"")
+            .unwrap();
     }
     text
 }
@@ -61,12 +63,14 @@ fn postgres(name: &str, with: &[&'static str], more: &str) -> (&'static Postgres
     let server = Postgres::shared();
     let mut setup = String::from("CREATE TABLE common AS SELECT 7 AS n;");
     for person in with {
-        setup += &format!(
+        write!(
+            setup,
             "CREATE ROLE {name}_{person} LOGIN; GRANT USAGE ON SCHEMA app TO {name}_{person}; \
              ALTER ROLE {name}_{person} SET search_path = app; GRANT SELECT ON common TO {name}_{person}; \
              CREATE TABLE of_{person} AS SELECT 'CANARY-{person}'::text AS secret; \
              GRANT SELECT ON of_{person} TO {name}_{person};"
-        );
+        )
+        .unwrap();
     }
     block_on(server.database(name, &setup));
     let url = |person: &str| server.url(&format!("{name}_{person}"), name);

@@ -225,5 +225,8 @@ fn over_stdio_a_call_begins_a_trace_and_the_end_sends_the_last() {
     // The end has sent it, and waited until it was taken.
     let spans = collector.spans();
     let call = named(&spans, "tools/call read_text_file");
-    assert_eq!((call.parent(), call.attribute("network.transport")), ("".into(), "pipe".into()));
+    assert_eq!(
+        (call.parent(), call.attribute("network.transport")),
+        (String::new(), "pipe".into())
+    );
 }

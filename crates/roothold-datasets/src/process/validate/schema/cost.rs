@@ -258,9 +258,9 @@ fn reckon(graph: &Graph<'_>, same: &[HashMap<usize, u64>]) -> Result<(), Fault> 
     let mut below = here;
     for _ in 0..DEPTH {
         let mut next = vec![0_u64; count];
-        for part in 0..count {
+        for (part, all) in same.iter().enumerate() {
             let (mut any, mut by_name) = (0_u64, HashMap::<&str, u64>::new());
-            for (other, times) in &same[part] {
+            for (other, times) in all {
                 let other = &graph.parts[*other];
                 let sum: u64 = other.within.iter().map(|within| below[*within]).sum();
                 any = any.saturating_add(sum.saturating_mul(*times));
