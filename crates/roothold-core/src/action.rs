@@ -1,5 +1,6 @@
 //! What a call would touch, said before anything happens.
 
+use crate::object::ObjectUrl;
 use crate::path::FilePath;
 
 /// What would be done to a target.
@@ -60,6 +61,18 @@ pub enum Target {
     Job(JobTarget),
     /// A user's database, by the name that the configuration gives it.
     Database(DatabaseTarget),
+    /// Objects in a store over the network.
+    Object(ObjectTarget),
+}
+
+/// Which objects are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectTarget {
+    /// The object of a URL, or those below it.
+    Url(ObjectUrl),
+    /// Those of a name that no dataset has. It is decided on like any other, so that a name of nobody
+    /// and one of others are one denial.
+    Unknown(String),
 }
 
 /// Which database is meant, and what it would be asked.
@@ -137,6 +150,11 @@ impl Action {
         Self { verb, target: Target::Database(DatabaseTarget { name: name.into(), statement }) }
     }
 
+    /// An object in a store that is read, or a prefix below which objects are searched.
+    pub fn object(verb: Verb, target: ObjectTarget) -> Self {
+        Self { verb, target: Target::Object(target) }
+    }
+
     /// The target as the audit log shows it.
     pub fn target_shown(&self) -> String {
         match &self.target {
@@ -144,6 +162,8 @@ impl Action {
             Target::Named { name, .. } => name.clone(),
             Target::Job(jobs) => jobs.shown(),
             Target::Database(database) => format!("database {}", database.name),
+            Target::Object(ObjectTarget::Url(url)) => url.to_string(),
+            Target::Object(ObjectTarget::Unknown(name)) => format!("dataset {name}"),
         }
     }
 
@@ -151,7 +171,7 @@ impl Action {
     pub fn statement(&self) -> Option<&str> {
         match &self.target {
             Target::Database(database) => database.statement.as_deref(),
-            Target::File(_) | Target::Named { .. } | Target::Job(_) => None,
+            Target::File(_) | Target::Named { .. } | Target::Job(_) | Target::Object(_) => None,
         }
     }
 }

@@ -24,6 +24,7 @@ pub struct Budget {
 struct Flags {
     cancelled: AtomicBool,
     effect: AtomicBool,
+    cut: AtomicBool,
 }
 
 impl Budget {
@@ -62,6 +63,16 @@ impl Budget {
     /// Whether the call changed something.
     pub fn had_effect(&self) -> bool {
         self.flags.effect.load(Ordering::Acquire)
+    }
+
+    /// Notes that the answer ends at a limit, and has a next page.
+    pub fn note_cut(&self) {
+        self.flags.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the answer ends at a limit.
+    pub fn was_cut(&self) -> bool {
+        self.flags.cut.load(Ordering::Relaxed)
     }
 
     /// Whether the work may go on.

@@ -10,6 +10,7 @@ mod fault;
 pub mod files;
 mod gate;
 pub mod handle;
+mod object;
 mod path;
 mod pattern;
 mod policy;
@@ -19,14 +20,17 @@ mod roots;
 mod testing;
 pub mod wall;
 
-pub use action::{Action, Actions, DatabaseTarget, JobOwner, JobTarget, Target, Verb};
+pub use action::{
+    Action, Actions, DatabaseTarget, JobOwner, JobTarget, ObjectTarget, Target, Verb,
+};
 pub use budget::Budget;
 pub use fault::{Fault, FaultKind, Rule};
+pub use object::{ObjectUrl, Scheme};
 pub use path::{FilePath, NAME_BYTES_MAX, PATH_BYTES_MAX, shown, uri};
 pub use pattern::{PathGlobs, PatternError};
 pub use policy::{
     DEFAULT_EXCLUDES, DatabasePermit, DatabaseRule, JobPermit, Permit, Policy, PolicyError,
-    PolicySpec, PrincipalSpec,
+    PolicySpec, PrincipalSpec, StorePermit, StoreRule,
 };
 pub use principal::{Principal, Scopes};
 pub use roots::{Access, Hardlinks, Root, RootError, RootPatterns, RootSpec, Roots};

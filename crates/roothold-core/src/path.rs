@@ -184,7 +184,12 @@ pub fn shown(public: &[u8]) -> String {
 
 /// The `file://` URI of an absolute public path given without its leading slash.
 pub fn uri(public: &[u8]) -> String {
-    format!("file:///{}", percent_encode(public, URI_ESCAPED))
+    format!("file:///{}", escaped(public))
+}
+
+/// A path as it stands in a URI.
+pub(crate) fn escaped(path: &[u8]) -> String {
+    percent_encode(path, URI_ESCAPED).to_string()
 }
 
 /// How one name of a listing is shown: plain, or as the whole URI of `public` (its full path).

@@ -12,12 +12,13 @@ mod grant;
 mod permit;
 mod rules;
 mod spec;
+mod stores;
 mod subtree;
 
 mod temp;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::action::{Action, Actions, JobOwner, Target, Verb};
 use crate::fault::{Fault, FaultKind, Rule};
@@ -28,9 +29,11 @@ use crate::roots::{Access, Root, Roots};
 pub use databases::DatabaseRule;
 use databases::DatabaseRules;
 use grant::Grant;
-pub use permit::{DatabasePermit, JobPermit, Permit};
+pub use permit::{DatabasePermit, JobPermit, Permit, StorePermit};
 pub(crate) use rules::{RootRules, join};
 pub use spec::{DEFAULT_EXCLUDES, PolicyError, PolicySpec, PrincipalSpec};
+pub use stores::StoreRule;
+use stores::StoreRules;
 pub(crate) use temp::TempName;
 
 pub(crate) const RULE_SCOPES: &str = "scopes";
@@ -55,6 +58,8 @@ struct Inner {
     anyone: Option<Grant>,
     /// Who may use which database; it can change while the server runs.
     databases: RwLock<Arc<DatabaseRules>>,
+    /// Who may use which store; nobody any, as long as it is not set.
+    stores: OnceLock<StoreRules>,
 }
 
 impl Policy {
@@ -79,8 +84,8 @@ impl Policy {
                 return Err(PolicyError::DuplicatePrincipal(principal.name.clone()));
             }
         }
-        let databases = RwLock::default();
-        Ok(Self(Arc::new(Inner { roots, rules, spec, grants, anyone, databases })))
+        let (databases, stores) = (RwLock::default(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { roots, rules, spec, grants, anyone, databases, stores })))
     }
 
     /// The roots, in the order of the configuration.
@@ -187,6 +192,10 @@ impl Policy {
                 let permit = self.database_rules().decide(principal, action.verb, database)?;
                 return Ok(Permit::database(self.clone(), action.verb, permit));
             }
+            Target::Object(object) => {
+                let permit = self.decide_object(principal, action.verb, object)?;
+                return Ok(Permit::object(self.clone(), action.verb, permit));
+            }
             Target::File(path) => path,
         };
         let (root, rel) = self.place(grant, path)?;
@@ -255,6 +264,7 @@ fn check_scopes(
             Target::File(_) => action.verb.file_scope(),
             Target::Named { scope, .. } => scope.as_deref(),
             Target::Database(_) => Some(databases::scope_of(action.verb)),
+            Target::Object(_) => Some(stores::SCOPE),
             Target::Job(jobs) => match &jobs.owner {
                 JobOwner::Caller => None,
                 JobOwner::Principal(name) if name == principal.name() => None,

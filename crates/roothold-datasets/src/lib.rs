@@ -1,8 +1,8 @@
 //! Datasets: files of many formats, in roots and object stores, asked with SQL and processed chunk
 //! by chunk in bounded memory. The only crate that names DataFusion, Arrow and object stores.
 //!
-//! Bytes come from files that the core's gate opened, never from a path; results are values of
-//! ours, never Arrow's.
+//! Bytes come from files that the core's gate opened, never from a path, or from objects of stores
+//! that the configuration names; results are values of ours, never Arrow's.
 
 mod describe;
 mod engine;
@@ -12,6 +12,7 @@ mod limits;
 mod meter;
 mod options;
 mod parquet;
+mod plain;
 mod prepared;
 mod process;
 mod query;
@@ -22,6 +23,8 @@ mod shown;
 mod sniff;
 mod source;
 mod store;
+mod stored;
+mod stores;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -40,4 +43,6 @@ pub use process::{
 };
 pub use query::{Answer, Query};
 pub use source::Source;
+pub use stored::Stored;
+pub use stores::{FoundObjects, Secret, StoreError, StoreObject, StoreReach, StoreSpec, Stores};
 pub use table::{Column, Table};

@@ -3,18 +3,17 @@
 //! The decoders trust what a file says of sizes and counts; so the footer, and the header of every
 //! page, are walked first by a reader that allocates nothing.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use datafusion::parquet::arrow::{ProjectionMask, parquet_to_arrow_schema};
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use datafusion::parquet::file::reader::{ChunkReader, Length};
-use roothold_core::files::SourceFile;
 use roothold_core::{Fault, FaultKind};
 
 use crate::limits::Limits;
@@ -23,11 +22,15 @@ use crate::options::{Compression, Format, TextEncoding};
 use crate::prepared::{Prepared, PreparedFile};
 use crate::sniff::{self, Raw};
 use crate::source::{Source, changed};
+use crate::stored::Stored;
 
+mod chunks;
 mod pages;
 mod scan;
 mod thrift;
 
+pub(crate) use chunks::Chunks;
+pub(crate) use pages::{columns_of, look as look_at_pages};
 pub(crate) use scan::ParquetTable;
 
 /// The length of a footer and the magic number behind it.
@@ -63,6 +66,7 @@ pub(crate) fn prepare(
             )));
         }
         let metadata = metadata_of(file, limits, meter)?;
+        let columns = file.object().map_or(Ok(Vec::new()), |_| columns_of(file, &metadata))?;
         let schema = schema_of(&metadata).map_err(|error| damaged(file, &error))?;
         if schema.fields().len() > limits.columns_max {
             return Err(Fault::new(
@@ -72,7 +76,7 @@ pub(crate) fn prepare(
         }
         schemas.push(schema);
         let coding = sniff::coding(Compression::None, TextEncoding::Utf8);
-        files.push(PreparedFile { file: Arc::clone(file), coding });
+        files.push(PreparedFile { columns: columns.into(), ..PreparedFile::new(file, coding) });
     }
     let merged = Schema::try_merge(schemas).map_err(|_| {
         Fault::invalid("the files of the source have columns of one name and different types")
@@ -100,7 +104,7 @@ pub(crate) fn prepare(
 /// # Errors
 /// `Invalid` for what is damaged, `Unsupported` for what is encrypted, `Limit`.
 pub(crate) fn metadata_of(
-    file: &Arc<SourceFile>,
+    file: &Arc<Stored>,
     limits: &Limits,
     meter: &Arc<Meter>,
 ) -> Result<ParquetMetaData, Fault> {
@@ -114,14 +118,14 @@ pub(crate) fn metadata_of(
     Ok(metadata)
 }
 
-fn footer_of(file: &SourceFile, limits: &Limits, meter: &Meter) -> Result<Vec<u8>, Fault> {
+fn footer_of(file: &Stored, limits: &Limits, meter: &Meter) -> Result<Vec<u8>, Fault> {
     let path = file.path();
     let size = file.size();
     let cut_off =
         || Fault::invalid(format!("{path} is no whole Parquet file: its end is not that of one"));
     let tail_at = size.checked_sub(TAIL_BYTES as u64).ok_or_else(cut_off)?;
     let mut tail = [0; TAIL_BYTES];
-    if file.read_at(tail_at, &mut tail)? < TAIL_BYTES {
+    if file.read_at(tail_at, &mut tail, meter)? < TAIL_BYTES {
         return Err(changed(&path));
     }
     let (length, magic) = tail.split_at(4);
@@ -145,7 +149,7 @@ fn footer_of(file: &SourceFile, limits: &Limits, meter: &Meter) -> Result<Vec<u8
         ));
     }
     let mut footer = vec![0; length];
-    if file.read_at(at, &mut footer)? < length {
+    if file.read_at(at, &mut footer, meter)? < length {
         return Err(changed(&path));
     }
     meter.count(length);
@@ -160,7 +164,7 @@ fn schema_of(metadata: &ParquetMetaData) -> Result<Schema, ParquetError> {
 }
 
 /// The fault for a Parquet file that does not hold what it says.
-pub(crate) fn damaged(file: &SourceFile, error: &(dyn std::error::Error + 'static)) -> Fault {
+pub(crate) fn damaged(file: &Stored, error: &(dyn std::error::Error + 'static)) -> Fault {
     if let Some(fault) = crate::refusal::fault_in(error) {
         return fault;
     }
@@ -170,55 +174,12 @@ pub(crate) fn damaged(file: &SourceFile, error: &(dyn std::error::Error + 'stati
     ))
 }
 
-/// A file as the synchronous readers of Parquet want it.
-pub(crate) struct Chunks {
-    pub(crate) file: Arc<SourceFile>,
-    pub(crate) meter: Arc<Meter>,
-}
-
-impl Length for Chunks {
-    fn len(&self) -> u64 {
-        self.file.size()
-    }
-}
-
-impl ChunkReader for Chunks {
-    type T = ChunkRead;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let (file, meter) = (Arc::clone(&self.file), Arc::clone(&self.meter));
-        Ok(ChunkRead { file, meter, offset: start })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        read_range(&self.file, start, length as u64, &self.meter)
-            .map_err(|fault| ParquetError::External(Box::new(fault)))
-    }
-}
-
-/// A file from some offset on.
-pub(crate) struct ChunkRead {
-    file: Arc<SourceFile>,
-    meter: Arc<Meter>,
-    offset: u64,
-}
-
-impl io::Read for ChunkRead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.meter.check().map_err(io::Error::other)?;
-        let got = self.file.read_at(self.offset, buffer).map_err(io::Error::other)?;
-        self.offset += got as u64;
-        self.meter.count(got);
-        Ok(got)
-    }
-}
-
 /// Bytes of a file, all of them; none beyond its size when it was opened.
 ///
 /// # Errors
 /// `Invalid` for a range beyond the end, `Conflict` where the file became shorter; the meter's own.
 pub(crate) fn read_range(
-    file: &SourceFile,
+    file: &Stored,
     start: u64,
     length: u64,
     meter: &Meter,
@@ -229,7 +190,7 @@ pub(crate) fn read_range(
         Fault::invalid(format!("{} is damaged: it speaks of bytes beyond its end", file.path()))
     })?;
     let mut buffer = vec![0; length];
-    if file.read_at(start, &mut buffer)? < length {
+    if file.read_at(start, &mut buffer, meter)? < length {
         return Err(changed(&file.path()));
     }
     meter.count(length);
@@ -260,9 +221,12 @@ pub(crate) fn first_rows(
     meter: &Arc<Meter>,
 ) -> Result<Option<RecordBatch>, Fault> {
     let file = &prepared.files[0].file;
-    let chunks = Chunks { file: Arc::clone(file), meter: Arc::clone(meter) };
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(chunks).map_err(|error| damaged(file, &error))?;
+    let metadata = metadata_of(file, &prepared.limits, meter)?;
+    let chunks = Chunks::new(file, &metadata, &prepared.limits, meter)?;
+    let failures = chunks.failures();
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::default())
+        .map_err(|error| damaged(file, &error))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata);
     // The columns of this file: others of the source may have more.
     let own = builder.schema();
     let wanted: Vec<usize> = prepared
@@ -280,6 +244,6 @@ pub(crate) fn first_rows(
         .with_batch_size(rows)
         .with_limit(rows)
         .build()
-        .map_err(|error| damaged(file, &error))?;
-    reader.next().transpose().map_err(|error| damaged(file, &error))
+        .map_err(|error| failures.fault(file, &error))?;
+    reader.next().transpose().map_err(|error| failures.fault(file, &error))
 }

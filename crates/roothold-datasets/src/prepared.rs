@@ -1,10 +1,10 @@
 //! A source that was looked at: what its files are, and the columns that they have.
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use roothold_core::files::SourceFile;
 use roothold_core::{Fault, FaultKind};
 
 use crate::limits::Limits;
@@ -12,6 +12,7 @@ use crate::meter::Meter;
 use crate::options::{Format, TextEncoding};
 use crate::sniff::{self, Raw};
 use crate::source::{Source, folded};
+use crate::stored::Stored;
 use crate::text::{Bytes, Coding, fault_of};
 
 mod columns;
@@ -29,9 +30,17 @@ const INFERRED_FILES_MAX: usize = 8;
 /// One file of a source.
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedFile {
-    pub(crate) file: Arc<SourceFile>,
+    pub(crate) file: Arc<Stored>,
     /// How its bytes become text; for Parquet nothing has to be done.
     pub(crate) coding: Coding,
+    /// Where the columns of a Parquet object are, whose pages are looked at when they come.
+    pub(crate) columns: Arc<[Range<u64>]>,
+}
+
+impl PreparedFile {
+    pub(crate) fn new(file: &Arc<Stored>, coding: Coding) -> Self {
+        Self { file: Arc::clone(file), coding, columns: Arc::default() }
+    }
 }
 
 /// What a source is.
@@ -80,7 +89,7 @@ pub(crate) fn prepare(
     let delimited = matches!(format, Format::Csv | Format::Tsv)
         .then(|| Delimited::of(&sample, format, source, limits))
         .transpose()?;
-    let mut files = vec![PreparedFile { file: Arc::clone(first), coding: sample.coding }];
+    let mut files = vec![PreparedFile::new(first, sample.coding)];
     let mut samples = vec![sample];
     for file in &source.files()[1..] {
         let sample = sample_of(file, source, limits, meter)?;
@@ -88,7 +97,7 @@ pub(crate) fn prepare(
         if let Some(delimited) = &delimited {
             delimited.records(&sample, limits)?;
         }
-        files.push(PreparedFile { file: Arc::clone(file), coding: sample.coding });
+        files.push(PreparedFile::new(file, sample.coding));
         if samples.len() < INFERRED_FILES_MAX {
             samples.push(sample);
         }
@@ -169,7 +178,7 @@ impl Prepared {
 
     /// The text of a file from an offset on; see [`Bytes::open`].
     pub(crate) fn open(&self, file: usize, from: u64, meter: &Arc<Meter>) -> Result<Bytes, Fault> {
-        let PreparedFile { file, coding } = &self.files[file];
+        let PreparedFile { file, coding, .. } = &self.files[file];
         Bytes::open(file, *coding, from, &self.limits, meter)
     }
 
@@ -200,7 +209,7 @@ fn unhidden(path: &str) -> Fault {
 }
 
 fn sample_of(
-    file: &Arc<SourceFile>,
+    file: &Arc<Stored>,
     source: &Source,
     limits: &Limits,
     meter: &Arc<Meter>,

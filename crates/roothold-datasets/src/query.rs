@@ -86,7 +86,7 @@ impl Engine {
         for is_cut in [true, false] {
             let seams = Arc::new(Seams::default());
             let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;
-            let plan = session.plan(&query.sql, &query.parameters)?;
+            let plan = session.plan_answer(&query.sql, &query.parameters)?;
             let stable = gate::is_ordered(&plan);
             let (limited, skip) = page_of(plan, &query)?;
             let stream = session.stream(limited).await?;

@@ -15,6 +15,7 @@ use datafusion::arrow::error::ArrowError;
 use roothold_core::{Fault, FaultKind};
 
 use crate::meter::Meter;
+use crate::plain::{Form, Plain};
 use crate::prepared::Prepared;
 use crate::text::{Bytes, fault_of};
 
@@ -40,6 +41,37 @@ pub(crate) struct Piece {
     pub(crate) until: Option<u64>,
 }
 
+/// So many plain lines in a row are worth a batch of their own.
+const PLAIN_ROWS_MIN: usize = 1024;
+/// The most batches that the general decoder has to itself after a line that was not plain.
+const GENERAL_BATCHES_MAX: u32 = 64;
+
+/// The decoder of plain lines beside the general one. Only one of them holds records.
+struct Plainly {
+    decoder: Plain,
+    /// Whether the records of this batch are its.
+    is_at_work: bool,
+    /// How many batches the general decoder has to itself yet.
+    waits: u32,
+    /// How many it gets the next time: more where plain lines are few.
+    waits_next: u32,
+}
+
+impl Plainly {
+    /// A batch is done; whose is the next?
+    fn turn(&mut self) {
+        self.waits = self.waits.saturating_sub(1);
+        self.is_at_work = self.waits == 0;
+    }
+
+    /// The next line is not plain. Few before it were not worth a batch of their own.
+    fn give_up(&mut self) {
+        self.is_at_work = false;
+        self.waits = self.waits_next;
+        self.waits_next = (self.waits_next * 2).min(GENERAL_BATCHES_MAX);
+    }
+}
+
 /// The records of a piece.
 pub(crate) struct Records {
     prepared: Arc<Prepared>,
@@ -48,6 +80,7 @@ pub(crate) struct Records {
     meter: Arc<Meter>,
     bytes: Bytes,
     decoder: Decoder,
+    plain: Option<Plainly>,
     block: Vec<u8>,
     /// What of the block is not decoded yet.
     left: std::ops::Range<usize>,
@@ -100,6 +133,13 @@ impl Records {
     ) -> Result<Self, Fault> {
         let bytes = prepared.open(piece.file, piece.from, meter)?;
         let decoder = Decoder::new(prepared, projection, piece.from == 0, rows)?;
+        // Few records are not worth a look at a whole block.
+        let form = Form::of(prepared.format, prepared.style).filter(|_| rows.is_none());
+        let plain = form.and_then(|form| {
+            Plain::new(form, &prepared.file_schema, projection, decoder.rows_max())
+        });
+        let is_at_work = !decoder.awaits_header();
+        let plain = plain.map(|decoder| Plainly { decoder, is_at_work, waits: 0, waits_next: 1 });
         let position = bytes.start();
         let is_done = piece.until.is_some_and(|until| piece.from >= until);
         Ok(Self {
@@ -108,6 +148,7 @@ impl Records {
             meter: Arc::clone(meter),
             bytes,
             decoder,
+            plain,
             block: vec![0; BLOCK_BYTES],
             left: 0..0,
             position,
@@ -146,6 +187,9 @@ impl Records {
     /// Decodes one block at most.
     fn advance(&mut self) -> Result<Option<RecordBatch>, Fault> {
         if self.left.is_empty() && !self.refill(0)? {
+            if self.plain.as_ref().is_some_and(|plain| plain.decoder.count() > 0) {
+                return self.flush();
+            }
             self.is_done = true;
             self.decoder.finish().map_err(|error| self.blame(&error))?;
             return self.flush();
@@ -153,8 +197,11 @@ impl Records {
         let stop = self.start.saturating_add(BATCH_BYTES).min(self.piece.until.unwrap_or(u64::MAX));
         // The line end before `stop` may be of two bytes, which are decoded together.
         let free = stop.saturating_sub(2).saturating_sub(self.position);
+        let count = usize::try_from(free).unwrap_or(usize::MAX).min(self.left.len());
+        if self.plain.as_ref().is_some_and(|plain| plain.is_at_work) {
+            return self.advance_plainly(count);
+        }
         if free > 0 {
-            let count = usize::try_from(free).unwrap_or(usize::MAX).min(self.left.len());
             self.feed(count)?;
         } else if self.close(stop)? {
             self.is_done = self.is_past_end();
@@ -167,6 +214,33 @@ impl Records {
         self.take_line_feed()?;
         self.is_done = self.is_past_end();
         self.flush()
+    }
+
+    /// Takes plain lines of the next `count` bytes. Where there are none the batch ends; an empty
+    /// one is the general decoder's.
+    fn advance_plainly(&mut self, count: usize) -> Result<Option<RecordBatch>, Fault> {
+        let Some(plain) = &mut self.plain else { return Ok(None) };
+        let text = &self.block[self.left.start..self.left.start + count];
+        let used = plain.decoder.feed(text);
+        self.left.start += used;
+        self.position += used as u64;
+        self.whole_to = self.position;
+        if plain.decoder.count() >= PLAIN_ROWS_MIN {
+            plain.waits_next = 1;
+        }
+        if plain.decoder.is_full() {
+            return self.flush();
+        }
+        let has_room = self.left.len() < self.block.len();
+        if used > 0 || (count == self.left.len() && has_room && self.refill(self.left.len())?) {
+            return Ok(None);
+        }
+        let Some(plain) = &mut self.plain else { return Ok(None) };
+        if plain.decoder.count() > 0 {
+            return self.flush();
+        }
+        plain.give_up();
+        Ok(None)
     }
 
     fn is_past_end(&self) -> bool {
@@ -219,6 +293,11 @@ impl Records {
             if self.decoder.ended() > before {
                 self.whole_to = self.position;
             }
+            let begins = self.decoder.is_behind_header() && !self.was_return;
+            if let Some(plain) = self.plain.as_mut().filter(|_| begins) {
+                plain.is_at_work = true;
+                break;
+            }
         }
         Ok(self.left.start == end)
     }
@@ -237,7 +316,14 @@ impl Records {
     }
 
     fn flush(&mut self) -> Result<Option<RecordBatch>, Fault> {
-        let batch = self.decoder.flush().map_err(|error| self.blame(&error))?;
+        let batch = match &mut self.plain {
+            Some(plain) if plain.is_at_work => plain.decoder.flush(),
+            _ => self.decoder.flush(),
+        };
+        let batch = batch.map_err(|error| self.blame(&error))?;
+        if let Some(plain) = &mut self.plain {
+            plain.turn();
+        }
         self.start = self.position;
         self.whole_to = self.position;
         Ok(batch)

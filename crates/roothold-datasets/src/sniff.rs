@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use roothold_core::files::SourceFile;
 use roothold_core::{Fault, FaultKind};
 
 use crate::meter::Meter;
 use crate::options::{Compression, Format, SourceOptions, TextEncoding};
+use crate::stored::Stored;
 use crate::text::Coding;
 
 /// Enough for every magic number, that of tar included.
@@ -45,10 +45,10 @@ pub(crate) enum Raw {
 ///
 /// # Errors
 /// `Unsupported` for archives and what else is no table; as reading.
-pub(crate) fn look(file: &Arc<SourceFile>, meter: &Meter) -> Result<Raw, Fault> {
+pub(crate) fn look(file: &Arc<Stored>, meter: &Meter) -> Result<Raw, Fault> {
     let mut head = [0; HEAD_BYTES];
     meter.check()?;
-    let got = file.read_at(0, &mut head)?;
+    let got = file.read_at(0, &mut head, meter)?;
     let head = &head[..got];
     if head.starts_with(b"PAR1") {
         return Ok(Raw::Parquet);

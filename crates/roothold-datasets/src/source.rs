@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use roothold_core::files::{Drift, SourceFile};
+use roothold_core::files::Drift;
 use roothold_core::{Fault, FaultKind};
 
 use crate::options::{Format, SourceOptions};
+use crate::stored::Stored;
 
 /// Files that are read as one table. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct Source {
 
 #[derive(Debug)]
 struct Inner {
-    files: Vec<Arc<SourceFile>>,
+    files: Vec<Arc<Stored>>,
     options: SourceOptions,
     hidden: Vec<String>,
 }
@@ -28,7 +29,7 @@ impl Source {
     /// `Invalid` without a file, and where the options would go around what is hidden: read as
     /// plain text, or without the header that names the columns.
     pub fn new(
-        files: Vec<SourceFile>,
+        files: Vec<impl Into<Stored>>,
         options: SourceOptions,
         hidden: Vec<String>,
     ) -> Result<Self, Fault> {
@@ -42,7 +43,7 @@ impl Source {
             ));
         }
         check_options(&options)?;
-        let files = files.into_iter().map(Arc::new).collect();
+        let files = files.into_iter().map(|file| Arc::new(file.into())).collect();
         Ok(Self { inner: Arc::new(Inner { files, options, hidden }) })
     }
 
@@ -64,7 +65,7 @@ impl Source {
     }
 
     /// The files, in their order.
-    pub fn files(&self) -> &[Arc<SourceFile>] {
+    pub fn files(&self) -> &[Arc<Stored>] {
         &self.inner.files
     }
 

@@ -7,13 +7,12 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use roothold_core::files::SourceFile;
 use roothold_core::{Fault, FaultKind};
 
 use crate::limits::Limits;
 use crate::meter::Meter;
 use crate::options::{Compression, TextEncoding};
-use crate::source::changed;
+use crate::stored::{Onward, Stored};
 
 mod transcode;
 
@@ -52,7 +51,7 @@ impl Bytes {
     /// # Errors
     /// As reading: see [`fault_of`].
     pub(crate) fn open(
-        file: &Arc<SourceFile>,
+        file: &Arc<Stored>,
         coding: Coding,
         from: u64,
         limits: &Limits,
@@ -89,7 +88,7 @@ impl Bytes {
     /// # Errors
     /// As reading: see [`fault_of`].
     pub(crate) fn open_with_mark(
-        file: &Arc<SourceFile>,
+        file: &Arc<Stored>,
         coding: Coding,
         limits: &Limits,
         meter: &Arc<Meter>,
@@ -143,32 +142,22 @@ impl Read for Bytes {
 
 /// The bytes of the file itself, up to the size that it had when it was opened.
 struct FileReader {
-    file: Arc<SourceFile>,
-    offset: u64,
+    onward: Onward,
     consumed: Arc<AtomicU64>,
     meter: Arc<Meter>,
 }
 
 impl FileReader {
-    fn new(file: &Arc<SourceFile>, offset: u64, meter: &Arc<Meter>) -> Self {
-        Self { file: Arc::clone(file), offset, consumed: Arc::default(), meter: Arc::clone(meter) }
+    fn new(file: &Arc<Stored>, offset: u64, meter: &Arc<Meter>) -> Self {
+        let onward = Onward::new(file, offset);
+        Self { onward, consumed: Arc::default(), meter: Arc::clone(meter) }
     }
 }
 
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.meter.check().map_err(io::Error::other)?;
-        let left = self.file.size().saturating_sub(self.offset);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len()).min(READ_BYTES);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let got =
-            self.file.read_at(self.offset, &mut buffer[..wanted]).map_err(io::Error::other)?;
-        if got < wanted {
-            return Err(io::Error::other(changed(&self.file.path())));
-        }
-        self.offset += got as u64;
+        let wanted = buffer.len().min(READ_BYTES);
+        let got = self.onward.read(&mut buffer[..wanted], &self.meter).map_err(io::Error::other)?;
         self.consumed.fetch_add(got as u64, Ordering::Relaxed);
         self.meter.count(got);
         Ok(got)
@@ -234,7 +223,7 @@ impl Read for Capped {
 
 /// The fault behind a failed read: the one that was raised below, or that the compressed bytes
 /// are damaged.
-pub(crate) fn fault_of(error: &io::Error, file: &SourceFile, coding: Coding) -> Fault {
+pub(crate) fn fault_of(error: &io::Error, file: &Stored, coding: Coding) -> Fault {
     if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
         let text = format!("{}: {}", file.path(), fault.public());
         let is_about_file = matches!(fault.kind(), FaultKind::Invalid | FaultKind::Limit);

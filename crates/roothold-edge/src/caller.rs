@@ -9,13 +9,15 @@ use std::time::Instant;
 
 use roothold_core::Principal;
 
+use crate::trace::TraceParent;
+
 /// The authenticated sender of one request.
 #[derive(Debug)]
 pub struct Caller {
     principal: Principal,
     request_id: Arc<str>,
     remote: IpAddr,
-    traceparent: Option<Box<str>>,
+    span: Option<TraceParent>,
     received: Instant,
     missing_scopes: OnceLock<Box<[String]>>,
 }
@@ -25,11 +27,11 @@ impl Caller {
         principal: Principal,
         request_id: Arc<str>,
         remote: IpAddr,
-        traceparent: Option<Box<str>>,
+        span: Option<TraceParent>,
         received: Instant,
     ) -> Self {
         let missing_scopes = OnceLock::new();
-        Self { principal, request_id, remote, traceparent, received, missing_scopes }
+        Self { principal, request_id, remote, span, received, missing_scopes }
     }
 
     /// Who was authenticated.
@@ -53,9 +55,11 @@ impl Caller {
         self.remote
     }
 
-    /// The `traceparent` header of the HTTP request, where it is well formed (W3C Trace Context).
-    pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_deref()
+    /// The span of the HTTP request: the one that the observer made of it
+    /// ([`Observer::request_began`](crate::Observer::request_began)), else the sender's, where its
+    /// `traceparent` header is well formed.
+    pub fn span(&self) -> Option<TraceParent> {
+        self.span
     }
 
     /// When the head of the request had arrived.
@@ -112,46 +116,9 @@ pub(crate) fn with_caller_now<T>(caller: Option<&Arc<Caller>>, work: impl FnOnce
     }
 }
 
-/// Reads a `traceparent` of version 00, or nothing: a malformed one starts a new trace.
-pub(crate) fn parse_traceparent(value: &[u8]) -> Option<Box<str>> {
-    let sound = value.len() == 55
-        && value.starts_with(b"00-")
-        && value[35] == b'-'
-        && value[52] == b'-'
-        && hex(&value[3..35])
-        && hex(&value[36..52])
-        && hex(&value[53..55])
-        && value[3..35].iter().any(|&byte| byte != b'0')
-        && value[36..52].iter().any(|&byte| byte != b'0');
-    if !sound {
-        return None;
-    }
-    std::str::from_utf8(value).ok().map(Box::from)
-}
-
-fn hex(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_traceparent_is_taken_only_when_well_formed() {
-        let sound = b"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
-        assert_eq!(parse_traceparent(sound).as_deref(), std::str::from_utf8(sound).ok());
-        for bad in [
-            &b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"[..],
-            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            b"ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
-            b"00-0AF7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
-            b"00-ff..",
-            b"",
-        ] {
-            assert!(parse_traceparent(bad).is_none());
-        }
-    }
 
     #[test]
     fn the_first_missing_scopes_count() {

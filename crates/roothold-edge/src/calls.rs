@@ -11,6 +11,7 @@ use rmcp::model::{CallToolResponse, JsonObject};
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
+use crate::trace::TraceParent;
 
 /// One `tools/call` that wants one answer: no progress, no log messages, no question to the client.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct ToolCall {
     pub forms: bool,
     /// Whether the request is of revision 2026-07-28.
     pub modern: bool,
+    /// The span that the message itself names (`_meta.traceparent`), where it is well formed.
+    pub parent: Option<TraceParent>,
     /// Who calls.
     pub caller: Arc<Caller>,
     /// Cancelled when the client has gone, and when the call has ended.

@@ -37,6 +37,7 @@ use crate::request::{self, Params, Typed};
 use crate::rpc::{self, Kind};
 use crate::sessions::{Sessions, SessionsFull};
 use crate::tasks::{self, AcceptedTasks};
+use crate::trace::TraceParent;
 
 /// Methods of older revisions that 2026-07-28 does not have.
 const REMOVED: [&str; 5] =
@@ -157,11 +158,11 @@ impl<H: ServerHandler> Front<H> {
             return Route::Slow(Box::pin(self.in_session(session, message)));
         }
         let streams = self.wants_stream(era, seen.asks_stream, typed.class, message.takes);
-        let declared = seen.declared;
+        let (declared, parent) = (seen.declared, seen.parent);
         let Typed { params, class } = typed;
         match params {
             Params::Call(call) if !streams => {
-                self.call(era, message, asked, (call, declared), finish)
+                self.call(era, message, asked, (call, declared, parent), finish)
             }
             Params::Sdk(sdk) if !streams => self.sdk(era, message, asked.id, *sdk, finish),
             _ if message.takes == Takes::OnlyJson && class == MethodClass::Subscribe => {
@@ -219,7 +220,7 @@ impl<H: ServerHandler> Front<H> {
         era: Era,
         message: Message,
         asked: Asked<'_>,
-        (call, declared): (CallParams<'_>, Declared),
+        (call, declared, parent): (CallParams<'_>, Declared, Option<TraceParent>),
         finish: &mut Finish,
     ) -> Route<'_> {
         let Some(calls) = self.calls.as_deref().filter(|_| !call.resumes()) else {
@@ -239,6 +240,7 @@ impl<H: ServerHandler> Front<H> {
                 // An older revision has no answer that asks.
                 forms: declared.forms && era == Era::Modern,
                 modern: era == Era::Modern,
+                parent,
                 caller: Arc::clone(&message.caller),
                 cancel: CancellationToken::new(),
             },

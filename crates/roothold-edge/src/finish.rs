@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::conn::ConnState;
 use crate::observer::{MethodClass, Observer, RequestFinished};
+use crate::trace::TraceParent;
 
 /// Tells the observer and the connection, when dropped, that a request is over.
 pub(crate) struct Finish {
@@ -18,6 +19,10 @@ pub(crate) struct Finish {
     /// Whether all of the request's body was taken.
     pub(crate) body_read: bool,
     pub(crate) status: u16,
+    /// The span that the observer made of the request.
+    pub(crate) span: Option<TraceParent>,
+    /// The sender's span.
+    pub(crate) parent: Option<TraceParent>,
     bytes: u64,
 }
 
@@ -36,8 +41,16 @@ impl Finish {
             fast: false,
             body_read: false,
             status,
+            span: None,
+            parent: None,
             bytes: 0,
         }
+    }
+
+    /// Says which span of its sender the request belongs to.
+    pub(crate) fn belongs_to(&mut self, parent: Option<TraceParent>) {
+        self.parent = parent;
+        self.span = self.observer.request_began(parent);
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -59,6 +72,9 @@ impl Drop for Finish {
             duration: now.saturating_duration_since(self.started),
             fast: self.fast,
             bytes: self.bytes,
+            started: self.started,
+            span: self.span,
+            parent: self.parent,
         });
     }
 }

@@ -25,7 +25,7 @@ use roothold_core::Principal;
 use crate::answers::{self, AnswerBudget};
 use crate::auth::{Authenticator, FailureLimit, RateLimit};
 use crate::body::{self, BodyBudget, BodyRefused, EdgeBody};
-use crate::caller::{Caller, parse_traceparent};
+use crate::caller::Caller;
 use crate::calls::ToolCalls;
 use crate::config::EdgeConfig;
 use crate::conn::ConnState;
@@ -41,6 +41,7 @@ use crate::sessions::Sessions;
 use crate::shutdown::{Phase, Shutdown};
 use crate::stamp::Stamped;
 use crate::tasks::TaskListeners;
+use crate::trace::TraceParent;
 
 pub(crate) type Rmcp<H> = StreamableHttpService<Arc<Stamped<H>>, LocalSessionManager>;
 
@@ -154,6 +155,9 @@ impl<H: ServerHandler> Front<H> {
         let has_body = !request.body().is_end_stream();
         let id = self.request_ids.id_of(request.headers());
         let mut reply = if request.uri().path() == self.config.path {
+            if *request.method() == Method::POST {
+                finish.belongs_to(TraceParent::of_headers(request.headers()));
+            }
             let entered = self.enter(&request, via, &id, &mut finish);
             let mut reply = match entered.admitted {
                 Ok(admitted) => self.admitted(request, admitted, &mut finish).await,
@@ -277,7 +281,7 @@ impl<H: ServerHandler> Front<H> {
             principal,
             id.to_str().unwrap_or_default().into(),
             via.remote,
-            headers.get("traceparent").and_then(|value| parse_traceparent(value.as_bytes())),
+            finish.span.or(finish.parent),
             finish.started(),
         ));
         if session {

@@ -53,6 +53,7 @@ mod sessions;
 mod shutdown;
 mod stamp;
 mod tasks;
+mod trace;
 
 pub use caller::{Caller, caller, current_caller};
 pub use calls::{ToolCall, ToolCalls};
@@ -60,7 +61,8 @@ pub use config::{EdgeConfig, SessionLimits};
 pub use edge::{Edge, EdgeBuilder, StartError};
 pub use line::{CheckedLine, RefusedLine, read_line};
 pub use observer::{MethodClass, Observer, Refusal, RequestFinished, Unobserved};
-pub use params::takes_forms;
+pub use params::{span_of, takes_forms};
 pub use serve::Drained;
 pub use shutdown::{Phase, Shutdown};
 pub use tasks::{AcceptedTasks, TaskListeners, accepted_tasks};
+pub use trace::{TraceId, TraceParent};

@@ -5,12 +5,13 @@
 //! the request's way: they must not block.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roothold_core::Principal;
 
 use crate::auth::FailureClass;
 use crate::shutdown::Phase;
+use crate::trace::TraceParent;
 
 /// Receives the front's events. Every method does nothing by default.
 pub trait Observer: Send + Sync + 'static {
@@ -20,6 +21,12 @@ pub trait Observer: Send + Sync + 'static {
     fn connection_closed(&self, _remote: IpAddr) {}
     /// A connection was closed at once because a cap was reached.
     fn connection_refused(&self, _remote: IpAddr, _reason: Refusal) {}
+    /// The head of a message has arrived; `parent` is the sender's span, where it names one. An observer
+    /// that traces returns the request's own, which its handler finds by
+    /// [`Caller::span`](crate::Caller::span), and which comes back when the request is answered.
+    fn request_began(&self, _parent: Option<TraceParent>) -> Option<TraceParent> {
+        None
+    }
     /// A request was answered: for a stream, to its end.
     fn request_finished(&self, _request: &RequestFinished) {}
     /// A request carried no valid credential. `request_id` is the one that its answer carries.
@@ -58,6 +65,12 @@ pub struct RequestFinished {
     pub fast: bool,
     /// Bytes of the answer's body as they were sent, compressed where it was compressed.
     pub bytes: u64,
+    /// When its head had arrived.
+    pub started: Instant,
+    /// The span that [`Observer::request_began`] made of it.
+    pub span: Option<TraceParent>,
+    /// The sender's span.
+    pub parent: Option<TraceParent>,
 }
 
 /// The kinds of request, a closed set.

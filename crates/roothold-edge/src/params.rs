@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::request::keys;
+use crate::trace::TraceParent;
 
 /// A `tools/call`.
 #[derive(Deserialize)]
@@ -52,6 +53,8 @@ struct Meta<'a> {
     log_level: Option<IgnoredAny>,
     #[serde(rename = "progressToken", default, deserialize_with = "present")]
     progress: Option<IgnoredAny>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    traceparent: Option<&'a RawValue>,
 }
 
 /// A derived type would take a list for an object too.
@@ -135,11 +138,13 @@ impl<'a> CallParams<'a> {
             }
         }
         let asks_stream = meta.progress.is_some() || meta.log_level.is_some();
-        Seen { version, capable, declared, asks_stream }
+        let parent = meta.traceparent.and_then(|raw| unescaped(raw.get()));
+        let parent = parent.and_then(|text| TraceParent::parse(text.as_bytes()));
+        Seen { version, capable, declared, asks_stream, parent }
     }
 }
 
-/// A JSON string without escapes as it stands, one with escapes as `None`: no revision has one.
+/// A JSON string without escapes as it stands, one with escapes as `None`: no revision has one, and no span.
 fn unescaped(json: &str) -> Option<&str> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     (!inner.contains('\\')).then_some(inner)
@@ -154,6 +159,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) declared: Declared,
     /// Whether it asks for progress or log messages.
     pub(crate) asks_stream: bool,
+    /// The span that the message names.
+    pub(crate) parent: Option<TraceParent>,
 }
 
 /// What the client declares with a request that decides what it may be answered with.
@@ -207,8 +214,13 @@ impl<'a> Seen<'a> {
             _ => (false, Declared::default()),
         };
         let asks_stream = meta.contains_key(keys::PROGRESS) || meta.contains_key(keys::LOG_LEVEL);
-        Self { version, capable, declared, asks_stream }
+        Self { version, capable, declared, asks_stream, parent: span_of(meta) }
     }
+}
+
+/// The span that a message names in its `_meta`, where it is well formed.
+pub fn span_of(meta: &JsonObject) -> Option<TraceParent> {
+    TraceParent::parse(meta.get(keys::TRACEPARENT)?.as_str()?.as_bytes())
 }
 
 /// The arguments of a call.
@@ -356,6 +368,11 @@ mod tests {
             json!({keys::CAPABILITIES: {"extensions": 1}}),
             json!({keys::CAPABILITIES: {"elicitation": {}}}),
             json!({keys::CAPABILITIES: {"elicitation": {"url": {}}}}),
+            json!({keys::TRACEPARENT: "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}),
+            json!({keys::TRACEPARENT: "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7"}),
+            json!({keys::TRACEPARENT: "\u{e4}\n".repeat(50)}),
+            json!({keys::TRACEPARENT: {"a": [1]}, keys::PROGRESS: 1}),
+            json!({keys::TRACEPARENT: null}),
         ] {
             let object: RequestMetaObject = serde_json::from_value(meta.clone()).unwrap();
             let text = json!({"name": "t", "_meta": meta}).to_string();

@@ -84,6 +84,7 @@ pub(crate) mod keys {
     pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     pub(crate) const PROGRESS: &str = "progressToken";
+    pub(crate) const TRACEPARENT: &str = "traceparent";
 }
 
 /// Parses the parameters of a request. The error says what is wrong with them.

@@ -1,5 +1,6 @@
-//! What tests and benches of several packages need: real PostgreSQL and MariaDB servers, and the
-//! batteries of hostile statements. Whatever is missing is a panic that says so: nothing is skipped.
+//! What tests and benches of several packages need: real PostgreSQL and MariaDB servers, a receiver
+//! of traces, a web server that misbehaves, and the batteries of hostile statements. Whatever is missing is
+//! a panic that says so: nothing is skipped.
 //!
 //! **Invariant**: it is never shipped: `cargo xtask tidy` lets only tests and xtask name it.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
@@ -9,10 +10,13 @@
 )]
 
 pub mod battery;
+mod collector;
 mod keeper;
 mod mariadb;
 mod postgres;
+pub mod web;
 
+pub use collector::{Behaviour, Collector, Received};
 pub use keeper::Keeper;
 pub use mariadb::MariaDb;
 pub use postgres::{Postgres, binaries};

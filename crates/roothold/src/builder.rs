@@ -10,6 +10,7 @@ use roothold_core::wall::Reach;
 use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::call::{Admission, Confirmations, Engine};
 use crate::catalog::Catalog;
 use crate::config::{AuditReads, Config, ConfigError};
@@ -18,7 +19,7 @@ use crate::databases::Databases;
 use crate::datasets::{Datasets, Known};
 use crate::handler::Handler;
 use crate::jobs::{Jobs, Place};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::tool::Tool;
 use crate::tools::SqlTools;
 use crate::walls::{self, Walls};
@@ -207,6 +208,7 @@ impl Builder {
         databases.set(&self.config.databases, &policy)?;
         let sql_tools = SqlTools::default();
         sql_tools.take(sql_tools.prepare(&self.config, &self.catalog, &databases)?);
+        let traces = Traces::new(&self.config)?;
         // A name is looked up in files that are out of reach later.
         let private = serve::private_addresses(&self.config.telemetry.listen)?;
         let jobs = match jobs {
@@ -216,7 +218,7 @@ impl Builder {
         let walls = if self.confine {
             AuditLog::make_directory(&audit_dir)?;
             let state = jobs.as_ref().map(Jobs::place);
-            let reach = walls::reach(&self.config, Some(&audit_dir), &private).and(self.reach);
+            let reach = walls::reach(&self.config, Some(&audit_dir), &private)?.and(self.reach);
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
             #[cfg(feature = "datasets")]
             let reach = reach.and(datasets.reach());
@@ -229,7 +231,7 @@ impl Builder {
         } else {
             Walls::found()
         };
-        let audit = AuditLog::open(&audit_dir, options)?;
+        let audit = Audit::open(&audit_dir, options)?;
         refuse_served(&policy, "audit.dir", &audit_dir)?;
         if let Some(dir) = jobs.as_ref().and_then(|jobs| jobs.place().directory()) {
             refuse_served(&policy, "state.dir", dir)?;
@@ -238,15 +240,31 @@ impl Builder {
         let hub = Hub::new(&self.config.limits, has_sessions, !self.config.databases.is_empty());
         #[cfg(feature = "datasets")]
         refuse_spill(&policy, &datasets)?;
-        let metrics = Metrics::new(&hub, jobs.as_ref().map(|jobs| &jobs.metrics));
+        let mut own = vec![("audit", audit_dir.clone())];
+        own.extend(
+            jobs.as_ref()
+                .and_then(|jobs| jobs.place().directory())
+                .map(|dir| ("state", dir.into())),
+        );
+        #[cfg(feature = "datasets")]
+        own.extend(datasets.spill_directory().map(|dir| ("spill", dir.into())));
+        let metrics = Metrics::new(&self.config.limits, own);
+        let metrics = metrics.with(|registry| hub.register(registry));
+        let metrics = metrics.with(|registry| {
+            if let Some(jobs) = &jobs {
+                jobs.metrics.register(registry);
+            }
+        });
         #[cfg(feature = "datasets")]
         let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let metrics = metrics.with(|registry| databases.metrics().register(registry));
+        let metrics = metrics.with(|registry| traces.register(registry));
         let engine = Engine {
             catalog: self.catalog,
             policy,
             audit,
             metrics,
+            traces,
             hub,
             jobs,
             #[cfg(feature = "datasets")]
@@ -268,7 +286,8 @@ impl Builder {
 impl Builder {
     fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
         let mut datasets = Datasets::new(&self.config, &self.datasets)?;
-        datasets.check_roots(policy.roots())?;
+        datasets.check_places(policy.roots())?;
+        policy.set_stores(datasets.store_rules())?;
         // Before it is made: nothing of ours is to be left in a root.
         refuse_spill(policy, &datasets)?;
         if self.confine {
@@ -310,8 +329,8 @@ fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartErro
 
 /// Opens the roots and compiles the policy over them; touches nothing else.
 pub(crate) fn open_policy(config: &Config) -> Result<Policy, StartError> {
-    // A server of databases alone has no files to serve.
-    if config.roots.is_empty() && config.databases.is_empty() {
+    // A server of databases or stores alone has no files to serve.
+    if config.roots.is_empty() && config.databases.is_empty() && config.stores.is_empty() {
         return Err(RootError::None.into());
     }
     let roots = Roots::open(&config.root_specs()?)?;

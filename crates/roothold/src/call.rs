@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roothold_core::audit::AuditLog;
 use roothold_core::handle::Sealer;
 use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::catalog::{Catalog, Entry};
 use crate::config::Limits;
 use crate::databases::Databases;
@@ -32,7 +32,7 @@ use crate::databases::Databases;
 use crate::datasets::Datasets;
 use crate::jobs::Jobs;
 use crate::long::{AsJob, JobLink};
-use crate::telemetry::{CallFinished, Metrics, NamedCache};
+use crate::telemetry::{CallFinished, Metrics, NamedCache, Trace, TraceFrom, Traces, What};
 use crate::tool::{Answer, DatabaseUse, Pace, Permits};
 use crate::tools::SqlTools;
 use crate::walls::Walls;
@@ -60,8 +60,9 @@ type Decided = Result<Permit, Fault>;
 pub(crate) struct Engine {
     pub(crate) catalog: Catalog,
     pub(crate) policy: Policy,
-    pub(crate) audit: AuditLog,
+    pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) limits: Limits,
     pub(crate) sealer: Sealer,
     pub(crate) admission: Admission,
@@ -97,6 +98,8 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) within: Option<&'a Call>,
     /// The job that this call is a run of.
     pub(crate) job: Option<Arc<JobLink>>,
+    /// The span that it comes from; of a part it is that of the whole.
+    pub(crate) trace: TraceFrom,
 }
 
 /// Why there is no answer.
@@ -155,7 +158,9 @@ impl Engine {
             Some(_) => None,
         };
         let entry = built_in.or(made.as_ref().map(|made| &made.entry));
-        let mut record = Record::new(self, started, CallFinished::new(&request, entry));
+        let finished = CallFinished::new(&self.traces, &request, entry);
+        let trace = finished.trace();
+        let mut record = Record::new(self, started, finished);
         let Some(entry) = entry else {
             let recorded = record.deny(&request, None, "unknown_tool");
             let fault = recorded.err();
@@ -170,7 +175,7 @@ impl Engine {
             record.finish(Err(fault.as_ref().unwrap_or(&unsupported)));
             return Err(fault.map_or(CallError::NeedsTasks, CallError::Fault));
         }
-        let result = self.decide_and_run(&mut record, entry, request).await;
+        let result = self.decide_and_run(&mut record, entry, request, trace).await;
         match result {
             Ok(answer) => {
                 // An answer that could not be recorded is not given.
@@ -190,6 +195,7 @@ impl Engine {
         record: &mut Record,
         entry: &Entry,
         mut request: CallRequest<'_>,
+        trace: Trace,
     ) -> Result<Answer, Fault> {
         let (cursor, bytes_max) = match page_arguments(entry, &mut request.arguments) {
             Ok(page) => page,
@@ -211,36 +217,45 @@ impl Engine {
             Ok(parsed) => parsed,
             Err(fault) => return Err(record.refuse(&request, None, fault)),
         };
-        let permits = match self.decide(&request, entry, &parsed.actions) {
+        let permits = match self.decide(&request, entry, &parsed.actions, &trace) {
             Ok(permits) => permits,
             Err(fault) => return Err(record.refuse(&request, Some(&parsed.actions), fault)),
         };
-        record.allow(&request, &parsed.actions, &permits).await?;
+        record.allow(&request, &parsed.actions, &permits, &trace).await?;
         let ticket = match (request.within, &request.job) {
             (Some(call), _) => Arc::clone(&call.ticket),
-            (None, None) => Arc::new(self.admit(&request).await?),
+            (None, None) => Arc::new(self.admit(&request, &trace).await?),
             (None, Some(_)) => Arc::new(self.admission.for_job(request.principal)),
         };
         let mut call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
         call.arguments = kept.map(Arc::new);
+        call.trace = trace;
         let budget = call.budget.clone();
         let changes = record::may_change(&parsed.actions);
         if changes {
             record.runs(&call.ticket, &budget);
         }
         let work = (parsed.run)(call, Permits::new(permits));
-        self.wait(work, budget, request.cancel, changes).await
+        let result = self.wait(work, budget.clone(), request.cancel, changes).await;
+        if budget.was_cut() {
+            record.cut();
+        }
+        result
     }
 
     /// Waits for a place among the running calls, unless the server stops meanwhile.
-    async fn admit(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
+    async fn admit(&self, request: &CallRequest<'_>, trace: &Trace) -> Result<Ticket, Fault> {
         if let Some(ticket) = self.admission.at_once(request.principal) {
             return Ok(ticket);
         }
-        Box::pin(self.queue(request)).await
+        let mut step = trace.step(|| What::Admission);
+        let ticket = Box::pin(self.queue(request)).await;
+        step.end(ticket.as_ref().err());
+        ticket
     }
 
     async fn queue(&self, request: &CallRequest<'_>) -> Result<Ticket, Fault> {
+        let _waits = self.metrics.call_waits();
         tokio::select! {
             biased;
             ticket = self.admission.admit(request.principal, request.cancel) => ticket,
@@ -253,16 +268,21 @@ impl Engine {
         request: &CallRequest<'_>,
         entry: &Entry,
         actions: &Actions,
+        trace: &Trace,
     ) -> Result<Vec<Decided>, Fault> {
-        let mut decided =
-            self.policy.decide_each(request.principal, entry.tool.granted_as(), actions)?;
-        if !entry.tool.independent()
-            && let Some(at) = decided.iter().position(Result::is_err)
-            && let Err(fault) = decided.swap_remove(at)
-        {
-            return Err(fault);
-        }
-        Ok(decided)
+        let mut step = trace.step(|| What::Policy);
+        let decided = self.policy.decide_each(request.principal, entry.tool.granted_as(), actions);
+        let decided = decided.and_then(|mut decided| {
+            if !entry.tool.independent()
+                && let Some(at) = decided.iter().position(Result::is_err)
+                && let Err(fault) = decided.swap_remove(at)
+            {
+                return Err(fault);
+            }
+            Ok(decided)
+        });
+        step.end(decided.as_ref().err());
+        decided
     }
 
     fn start(
@@ -308,6 +328,7 @@ impl Engine {
             dialogue: request.dialogue.clone(),
             arguments: None,
             job: request.job.clone(),
+            trace: Trace::default(),
         }
     }
 

@@ -11,6 +11,8 @@ mod jobs;
 mod load;
 mod reference;
 mod sections;
+mod stores;
+mod telemetry;
 mod tools;
 
 pub use cache::Cache;
@@ -26,7 +28,11 @@ pub use load::{ConfigError, Source, load};
 pub use reference::reference;
 pub use sections::{
     AccessWord, Audit, AuditReads, Auth, Config, Handles, HardlinksWord, Jwt, LandlockWord,
-    LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Telemetry,
-    Unauthenticated,
+    LegacySessions, Limits, PolicySection, PrincipalSection, RootSection, Server, Unauthenticated,
 };
+pub use stores::StoreSection;
+#[cfg(feature = "datasets")]
+pub(crate) use stores::resolve as resolve_store;
+pub(crate) use telemetry::{Collector, CollectorReach};
+pub use telemetry::{OtlpProtocol, Telemetry};
 pub use tools::{ParameterType, ResultWord, ToolAnnotations, ToolParameter, ToolSection};

@@ -8,6 +8,7 @@ mod events;
 mod hidden;
 mod options;
 mod source;
+mod stores;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roothold_core::wall::Reach;
-use roothold_core::{Budget, Fault, FaultKind, Roots};
-use roothold_datasets::{Engine, EngineError, EngineSpec, Limits, SourceOptions};
+use roothold_core::{Budget, Fault, FaultKind};
+use roothold_datasets::{Engine, EngineError, EngineSpec, Limits, SourceOptions, Stores};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::builder::StartError;
@@ -26,6 +27,7 @@ pub(crate) use events::{DatasetMetrics, DatasetRead};
 pub(crate) use options::Options;
 use source::Part;
 pub(crate) use source::{Opened, SourceArg, actions_of, is_glob};
+pub(crate) use stores::KnownStore;
 
 /// How often a query that waits for its turn looks whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -42,15 +44,27 @@ pub(crate) struct Dataset {
     hidden: Vec<String>,
 }
 
-/// The datasets that have names, as the tools know them: they are made before there is a
+/// The datasets that have names, and the stores, as the tools know them: they are made before there is a
 /// configuration. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known(Arc<OnceLock<Vec<Arc<Dataset>>>>);
+pub(crate) struct Known(Arc<OnceLock<Named>>);
+
+/// What has a name, or a URL.
+#[derive(Debug)]
+struct Named {
+    datasets: Vec<Arc<Dataset>>,
+    stores: Vec<KnownStore>,
+}
 
 impl Known {
     /// All, in the order of the configuration.
     pub(crate) fn all(&self) -> &[Arc<Dataset>] {
-        self.0.get().map_or(&[], Vec::as_slice)
+        self.0.get().map_or(&[], |named| &named.datasets)
+    }
+
+    /// The stores over the network, in that order too.
+    pub(crate) fn stores(&self) -> &[KnownStore] {
+        self.0.get().map_or(&[], |named| &named.stores)
     }
 
     fn get(&self, name: &str) -> Option<&Arc<Dataset>> {
@@ -61,6 +75,7 @@ impl Known {
 /// The datasets of a server.
 pub(crate) struct Datasets {
     known: Known,
+    stores: Stores,
     spec: EngineSpec,
     /// Whether the configuration names the directory for spilling.
     spill_is_configured: bool,
@@ -77,11 +92,12 @@ impl Datasets {
     /// container's limits, so it must be made before the wall is raised.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names the dataset whose files or options cannot be used.
+    /// A [`ConfigError`] that names the dataset or the store which cannot be used.
     pub(crate) fn new(config: &Config, known: &Known) -> Result<Self, ConfigError> {
-        let datasets: Result<Vec<_>, _> = config.datasets.iter().map(dataset).collect();
+        let datasets = config.datasets.iter().map(dataset).collect::<Result<Vec<_>, _>>()?;
+        let (known_stores, stores) = stores::made(config)?;
         // A builder is used once, so nothing was set before.
-        let _ = known.0.set(datasets?);
+        let _ = known.0.set(Named { datasets, stores: known_stores });
         let engine = &config.dataset_engine;
         let mut spec = EngineSpec::default();
         let bytes = engine.memory_bytes_max.map(usize::try_from);
@@ -93,6 +109,7 @@ impl Datasets {
         }
         Ok(Self {
             known: known.clone(),
+            stores,
             spec,
             spill_is_configured: engine.spill_dir.is_some(),
             query_timeout: Duration::from_secs(engine.query_timeout_seconds),
@@ -107,27 +124,6 @@ impl Datasets {
     /// Those that have names.
     pub(crate) fn known(&self) -> &Known {
         &self.known
-    }
-
-    /// Refuses datasets whose files lie in no root.
-    ///
-    /// # Errors
-    /// [`StartError::Front`], which names the dataset and the path.
-    pub(crate) fn check_roots(&self, roots: &Roots) -> Result<(), StartError> {
-        for dataset in self.known.all() {
-            let lies_in_none = |part: &&Part| {
-                let path = part.path().as_bytes();
-                !roots.iter().any(|root| source::is_below(root.public(), path))
-            };
-            if let Some(part) = dataset.parts.iter().find(lies_in_none) {
-                return Err(StartError::Front(format!(
-                    "datasets: `{}` names {}, which lies in no root; name public paths, which begin with the URI of a root",
-                    dataset.name,
-                    part.path()
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// What holds for every dataset.
@@ -192,7 +188,7 @@ impl Datasets {
     /// What must be within reach behind the wall.
     pub(crate) fn reach(&self) -> Reach {
         let directory = self.spec.spill_directory.iter().cloned();
-        directory.fold(Reach::default(), |reach: Reach, dir: PathBuf| reach.write(dir))
+        directory.fold(self.stores_reach(), |reach: Reach, dir: PathBuf| reach.write(dir))
     }
 
     /// The engine; the first who asks has it started.

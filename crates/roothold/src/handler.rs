@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::future::BoxFuture;
 use rmcp::model::{
@@ -18,11 +17,12 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use roothold_core::{Fault, Principal};
-use roothold_edge::{ToolCall, ToolCalls};
+use roothold_edge::{ToolCall, ToolCalls, TraceParent};
 use tokio_util::sync::CancellationToken;
 
 use crate::asking::{self, Asking};
 use crate::call::{CallError, CallRequest, Dialogue, Engine, ProgressSink, Question, Said};
+use crate::telemetry::{CallKind, ListAsked, TraceFrom};
 use crate::tool::{Answer, DatabaseUse};
 use crate::verbatim::Verbatim;
 use crate::{jobs, resources, watch, wire};
@@ -36,8 +36,13 @@ pub struct Handler {
     pub(crate) engine: Arc<Engine>,
 }
 
-/// Who calls, and how the request is called in logs.
-pub(crate) enum Origin {
+/// Who calls, how the request is called in logs, and which trace it belongs to.
+pub(crate) struct Origin {
+    who: Who,
+    trace: TraceFrom,
+}
+
+enum Who {
     /// What the edge knows of the request.
     Edge(Arc<roothold_edge::Caller>),
     /// The local user, over stdio.
@@ -46,37 +51,58 @@ pub(crate) enum Origin {
 
 impl Origin {
     pub(crate) fn of(context: &RequestContext<RoleServer>) -> Self {
-        let extensions = &context.extensions;
-        roothold_edge::caller(extensions)
-            .map_or_else(|| Self::local(&context.id.to_string()), Self::Edge)
+        let message = roothold_edge::span_of(&context.meta.0.0);
+        match roothold_edge::caller(&context.extensions) {
+            Some(caller) => Self::edge(caller, message),
+            None => Self::local(&context.id.to_string(), message),
+        }
     }
 
     /// The same of a message that has no id.
     pub(crate) fn of_extensions(extensions: &Extensions) -> Self {
-        roothold_edge::caller(extensions).map_or_else(|| Self::local(""), Self::Edge)
+        roothold_edge::caller(extensions)
+            .map_or_else(|| Self::local("", None), |caller| Self::edge(caller, None))
     }
 
-    fn local(request_id: &str) -> Self {
-        Self::Local { principal: Principal::local(), request_id: request_id.into() }
+    /// Over HTTP; `message` is the span that the message itself names.
+    pub(crate) fn edge(caller: Arc<roothold_edge::Caller>, message: Option<TraceParent>) -> Self {
+        let trace = TraceFrom { message, request: caller.span(), kind: CallKind::Http };
+        Self { who: Who::Edge(caller), trace }
+    }
+
+    /// Over stdio.
+    pub(crate) fn local(request_id: &str, message: Option<TraceParent>) -> Self {
+        let who = Who::Local { principal: Principal::local(), request_id: request_id.into() };
+        Self { who, trace: TraceFrom { message, request: None, kind: CallKind::Stdio } }
+    }
+
+    /// The same for what goes on after its request was answered, or for as long as that is: it could
+    /// have spans without end, so each has a trace of its own.
+    pub(crate) fn apart(self) -> Self {
+        Self { trace: TraceFrom::default(), ..self }
+    }
+
+    pub(crate) fn trace(&self) -> TraceFrom {
+        self.trace
     }
 
     pub(crate) fn principal(&self) -> &Principal {
-        match self {
-            Self::Edge(caller) => caller.principal(),
-            Self::Local { principal, .. } => principal,
+        match &self.who {
+            Who::Edge(caller) => caller.principal(),
+            Who::Local { principal, .. } => principal,
         }
     }
 
     pub(crate) fn request_id(&self) -> Arc<str> {
-        match self {
-            Self::Edge(caller) => caller.shared_request_id(),
-            Self::Local { request_id, .. } => Arc::clone(request_id),
+        match &self.who {
+            Who::Edge(caller) => caller.shared_request_id(),
+            Who::Local { request_id, .. } => Arc::clone(request_id),
         }
     }
 
     /// Lets the edge answer a call for which the credential lacks scopes with 403 and a challenge.
     pub(crate) fn report_scopes(&self, fault: &roothold_core::Fault) {
-        if let (Self::Edge(caller), Some(scopes)) = (self, fault.missing_scopes()) {
+        if let (Who::Edge(caller), Some(scopes)) = (&self.who, fault.missing_scopes()) {
             caller.require_scopes(&scopes.split(' ').collect::<Vec<_>>());
         }
     }
@@ -121,6 +147,7 @@ impl Handler {
             dialogue: asking.dialogue(said),
             within: None,
             job: None,
+            trace: origin.trace(),
         };
         let mut answered = self.engine.call(call).await;
         if let (Ok(answer), Asking::Within(peer), Some(arguments)) = (&mut answered, &asking, again)
@@ -180,6 +207,7 @@ impl Handler {
             dialogue: Dialogue { can_ask: false, said: Some(Arc::new(said)) },
             within: None,
             job: None,
+            trace: origin.trace(),
         };
         self.engine.call(call).await
     }
@@ -198,7 +226,7 @@ impl ToolCalls for Handler {
     fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<CallToolResponse, ErrorData>> {
         let handler = self.clone();
         Box::pin(async move {
-            let origin = Origin::Edge(call.caller);
+            let origin = Origin::edge(call.caller, call.parent);
             let asked = Asked {
                 tool: &call.name,
                 arguments: call.arguments,
@@ -298,10 +326,10 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let started = Instant::now();
         let origin = Origin::of(&context);
+        let asked = ListAsked::new(&self.engine, "tools/list", origin.trace());
         let tools = self.engine.listed_tools(origin.principal());
-        self.engine.metrics.operation("tools/list", None, started);
+        asked.emit();
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))

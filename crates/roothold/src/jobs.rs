@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roothold_core::{Fault, FaultKind, Principal, Scopes};
+use roothold_edge::TraceParent;
 use roothold_state::{Job, JobId, NewJob, StateStore as _, Whose};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +34,7 @@ use crate::call::{Call, Engine};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, ConfigError};
 use crate::long::{AsJob, no_jobs};
+use crate::telemetry::{CallKind, TraceFrom};
 
 pub(crate) use events::JobMetrics;
 use events::JobSubmitted;
@@ -78,18 +80,31 @@ enum Opening {
 /// What a job is stored with: the call that it is.
 #[derive(Serialize, Deserialize)]
 struct Input {
+    /// The span of the call that it was, as `traceparent` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
     /// The scopes of the caller's credential; none means all.
     scopes: Option<Vec<String>>,
     arguments: Map<String, Value>,
 }
 
 impl Input {
-    fn of(principal: &Principal, arguments: Map<String, Value>) -> Self {
+    fn of(
+        principal: &Principal,
+        arguments: Map<String, Value>,
+        trace: Option<TraceParent>,
+    ) -> Self {
         let scopes = match principal.scopes() {
             Scopes::All => None,
             Scopes::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
         };
-        Self { scopes, arguments }
+        Self { trace: trace.map(|span| span.to_string()), scopes, arguments }
+    }
+
+    /// Where in a trace it belongs, on whichever replica it runs.
+    fn trace(&self, job: JobId) -> TraceFrom {
+        let message = self.trace.as_ref().and_then(|text| TraceParent::parse(text.as_bytes()));
+        TraceFrom { message, request: None, kind: CallKind::Job(job) }
     }
 
     /// Whose call it is.
@@ -223,6 +238,8 @@ impl Jobs {
         let (metrics, closing) = (self.metrics.clone(), self.closing.clone());
         let told = (Arc::clone(&store), metrics.clone());
         self.heads.spawn(heads::keep(Arc::clone(engine), self.replica.clone(), told, closing));
+        let counting = work::count(Arc::clone(&store), metrics.clone(), self.drain.clone());
+        self.workers.spawn(counting);
         self.workers.spawn(work::sweep(store, metrics, self.drain.clone()));
     }
 
@@ -256,7 +273,7 @@ impl Jobs {
     pub(crate) async fn submit(&self, call: &Call) -> Result<Job, Fault> {
         let (store, principal) = (self.store().await?, call.principal());
         let arguments = call.arguments().ok_or_else(no_jobs)?;
-        let input = Input::of(principal, (**arguments).clone());
+        let input = Input::of(principal, (**arguments).clone(), call.trace().at());
         let new = NewJob {
             id: JobId::random()?,
             owner: principal.name().to_owned(),
@@ -268,7 +285,10 @@ impl Jobs {
         };
         let id = new.id;
         store.submit(new).await?;
-        JobSubmitted { job: id, tool: call.tool(), owner: principal.name() }.emit(&self.metrics);
+        let trace_id = call.trace().id();
+        let submitted =
+            JobSubmitted { job: id, tool: call.tool(), owner: principal.name(), trace_id };
+        submitted.emit(&self.metrics);
         Ok(store.get(id, Whose::Of(principal.name())).await?)
     }
 }
@@ -284,7 +304,7 @@ mod tests {
             Principal::new("anna", Scopes::parse("files:read jobs:manage")),
             Principal::new("none", Scopes::parse("")),
         ] {
-            let input = serde_json::to_vec(&Input::of(&principal, Map::new())).unwrap();
+            let input = serde_json::to_vec(&Input::of(&principal, Map::new(), None)).unwrap();
             let input: Input = serde_json::from_slice(&input).unwrap();
             assert_eq!(input.principal(principal.name()), principal);
         }

@@ -5,6 +5,7 @@
 //! recorded in the same audit log as the built-in ones.
 
 mod asking;
+mod audit;
 mod builder;
 mod call;
 mod catalog;
@@ -19,6 +20,7 @@ mod grants;
 mod handler;
 mod jobs;
 mod long;
+mod plain;
 mod process;
 mod resources;
 mod serve;
@@ -37,5 +39,5 @@ pub use long::{AsJob, Chunk, Long, Resume, Step, Steps, Underway, Wish};
 pub use roothold_core as core;
 pub use schemars;
 pub use serve::{Ended, on_signals};
-pub use telemetry::LogFormat;
+pub use telemetry::{LogFormat, metrics_reference, undescribed};
 pub use tool::{About, Answer, Blocks, Effect, Permits, Reply, Structured, Text, Tool};

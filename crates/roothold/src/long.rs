@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::call::{Call, Progress};
 use crate::form::Form;
 use crate::jobs::{JobShown, shown};
+use crate::telemetry::What;
 use crate::tool::{Answer, Reply};
 
 /// Whether a call of a tool may go on as a job.
@@ -341,10 +342,10 @@ impl Call {
     }
 
     async fn here<W: Steps>(&self, mut work: W) -> Result<Long<W::Answer>, Fault> {
-        let mut told = None;
+        let (mut told, mut spans) = (None, ChunkSpans::default());
         loop {
             let underway = work.underway();
-            let mut step = pin!(work.step(self));
+            let mut step = pin!(spans.step(self, &mut work));
             let stepped = loop {
                 tokio::select! {
                     biased;
@@ -373,9 +374,10 @@ impl Call {
 
     async fn in_job<W: Steps>(&self, job: &JobLink, mut work: W) -> Result<Long<W::Answer>, Fault> {
         let mut shown: Option<Instant> = None;
+        let mut spans = ChunkSpans::default();
         loop {
             let wanted = job.wanted().await?;
-            let stepped = match work.step(self).await? {
+            let stepped = match spans.step(self, &mut work).await? {
                 Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
                 Step::Chunk(chunk) => {
                     let state = work.state().await?;
@@ -388,6 +390,36 @@ impl Call {
             // A worker that has left is noticed when the next step is waited for.
             let _ = wanted.send(stepped);
         }
+    }
+}
+
+/// The most chunks of one run that have spans of their own.
+const CHUNK_SPANS_MAX: u32 = 256;
+
+/// Makes spans of the first steps: a job can have any number of them.
+#[derive(Default)]
+struct ChunkSpans(u32);
+
+impl ChunkSpans {
+    /// Does a step.
+    async fn step<W: Steps>(
+        &mut self,
+        call: &Call,
+        work: &mut W,
+    ) -> Result<Step<W::Answer>, Fault> {
+        if self.0 >= CHUNK_SPANS_MAX {
+            return work.step(call).await;
+        }
+        self.0 += 1;
+        let mut span = call.trace().step(|| What::Chunk { rows: 0, bytes: 0 });
+        let within = span.is_recorded().then(|| call.within(&span));
+        let stepped = work.step(within.as_ref().unwrap_or(call)).await;
+        if let Ok(Step::Chunk(chunk)) = &stepped {
+            let (rows, bytes) = (chunk.rows, chunk.bytes_done);
+            span.note(|what| *what = What::Chunk { rows, bytes });
+        }
+        span.end(stepped.as_ref().err());
+        stepped
     }
 }
 

@@ -4,13 +4,17 @@
     reason = "procfs is not a root; it is read for metrics and the state of the process only, never for callers"
 )]
 
+mod limits;
+
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub(crate) use limits::Limits;
 use rustix::fs::RawDir;
+use rustix::time::ClockId;
 
 /// The name of the machine, or of the container.
 pub(crate) fn host_name() -> String {
@@ -22,29 +26,43 @@ pub(crate) fn host_name() -> String {
 }
 
 /// What the process uses now.
+#[derive(Default)]
 pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,
+    pub(crate) virtual_bytes: u64,
+    pub(crate) threads: u64,
+    /// When it began, in seconds since 1970.
+    pub(crate) started: f64,
     pub(crate) cpu_seconds: f64,
     pub(crate) open_files: usize,
+    pub(crate) open_files_max: u64,
 }
 
 /// What metrics are read from, opened once: behind a wall it cannot be opened again.
 struct Sources {
-    statm: File,
+    stat: File,
     descriptors: Mutex<File>,
 }
 
 static SOURCES: OnceLock<Option<Sources>> = OnceLock::new();
+/// It must not tremble: a change of it is taken for a restart.
+static STARTED: OnceLock<f64> = OnceLock::new();
+static LIMITS: OnceLock<Limits> = OnceLock::new();
 
-/// Opens what [`usage`] reads, unless it is open.
+/// Opens what [`usage`] and [`limits`] read, unless it is open.
 pub(crate) fn open_for_metrics() {
-    let _ = sources();
+    let _ = (sources(), limits());
+}
+
+/// What the process may use.
+pub(crate) fn limits() -> &'static Limits {
+    LIMITS.get_or_init(Limits::read)
 }
 
 fn sources() -> Option<&'static Sources> {
     let open = || {
-        let statm = File::open("/proc/self/statm").ok()?;
-        Some(Sources { statm, descriptors: Mutex::new(File::open("/proc/self/fd").ok()?) })
+        let stat = File::open("/proc/self/stat").ok()?;
+        Some(Sources { stat, descriptors: Mutex::new(File::open("/proc/self/fd").ok()?) })
     };
     SOURCES.get_or_init(open).as_ref()
 }
@@ -52,19 +70,34 @@ fn sources() -> Option<&'static Sources> {
 /// Reads what the process uses; zeros where the system does not say.
 pub(crate) fn usage() -> Usage {
     let sources = sources();
-    Usage {
-        resident_bytes: sources.and_then(resident_bytes).unwrap_or(0),
-        cpu_seconds: cpu_seconds(),
-        open_files: sources.map_or(0, open_files),
-    }
+    let mut usage = sources.and_then(of_stat).unwrap_or_default();
+    usage.cpu_seconds = seconds_of(ClockId::ProcessCPUTime);
+    usage.open_files = sources.map_or(0, open_files);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    usage.open_files_max = limit.current.unwrap_or(u64::MAX);
+    usage
 }
 
-fn resident_bytes(sources: &Sources) -> Option<u64> {
-    let mut line = [0; 128];
-    let len = sources.statm.read_at(&mut line, 0).ok()?;
-    let statm = std::str::from_utf8(&line[..len]).ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+/// What the kernel's line about the process says. Its second field, a name, is in parentheses and may
+/// hold any.
+fn of_stat(sources: &Sources) -> Option<Usage> {
+    let mut line = [0; 1024];
+    let len = sources.stat.read_at(&mut line, 0).ok()?;
+    let line = String::from_utf8_lossy(&line[..len]);
+    let (_, fields) = line.rsplit_once(") ")?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    // Numbered from 1 in proc_pid_stat(5), of which two stand before the parenthesis.
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    #[expect(clippy::cast_precision_loss, reason = "ticks since the machine began")]
+    let after_boot = field(22)? as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let now = seconds_of(ClockId::Realtime);
+    Some(Usage {
+        threads: field(20)?,
+        started: *STARTED.get_or_init(|| now - (seconds_of(ClockId::Boottime) - after_boot)),
+        virtual_bytes: field(23)?,
+        resident_bytes: field(24)? * rustix::param::page_size() as u64,
+        ..Usage::default()
+    })
 }
 
 fn open_files(sources: &Sources) -> usize {
@@ -81,9 +114,9 @@ fn open_files(sources: &Sources) -> usize {
     count
 }
 
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "seconds since the process began")]
+fn seconds_of(clock: ClockId) -> f64 {
+    let time = rustix::time::clock_gettime(clock);
+    #[expect(clippy::cast_precision_loss, reason = "a time in microseconds is exact in 52 bits")]
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     seconds
 }

@@ -139,6 +139,7 @@ pub(crate) async fn call_as<T: DeserializeOwned>(
         dialogue: Dialogue::default(),
         within: None,
         job: None,
+        trace: origin.trace(),
     };
     let answer = handler.engine.call(request).await.map_err(|error| match error {
         CallError::Fault(fault) => {

@@ -4,12 +4,15 @@ mod front;
 mod idle;
 mod lines;
 mod listening;
+mod manager;
 mod observer;
 mod pipes;
 mod places;
 mod private;
 mod reload;
+mod renew;
 mod signals;
+mod stamps;
 mod sweep;
 mod writer;
 
@@ -24,11 +27,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
+use crate::config::Config;
 
 pub(crate) use front::check;
 pub(crate) use private::addresses as private_addresses;
-pub(crate) use reload::on_hangup;
+pub(crate) use reload::{Reasons, reload_for_ever};
 pub use signals::on_signals;
+pub(crate) use stamps::Stamps;
 
 /// What became of the calls when the server ended.
 #[derive(Debug)]
@@ -52,21 +57,25 @@ impl Roothold {
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<Ended, StartError> {
-        if let Ok(address) = listener.local_addr() {
-            front::refuse_strangers(&self.config, address)?;
-        }
+        let address = listener.local_addr().unwrap_or(self.config.server.listen);
+        front::refuse_strangers(&self.config, address)?;
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
+        self.engine.traces.begin().map_err(StartError::Front)?;
         self.begin_jobs().await?;
         let _draining = drain(&shutdown, &self.engine);
-        // Both end when they are dropped, whichever way this future ends.
+        let _stopping = tell_the_end(&shutdown, &self.config);
+        // All end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
         });
+        // Connections wait already, and will be accepted.
+        manager::ready(address).await;
         let stored = AtomicBool::new(false);
         let drained = edge
             .serve(listener, shutdown, async {
@@ -89,11 +98,13 @@ impl Roothold {
     /// # Cancellation
     /// Use `shutdown`: dropping the future cuts what is running and flushes nothing.
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
+        self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
             jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
         }
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
+        let _renewing = renew::watch(&self);
         self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
@@ -151,6 +162,17 @@ fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
     }))
 }
 
+/// Has the service manager know of the end as it begins, and how long it may take.
+fn tell_the_end(shutdown: &Shutdown, config: &Config) -> AbortOnDropHandle<()> {
+    let (begun, server) = (shutdown.clone(), &config.server);
+    let seconds = server.pre_stop_delay_seconds + server.drain_timeout_seconds;
+    let longest = Duration::from_secs(seconds) + FLUSH_TIMEOUT;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        begun.begun().await;
+        manager::stopping(longest).await;
+    }))
+}
+
 /// Ends when the shutdown has begun and no call is running any more.
 async fn idle_after(shutdown: Shutdown, engine: Arc<Engine>) {
     shutdown.begun().await;
@@ -167,6 +189,9 @@ async fn overdue(shutdown: &Shutdown, drain_timeout: Duration) {
         () = shutdown.aborted() => {}
     }
 }
+
+/// How long it may take at most to store what is in memory, and to close what is open.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long calls that were told to stop may take to say how they ended.
 const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -192,7 +217,9 @@ async fn flush(engine: Arc<Engine>) -> bool {
     if !recorded {
         tracing::error!("calls still run that were told to stop; their outcomes are not recorded");
     }
-    let closed = tokio::task::spawn_blocking(move || engine.audit.close()).await;
+    let closing = Arc::clone(&engine);
+    let closed = tokio::task::spawn_blocking(move || closing.audit.close()).await;
+    engine.traces.end().await;
     let error = match closed {
         Ok(Ok(())) => return recorded && released,
         Ok(Err(error)) => error.to_string(),

@@ -16,7 +16,7 @@ use roothold_core::wall::{self, Reach, Wall, WallError};
 use serde_json::{Value, json};
 
 use crate::builder::StartError;
-use crate::config::{Config, LandlockWord};
+use crate::config::{CollectorReach, Config, ConfigError, LandlockWord};
 use crate::process;
 
 /// What holds this process.
@@ -58,6 +58,11 @@ impl Walls {
     /// Whether the kernel keeps the process to what it was told.
     pub(crate) fn stand(&self) -> bool {
         matches!(self.landlock, Landlock::Stands(_))
+    }
+
+    /// Whether a seccomp filter is in force.
+    pub(crate) fn filtered(&self) -> bool {
+        self.seccomp
     }
 
     /// One sentence a wall, for a person.
@@ -110,7 +115,14 @@ fn abi(wall: &Wall) -> u32 {
 ///
 /// A file that is read again when it changed is reached through its directory: it is replaced by a
 /// new one of the same name.
-pub(crate) fn reach(config: &Config, audit_dir: Option<&Path>, private: &[SocketAddr]) -> Reach {
+///
+/// # Errors
+/// For a collector that is none.
+pub(crate) fn reach(
+    config: &Config,
+    audit_dir: Option<&Path>,
+    private: &[SocketAddr],
+) -> Result<Reach, ConfigError> {
     let mut reach = Reach::default().bind(config.server.listen.port());
     if let Some(dir) = audit_dir {
         reach = reach.keep(dir);
@@ -123,7 +135,11 @@ pub(crate) fn reach(config: &Config, audit_dir: Option<&Path>, private: &[Socket
     for file in config.auth.keys_file.iter().chain(jwks) {
         directories.extend(directories_of(file));
     }
-    directories.into_iter().fold(reach, Reach::read)
+    if let Some(collector) = config.telemetry.collector_reach()? {
+        let CollectorReach { port, looks_up, authorities } = collector;
+        reach = reach.and(servers([port], looks_up, authorities));
+    }
+    Ok(directories.into_iter().fold(reach, Reach::read))
 }
 
 /// What looking up a host reads.

@@ -115,7 +115,13 @@ pub(crate) fn task_error(fault: &Fault) -> ErrorData {
 
 /// A failed request that is no tool call, such as `resources/read`.
 pub(crate) fn request_error(fault: &Fault) -> ErrorData {
-    let code = match fault.kind() {
+    let code = request_code(fault.kind());
+    ErrorData::new(code, text_of(fault), Some(json!({"kind": fault.kind().code()})))
+}
+
+/// The code of the protocol that such a failure has.
+pub(crate) fn request_code(kind: FaultKind) -> ErrorCode {
+    match kind {
         FaultKind::Invalid | FaultKind::Limit | FaultKind::Unsupported | FaultKind::Conflict => {
             ErrorCode::INVALID_PARAMS
         }
@@ -126,6 +132,5 @@ pub(crate) fn request_error(fault: &Fault) -> ErrorData {
         | FaultKind::Timeout
         | FaultKind::Unavailable
         | FaultKind::Internal => ErrorCode::INTERNAL_ERROR,
-    };
-    ErrorData::new(code, text_of(fault), Some(json!({"kind": fault.kind().code()})))
+    }
 }

@@ -21,6 +21,7 @@ mod report;
 pub(crate) mod rivals;
 mod server;
 mod stdio;
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,7 +31,7 @@ use anyhow::{Context as _, bail, ensure};
 
 pub(crate) use family::memory_of;
 
-const BENCHES: [&str; 4] = ["http", "files", "datasets", "databases"];
+const BENCHES: [&str; 5] = ["http", "files", "datasets", "databases", "traces"];
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match args {
@@ -45,6 +46,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
                 "http" => http::run(&options)?,
                 "datasets" => datasets::run(root, &options)?,
                 "databases" => databases::run(&options)?,
+                "traces" => traces::run(&options)?,
                 _ => files::run(root, &options)?,
             };
             report::print(&rows);
@@ -57,8 +59,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
         _ => bail!(
             "bench knows only: http [--json FILE] [--quick], \
              files [--json FILE] [--quick] [--alone] [--only PART]..., \
-             datasets [--json FILE] [--quick] [--large] [--only PART]..., and \
-             databases [--json FILE] [--quick] [--only PART]..."
+             datasets [--json FILE] [--quick] [--large] [--only PART]..., \
+             databases [--json FILE] [--quick] [--only PART]..., and \
+             traces [--json FILE] [--quick] [--only PART]..."
         ),
     }
 }

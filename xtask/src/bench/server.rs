@@ -58,9 +58,14 @@ impl Site {
 
     /// Starts the server with its audit log kept as `reads` says.
     pub(super) fn roothold(&self, reads: &str) -> anyhow::Result<Server> {
+        self.roothold_with(reads, "")
+    }
+
+    /// The same with more keys of `[telemetry]`, a line each.
+    pub(super) fn roothold_with(&self, reads: &str, more: &str) -> anyhow::Result<Server> {
         let addr = free_addr()?;
-        let config = self.dir.path().join(format!("{reads}.toml"));
-        std::fs::write(&config, self.configuration(addr, free_addr()?, reads)?)?;
+        let config = self.dir.path().join(format!("{}.toml", addr.port()));
+        std::fs::write(&config, self.configuration(addr, free_addr()?, reads)? + more)?;
         let config = path_text(&config)?;
         Server::start(&self.programs.join("examples/hello"), &["serve", "--config", &config], addr)
     }

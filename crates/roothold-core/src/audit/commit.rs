@@ -11,8 +11,10 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::chain::{Chain, Head, Mark};
+use super::figures::{AuditFigures, Lag};
 use super::log::{AuditError, AuditOptions, Reads};
 use super::record::{CallId, Entry, LINE_BYTES_MAX};
 use super::sink::Sink;
@@ -41,6 +43,9 @@ pub(super) struct Shared {
     pub(super) wake: Condvar,
     written: AtomicU64,
     synced: AtomicU64,
+    lag: Lag,
+    syncs: AtomicU64,
+    sync_us: AtomicU64,
     calls: AtomicU64,
     latched: AtomicBool,
     reason: Mutex<Option<Arc<str>>>,
@@ -97,6 +102,9 @@ impl Shared {
             wake: Condvar::new(),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
+            lag: Lag::default(),
+            syncs: AtomicU64::new(0),
+            sync_us: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             latched: AtomicBool::new(false),
             reason: Mutex::new(None),
@@ -116,7 +124,11 @@ impl Shared {
             return Err(AuditError::Full);
         }
         let Pending { chain, lines, .. } = &mut *pending;
-        let seq = chain.append(lines, stamp::now_us(), entry).map_err(|_| AuditError::TooLong)?;
+        let (now_us, first) = (stamp::now_us(), lines.is_empty());
+        let seq = chain.append(lines, now_us, entry).map_err(|_| AuditError::TooLong)?;
+        if first {
+            self.lag.pending(now_us);
+        }
         let waiting = lines.len();
         // Waking costs a system call, so a thread is woken once: from sleeping for good, or before
         // its next tick.
@@ -164,6 +176,7 @@ impl Shared {
             let mut pending = self.lock_pending()?;
             std::mem::swap(spare, &mut pending.lines);
             pending.hurried = false;
+            self.lag.writing();
             pending.chain.mark()
         };
         let result = self.append_all(spare, len);
@@ -210,7 +223,13 @@ impl Shared {
         if self.is_latched() {
             return Err(self.unavailable());
         }
-        let upto = self.file.lock().map_err(|_| self.poisoned())?.last;
+        let upto = {
+            let file = self.file.lock().map_err(|_| self.poisoned())?;
+            // Nobody writes meanwhile, so what is syncing from here on is all that was written.
+            self.lag.syncing();
+            file.last
+        };
+        let began = Instant::now();
         if let Err(error) = self.sink.sync() {
             // After a failed sync the kernel may have dropped the pages: trying again proves nothing.
             self.latch(&format!("syncing failed: {error}"));
@@ -218,7 +237,23 @@ impl Shared {
         }
         *synced_mark = upto;
         self.synced.store(upto.seq, Ordering::Release);
+        self.lag.synced();
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.sync_us.fetch_add(us, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// How the log is doing. It waits for no write and no sync.
+    pub(super) fn figures(&self) -> AuditFigures {
+        let lines = self.pending.lock().unwrap_or_else(PoisonError::into_inner).last_seq();
+        AuditFigures {
+            lines,
+            unsynced: lines.saturating_sub(self.synced.load(Ordering::Acquire)),
+            lag: self.lag.at(stamp::now_us()),
+            syncs: self.syncs.load(Ordering::Relaxed),
+            sync_time: Duration::from_micros(self.sync_us.load(Ordering::Relaxed)),
+        }
     }
 
     /// The numbers of the last written and the last synced line.

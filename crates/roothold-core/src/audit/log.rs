@@ -13,6 +13,7 @@ use super::chain::Head;
 use super::checkpoint::{self, CheckpointKey};
 use super::commit::{Admission, Shared};
 use super::escape::hex;
+use super::figures::AuditFigures;
 use super::record::{AuthFailure, CallId, Entry, Intent, Outcome};
 use super::sink::{self, Sink};
 use super::unfinished::{self, Left};
@@ -208,6 +209,11 @@ impl AuditLog {
     /// Whether records can be stored. Once false, it stays false until a restart.
     pub fn is_healthy(&self) -> bool {
         self.shared.pending().is_ok()
+    }
+
+    /// How the log is doing, in numbers. It waits for no disk.
+    pub fn figures(&self) -> AuditFigures {
+        self.shared.figures()
     }
 
     /// The number and hash of the last line that is safely on the disk, to be kept outside this

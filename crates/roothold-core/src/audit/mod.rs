@@ -16,6 +16,7 @@ mod chain;
 mod checkpoint;
 mod commit;
 mod escape;
+mod figures;
 mod log;
 mod read;
 mod record;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use chain::Head;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, CheckpointPublicKey};
+pub use figures::AuditFigures;
 pub use log::{Announced, AuditError, AuditLog, AuditOptions, Reads};
 pub use read::{Event, ReadAction, ReadError, Record, records};
 pub use record::{

@@ -124,7 +124,7 @@ impl Policy {
     }
 
     /// Whether the configuration grants `principal` a scope, whatever the credential says.
-    fn grants_scope(&self, principal: &Principal, scope: &str) -> bool {
+    pub(super) fn grants_scope(&self, principal: &Principal, scope: &str) -> bool {
         self.grant(principal).is_ok_and(|grant| grant.is_none_or(|grant| grant.allows_scope(scope)))
     }
 }

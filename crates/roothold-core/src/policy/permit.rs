@@ -5,6 +5,7 @@ use super::{Policy, RootRules, join, outside_roots};
 use crate::action::{JobOwner, JobTarget, Verb};
 use crate::fault::Fault;
 use crate::files::{Index, KeptTexts};
+use crate::object::ObjectUrl;
 use crate::path::shown;
 use crate::principal::Principal;
 use crate::roots::Root;
@@ -20,6 +21,7 @@ pub struct Permit {
     file: Option<Placed>,
     job: Option<JobPermit>,
     database: Option<DatabasePermit>,
+    object: Option<StorePermit>,
 }
 
 /// The database that a permit is for.
@@ -46,6 +48,26 @@ impl DatabasePermit {
     /// the same name.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+}
+
+/// The object, or the prefix, that a permit is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorePermit {
+    /// The store that it lies in, by its place in the configuration.
+    pub(super) store: usize,
+    pub(super) url: ObjectUrl,
+}
+
+impl StorePermit {
+    /// The store that it lies in, by its place in the list that [`Policy::set_stores`] was given.
+    pub fn store(&self) -> usize {
+        self.store
+    }
+
+    /// The object, or the prefix.
+    pub fn url(&self) -> &ObjectUrl {
+        &self.url
     }
 }
 
@@ -78,7 +100,7 @@ struct Placed {
 
 impl Permit {
     pub(super) fn named(policy: Policy, verb: Verb) -> Self {
-        Self { policy, verb, file: None, job: None, database: None }
+        Self { policy, verb, file: None, job: None, database: None, object: None }
     }
 
     pub(super) fn job(
@@ -93,11 +115,15 @@ impl Permit {
             JobOwner::Anyone => None,
         };
         let job = JobPermit { id: target.id.clone(), owner };
-        Self { policy, verb, file: None, job: Some(job), database: None }
+        Self { policy, verb, file: None, job: Some(job), database: None, object: None }
     }
 
     pub(super) fn database(policy: Policy, verb: Verb, database: DatabasePermit) -> Self {
-        Self { policy, verb, file: None, job: None, database: Some(database) }
+        Self { policy, verb, file: None, job: None, database: Some(database), object: None }
+    }
+
+    pub(super) fn object(policy: Policy, verb: Verb, object: StorePermit) -> Self {
+        Self { policy, verb, file: None, job: None, database: None, object: Some(object) }
     }
 
     pub(super) fn file(
@@ -109,7 +135,7 @@ impl Permit {
         temp: Option<TempName>,
     ) -> Self {
         let placed = Placed { root, rel, wants_directory, temp };
-        Self { policy, verb, file: Some(placed), job: None, database: None }
+        Self { policy, verb, file: Some(placed), job: None, database: None, object: None }
     }
 
     /// What was allowed.
@@ -136,6 +162,20 @@ impl Permit {
     /// `Internal`, if it is for something else: a function was handed the wrong permit.
     pub fn of_database(&self) -> Result<&DatabasePermit, Fault> {
         self.database.as_ref().ok_or_else(|| Fault::internal("a permit that is for no database"))
+    }
+
+    /// The object that it is for, if it is for one.
+    ///
+    /// # Errors
+    /// `Internal`, if it is for something else: a function was handed the wrong permit.
+    pub fn of_object(&self) -> Result<&StorePermit, Fault> {
+        self.object.as_ref().ok_or_else(|| Fault::internal("a permit that is for no object"))
+    }
+
+    /// Whether an object below the prefix that it is for can be read: no pattern excludes it.
+    pub fn admits_object(&self, url: &ObjectUrl) -> bool {
+        self.object.as_ref().is_some_and(|object| object.url.below(url).is_some())
+            && self.policy.refuse_excluded_object(url).is_ok()
     }
 
     /// The public path of the file as it was asked for, made absolute; `None` for what is no file.

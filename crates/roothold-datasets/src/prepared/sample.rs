@@ -3,11 +3,11 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
-use roothold_core::files::SourceFile;
 use roothold_core::{Fault, FaultKind};
 
 use crate::limits::Limits;
 use crate::meter::Meter;
+use crate::stored::Stored;
 use crate::text::{Bytes, Coding, fault_of};
 
 /// The first records of a file as text.
@@ -26,7 +26,7 @@ impl Sample {
     /// # Errors
     /// `Limit` where no line ends, as in a hole of zeros; `Invalid` for an empty file.
     pub(super) fn read(
-        file: &Arc<SourceFile>,
+        file: &Arc<Stored>,
         coding: Coding,
         limits: &Limits,
         meter: &Arc<Meter>,

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use roothold_core::{Fault, FaultKind};
 
 use super::records::Framing;
+use crate::source::folded;
 
 /// Files of one format and one schema. Synchronous: its callers are on blocking threads.
 pub(super) trait Input: Send + Sync + 'static {
@@ -75,6 +76,9 @@ pub(super) struct Shape {
     pub(super) schema: SchemaRef,
     /// The columns of `schema` that callers may see.
     pub(super) visible: Vec<usize>,
+    /// The names of columns that they may not, as they are compared: a record of JSON may have one
+    /// that is not in the schema.
+    pub(super) hidden: Vec<String>,
 }
 
 /// The format, with what of its options matters here.
@@ -109,7 +113,12 @@ impl Shape {
 
     /// Whether some columns of the files are kept from callers.
     pub(super) fn hides(&self) -> bool {
-        self.visible.len() < self.schema.fields().len()
+        !self.hidden.is_empty() || self.visible.len() < self.schema.fields().len()
+    }
+
+    /// Whether a name is that of a column which is kept from callers.
+    pub(super) fn is_hidden(&self, name: &str) -> bool {
+        !self.hidden.is_empty() && self.hidden.contains(&folded(name))
     }
 }
 

@@ -195,6 +195,10 @@ pub struct ValidateOptions {
     /// The columns that rows should have; as they are described if none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ExpectedColumn>,
+    /// A JSON Schema that each record is held against, in place of columns. A record of another format
+    /// than JSON is an object with a member for each column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
 }
 
 /// A column as it should be.

@@ -86,7 +86,7 @@ fn decodes_alone(shape: &Shape, column: usize, record: &[u8]) -> bool {
         }
         other => other,
     };
-    let shape = Shape { format, schema: schema.into(), visible: vec![0] };
+    let shape = Shape { format, schema: schema.into(), visible: vec![0], hidden: Vec::new() };
     Decode::new(&shape, vec![0]).is_ok_and(|decode| decode.rows(record).is_ok())
 }
 

@@ -11,7 +11,7 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use roothold_core::files::{Drift, SourceFile};
+use roothold_core::files::Drift;
 use roothold_core::{Budget, Fault};
 
 use super::input::{Batches, FileSize, GroupSize, Input, Shape, ShapeFormat, TextRead};
@@ -21,6 +21,7 @@ use crate::options::Format;
 use crate::parquet::{Chunks, damaged, metadata_of};
 use crate::prepared::{Prepared, PreparedFile, prepare};
 use crate::source::{Source, changed};
+use crate::stored::Stored;
 use crate::text::{Bytes, Coding, fault_of};
 
 /// The most values of Parquet that are decoded at a time.
@@ -62,7 +63,8 @@ impl Opened {
             }
         };
         let schema = plain(&prepared.file_schema);
-        let shape = Shape { format, schema, visible: prepared.visible.clone() };
+        let (visible, hidden) = (prepared.visible.clone(), source.hidden());
+        let shape = Shape { format, schema, visible, hidden };
         Ok(Self { prepared, shape, meter: endless(), footer: Mutex::default() })
     }
 
@@ -101,7 +103,7 @@ fn plain(schema: &SchemaRef) -> SchemaRef {
 /// The text of a file.
 struct Text {
     read: Bytes,
-    file: Arc<SourceFile>,
+    file: Arc<Stored>,
     coding: Coding,
 }
 
@@ -139,7 +141,7 @@ impl Input for Opened {
 
     fn text(&self, file: usize, offset: u64) -> Result<Box<dyn TextRead>, Fault> {
         let read = self.prepared.open(file, offset, &self.meter)?;
-        let PreparedFile { file, coding } = self.file(file);
+        let PreparedFile { file, coding, .. } = self.file(file);
         Ok(Box::new(Text { read, file: Arc::clone(file), coding: *coding }))
     }
 
@@ -175,16 +177,18 @@ impl Input for Opened {
         let roots = wanted.fields().iter().map(|field| footer.schema().index_of(field.name()).ok());
         let mask = ProjectionMask::roots(footer.parquet_schema(), roots.flatten());
         let source = Arc::clone(&self.file(file).file);
-        let chunks = Chunks { file: Arc::clone(&source), meter: Arc::clone(&self.meter) };
+        let limits = &self.prepared.limits;
+        let chunks = Chunks::new(&source, footer.metadata(), limits, &self.meter)?;
+        let failures = chunks.failures();
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer)
             .with_row_groups(vec![group])
             .with_projection(mask)
             .with_batch_size((BATCH_VALUES_MAX / columns.len().max(1)).clamp(32, 8192))
             .build()
-            .map_err(|error| damaged(&source, &error))?;
+            .map_err(|error| failures.fault(&source, &error))?;
         let wanted = Arc::new(wanted);
         Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.map_err(|error| damaged(&source, &error))?;
+            let batch = batch.map_err(|error| failures.fault(&source, &error))?;
             shaped(&batch, &wanted)
         })))
     }

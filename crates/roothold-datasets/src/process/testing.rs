@@ -30,7 +30,8 @@ impl Memory {
     pub(super) fn new(format: ShapeFormat, columns: &[(&str, DataType)], files: &[&[u8]]) -> Self {
         let fields = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let shape = Shape { format, visible: (0..columns.len()).collect(), schema };
+        let visible = (0..columns.len()).collect();
+        let shape = Shape { format, visible, schema, hidden: Vec::new() };
         Self {
             files: files.iter().map(|file| file.to_vec()).collect(),
             shape,

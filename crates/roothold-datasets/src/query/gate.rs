@@ -1,7 +1,7 @@
 //! What may be planned: one SELECT, made of parts that read tables and nothing else.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -96,6 +96,68 @@ fn is_reading(node: &LogicalPlan) -> bool {
         | LogicalPlan::Unnest(_)
         | LogicalPlan::RecursiveQuery(_) => true,
         // What writes, describes or sets something, and what a later version may add.
+        _ => false,
+    }
+}
+
+/// What comes of aggregates that hold no row they have seen.
+const FIGURES: [&str; 12] = [
+    "approx_distinct",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "max",
+    "min",
+    "stddev",
+    "stddev_pop",
+    "sum",
+    "var",
+    "var_pop",
+];
+
+/// Whether whatever a plan reads of tables goes into groups and figures at once, so that no row of
+/// a table is kept.
+pub(super) fn is_folded(plan: &LogicalPlan) -> bool {
+    let mut has_queries = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        // A query within an expression becomes a join.
+        has_queries |= matches!(node, LogicalPlan::Subquery(_));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && !has_queries && folds(plan)
+}
+
+fn folds(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            aggregate.aggr_expr.iter().all(is_figure) && only_reads(&aggregate.input)
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => only_reads(input),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_) => plan.inputs().into_iter().all(folds),
+        _ => false,
+    }
+}
+
+/// Whether a plan gives rows of tables as they come.
+fn only_reads(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().into_iter().all(only_reads)
+        }
+        _ => false,
+    }
+}
+
+fn is_figure(expression: &Expr) -> bool {
+    match expression {
+        Expr::Alias(alias) => is_figure(&alias.expr),
+        Expr::AggregateFunction(function) => FIGURES.contains(&function.func.name()),
         _ => false,
     }
 }

@@ -30,6 +30,8 @@ const TABLES_MAX: usize = 32;
 pub(crate) struct Session {
     context: SessionContext,
     tables: Vec<Arc<Prepared>>,
+    /// Those of them that are Parquet, by their names.
+    parquet: Vec<(String, Arc<ParquetTable>)>,
     meter: Arc<Meter>,
     growth_max: u64,
     sql_bytes_max: usize,
@@ -51,20 +53,23 @@ impl Session {
             let what = format!("a query has at most {TABLES_MAX} tables");
             return Err(Fault::new(FaultKind::Limit, what));
         }
-        let files = tables.iter().flat_map(|(_, source)| source.files().iter().cloned()).collect();
-        let store = Arc::new(FileStore::new(files, Arc::clone(meter)));
+        let prepared = tables.iter().map(|(_, source)| prepare(source, engine.limits(), meter));
+        let known = prepared.map(|one| one.map(Arc::new)).collect::<Result<Vec<_>, Fault>>()?;
+        let files = known.iter().flat_map(|prepared| prepared.files.iter().cloned()).collect();
+        let store = Arc::new(FileStore::new(files, *engine.limits(), Arc::clone(meter)));
         let environment = RuntimeEnv {
             object_store_registry: Arc::new(OneStore(store)),
             ..RuntimeEnv::clone(engine.environment())
         };
         let context = context(engine, environment, is_cut);
-        let (mut first, mut known) = (0, Vec::new());
-        for (name, source) in tables {
-            let prepared = Arc::new(prepare(source, engine.limits(), meter)?);
-            known.push(Arc::clone(&prepared));
+        let (mut first, mut parquet) = (0, Vec::new());
+        for ((name, _), prepared) in tables.iter().zip(&known) {
+            let (files, prepared) = (prepared.files.len(), Arc::clone(prepared));
             let reference = TableReference::bare(name.as_str());
             let added = if prepared.format == Format::Parquet {
-                context.register_table(reference, Arc::new(ParquetTable::new(prepared, first)))
+                let table = Arc::new(ParquetTable::new(prepared, first));
+                parquet.push((name.clone(), Arc::clone(&table)));
+                context.register_table(reference, table)
             } else {
                 let table = TextTable::new(prepared, Arc::clone(meter), Arc::clone(seams), is_cut);
                 context.register_table(reference, Arc::new(table))
@@ -73,12 +78,13 @@ impl Session {
                 let name = crate::shown::name(name);
                 Fault::invalid(format!("two tables are called `{name}`; give each its own name"))
             })?;
-            first += source.files().len();
+            first += files;
         }
         let limits = engine.limits();
         Ok(Self {
             context,
             tables: known,
+            parquet,
             meter: Arc::clone(meter),
             growth_max: limits.growth_max,
             sql_bytes_max: limits.sql_bytes_max,
@@ -110,6 +116,30 @@ impl Session {
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// Plans one SELECT with its parameters, whose rows are an answer. Where it keeps no rows of
+    /// Parquet files, their texts are views.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub(crate) fn plan_answer(
+        &self,
+        sql: &str,
+        parameters: &[Value],
+    ) -> Result<LogicalPlan, Fault> {
+        let plan = self.plan(sql, parameters)?;
+        if self.parquet.is_empty() || !gate::is_folded(&plan) {
+            return Ok(plan);
+        }
+        for (name, table) in &self.parquet {
+            let reference = TableReference::bare(name.as_str());
+            self.context
+                .deregister_table(reference.clone())
+                .and_then(|_| self.context.register_table(reference, Arc::new(table.with_views())))
+                .map_err(|error| refusal::fault_of(&error))?;
+        }
+        self.plan(sql, parameters)
     }
 
     /// Plans one SELECT with its parameters.
@@ -151,8 +181,12 @@ fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionCon
     options.execution.sort_spill_reservation_bytes = engine.sort_reservation();
     // Views of strings make the top of a sort by one column hold whole pages of all the others.
     options.execution.parquet.schema_force_view_types = false;
+    // The top of a sort is mostly found by one column; of the others only its rows are decoded.
+    options.execution.parquet.pushdown_filters = true;
     // Without it a corrupt page index fails a file that reads well.
     options.execution.parquet.skip_metadata = true;
+    // Nothing is read besides what was asked for: of an object, what holds pages is looked at.
+    options.execution.parquet.metadata_size_hint = None;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(environment))

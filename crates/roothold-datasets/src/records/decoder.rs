@@ -72,7 +72,7 @@ impl Decoder {
                 let is_due = style.header && is_beginning;
                 let header = is_due.then(|| header.build_decoder());
                 let decoder = builder.build_decoder();
-                Kind::Csv(Box::new(Csv { header, headers: 0, decoder }))
+                Kind::Csv(Box::new(Csv { header, headers: 0, decoder, is_behind_header: false }))
             }
             _ => Kind::Lines(Lines::new(projection, &schema)),
         };
@@ -83,6 +83,20 @@ impl Decoder {
     /// What may stand around a field that holds line ends.
     pub(super) fn quote(&self) -> Option<u8> {
         self.quote
+    }
+
+    pub(super) fn rows_max(&self) -> usize {
+        self.rows_max
+    }
+
+    /// Whether a header is to come before any record.
+    pub(super) fn awaits_header(&self) -> bool {
+        matches!(&self.kind, Kind::Csv(csv) if csv.header.is_some())
+    }
+
+    /// Whether what was taken last is the end of the header.
+    pub(super) fn is_behind_header(&self) -> bool {
+        matches!(&self.kind, Kind::Csv(csv) if csv.is_behind_header)
     }
 
     /// Takes text, and tells how much of it; less than all only when the batch is full.
@@ -159,15 +173,18 @@ struct Csv {
     header: Option<csv::reader::Decoder>,
     headers: usize,
     decoder: csv::reader::Decoder,
+    is_behind_header: bool,
 }
 
 impl Csv {
     fn feed(&mut self, text: &[u8]) -> Result<usize, ArrowError> {
+        self.is_behind_header = false;
         let Some(header) = &mut self.header else { return self.decoder.decode(text) };
         let used = header.decode(text)?;
         if header.capacity() == 0 {
             self.header = None;
             self.headers = 1;
+            self.is_behind_header = true;
         }
         Ok(used)
     }

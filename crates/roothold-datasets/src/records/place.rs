@@ -30,7 +30,7 @@ pub(crate) fn aligned(
     let mut has_text = !skips_empty;
     while offset < file.size() {
         meter.check()?;
-        let got = file.read_at(offset, &mut block)?;
+        let got = file.read_at(offset, &mut block, meter)?;
         if got == 0 {
             break;
         }

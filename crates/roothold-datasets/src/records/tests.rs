@@ -237,3 +237,112 @@ fn try_in_pieces(prepared: &Arc<Prepared>, cut: u64) -> Result<Option<Vec<String
     }
     Ok(Some(rows))
 }
+
+/// All rows of a file, or what is wrong; through the general decoder alone where `rows` are given.
+fn outcome(prepared: &Arc<Prepared>, rows: Option<usize>) -> Result<Vec<String>, String> {
+    let piece = Piece { file: 0, from: 0, until: None };
+    let columns = &prepared.visible;
+    let mut records = match rows {
+        None => Records::open(prepared, piece, columns, &meter()),
+        Some(rows) => Records::open_few(prepared, piece, columns, rows, &meter()),
+    }
+    .unwrap();
+    let mut found = Vec::new();
+    while let Some(batch) = records.next().map_err(|fault| fault.public().to_owned())? {
+        for row in 0..batch.num_rows() {
+            let row = crate::table::row(&batch, row).unwrap();
+            found.push(serde_json::to_string(&row).unwrap());
+        }
+    }
+    Ok(found)
+}
+
+/// What a cell or a member may be written as: mostly what its column is.
+fn cell() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[0-9]{1,3}",
+        2 => "-?[0-9]{0,2}\\.[0-9]{1,2}",
+        1 => "[a-zä ]{0,5}",
+        1 => Just("2026-11-26".to_owned()),
+        1 => Just("2026-11-26T01:02:03.5+02:00".to_owned()),
+        1 => Just("TRUE".to_owned()),
+        1 => Just(String::new()),
+        1 => "[\"',\r1-]{1,4}",
+    ]
+}
+
+fn member() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => cell().prop_map(|cell| serde_json::to_string(&cell).unwrap()),
+        3 => "-?(0|[1-9][0-9]{0,2})(\\.[0-9]{1,2})?(e[0-9])?",
+        1 => "[0-9+.eE-]{1,4}",
+        1 => "true|false|null|\\[1\\]|\\{\\}|nul",
+    ]
+}
+
+const TYPES: [&str; 6] = ["text", "integer", "number", "boolean", "date", "timestamp"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn plain_lines_of_a_delimited_text_are_what_the_general_decoder_gives(
+        records in prop::collection::vec(prop::collection::vec(cell(), 2..4), 1..12),
+        ends in prop::collection::vec(prop_oneof![8 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n")], 12),
+        types in (0..TYPES.len(), 0..TYPES.len(), 0..TYPES.len()),
+        short_records: bool,
+    ) {
+        let space = Workspace::new();
+        let mut text = "a,b,c\n".to_owned();
+        for (record, end) in records.iter().zip(ends) {
+            text.push_str(&record.join(","));
+            text.push_str(end);
+        }
+        let options: SourceOptions = serde_json::from_value(serde_json::json!({
+            "format": "csv", "delimiter": ",", "header": true, "short_records": short_records,
+            "types": {"a": TYPES[types.0], "b": TYPES[types.1], "c": TYPES[types.2]},
+        })).unwrap();
+        let source = space.file("a.csv", &text).source_with("a.csv", options);
+        if let Ok(prepared) = prepare(&source, &Limits::default(), &meter()) {
+            let prepared = Arc::new(prepared);
+            prop_assert_eq!(outcome(&prepared, None), outcome(&prepared, Some(8192)), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn plain_lines_of_json_are_what_the_general_decoder_gives(
+        records in prop::collection::vec(prop::collection::vec(
+            ("[abcd]", prop_oneof![3 => Just(":"), 1 => Just(" : ")], member(), prop_oneof![3 => Just(","), 1 => Just(", ")]),
+            0..4,
+        ), 1..12),
+        is_sorted: bool,
+        ends in prop::collection::vec(prop_oneof![8 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n")], 12),
+        types in (0..TYPES.len(), 0..TYPES.len(), 0..TYPES.len()),
+    ) {
+        let space = Workspace::new();
+        let mut text = "{\"a\":null,\"b\":null,\"c\":null}\n".to_owned();
+        for (record, end) in records.iter().zip(ends) {
+            let mut record = record.clone();
+            if is_sorted {
+                record.sort_by(|one, two| one.0.cmp(&two.0));
+                record.dedup_by(|one, two| one.0 == two.0);
+            }
+            let members: Vec<String> = record
+                .iter()
+                .map(|(name, colon, value, comma)| format!("\"{name}\"{colon}{value}{comma}"))
+                .collect();
+            let members = members.concat();
+            let members = members.trim_end_matches([',', ' ']);
+            text.push_str(&format!("{{{members}}}{end}"));
+        }
+        let options: SourceOptions = serde_json::from_value(serde_json::json!({
+            "format": "jsonl",
+            "types": {"a": TYPES[types.0], "b": TYPES[types.1], "c": TYPES[types.2]},
+        })).unwrap();
+        let source = space.file("a.jsonl", &text).source_with("a.jsonl", options);
+        if let Ok(prepared) = prepare(&source, &Limits::default(), &meter()) {
+            let prepared = Arc::new(prepared);
+            prop_assert_eq!(outcome(&prepared, None), outcome(&prepared, Some(8192)), "{:?}", text);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use roothold_core::{Action, Actions, Budget, Fault, FaultKind, Permit, Verb};
 
 use super::admit::Ticket;
 use super::{CallRequest, Decided, Engine};
-use crate::telemetry::{CallFinished, InFlight};
+use crate::telemetry::{CallFinished, Counted, Trace, What};
 
 /// Keeps the promise of one outcome per intent, also when the call's future is dropped. The
 /// outcome of a call that may change something comes after the work has ended, whoever waits.
@@ -22,19 +22,23 @@ pub(super) struct Record {
 /// What the end of a call needs.
 struct End {
     engine: Arc<Engine>,
+    /// The file that its intent stands in.
+    log: Arc<AuditLog>,
     id: CallId,
     started: Instant,
     finished: CallFinished,
     open: bool,
     /// The server waits for it when it stops.
-    _in_flight: InFlight,
+    _in_flight: Counted,
 }
 
 impl Record {
     pub(super) fn new(engine: &Arc<Engine>, started: Instant, finished: CallFinished) -> Self {
+        let log = engine.audit.current();
         let end = End {
             engine: Arc::clone(engine),
-            id: engine.audit.next_call(),
+            id: log.next_call(),
+            log,
             started,
             finished,
             open: false,
@@ -48,6 +52,13 @@ impl Record {
         self.running = Some((Arc::clone(ticket), budget.clone()));
     }
 
+    /// Notes that the answer ended at a limit of the call.
+    pub(super) fn cut(&mut self) {
+        if let Some(end) = &mut self.end {
+            end.finished.cut();
+        }
+    }
+
     /// It is taken out only by `drop`.
     fn end(&mut self) -> Result<&mut End, Fault> {
         self.end.as_mut().ok_or_else(|| Fault::internal("the call has ended"))
@@ -59,6 +70,7 @@ impl Record {
         request: &CallRequest<'_>,
         actions: &Actions,
         decided: &[Decided],
+        trace: &Trace,
     ) -> Result<(), Fault> {
         let end = self.end()?;
         let listed = actions.as_slice();
@@ -70,12 +82,13 @@ impl Record {
         let announced = write(end, request, listed, decided, None, AuditLog::announce_write)?;
         // The line has its place, so an outcome is due, also if nobody waits for the disk.
         end.open = true;
-        let engine = Arc::clone(&end.engine);
+        let log = Arc::clone(&end.log);
+        let mut step = trace.step(|| What::Audit);
         // It waits for the disk, which an async thread must not.
-        tokio::task::spawn_blocking(move || engine.audit.make_durable(&announced))
-            .await
-            .map_err(Fault::internal)?
-            .map_err(unrecorded)
+        let durable = tokio::task::spawn_blocking(move || log.make_durable(&announced));
+        let durable = durable.await.map_err(Fault::internal)?.map_err(unrecorded);
+        step.end(durable.as_ref().err());
+        durable
     }
 
     /// Records a call that never runs, and returns why.
@@ -115,7 +128,7 @@ impl End {
         self.finished.end(self.started.elapsed(), result);
         let open = std::mem::replace(&mut self.open, false);
         let recorded =
-            if open { self.engine.audit.outcome(&self.finished.outcome(self.id)) } else { Ok(()) };
+            if open { self.log.outcome(&self.finished.outcome(self.id)) } else { Ok(()) };
         self.finished.emit(&self.engine.metrics, result.err());
         recorded.err().map(unrecorded)
     }
@@ -180,7 +193,7 @@ fn write<T>(
         rule: refused_by.unwrap_or("policy"),
         request_id: &request.request_id,
     };
-    how(&end.engine.audit, &intent).map_err(unrecorded)
+    how(&end.log, &intent).map_err(unrecorded)
 }
 
 fn unrecorded(error: AuditError) -> Fault {

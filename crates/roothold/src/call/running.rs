@@ -14,6 +14,7 @@ use super::{CallError, CallRequest, Dialogue, Engine, Progress, ProgressSink, Re
 use crate::config::Limits;
 use crate::databases::Databases;
 use crate::long::JobLink;
+use crate::telemetry::{Step, Trace, TraceFrom, What};
 use crate::tool::Answer;
 use crate::watch::Hub;
 
@@ -39,6 +40,7 @@ pub struct Call {
     pub(super) arguments: Option<Arc<Map<String, Value>>>,
     /// The job that it is a part of.
     pub(super) job: Option<Arc<JobLink>>,
+    pub(super) trace: Trace,
 }
 
 impl Call {
@@ -74,13 +76,16 @@ impl Call {
         &self,
         work: impl FnOnce(&Budget) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
+        let mut step = self.trace.step(|| What::Files);
         let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
-        let thread = ticket.thread().await?;
+        let (thread, counted) = (ticket.thread().await?, self.engine.metrics.blocking());
         let work = tokio::task::spawn_blocking(move || {
-            let _held = (ticket, thread);
+            let _held = (ticket, thread, counted);
             work(&budget)
         });
-        work.await.map_err(Fault::internal)?
+        let result = work.await.map_err(Fault::internal)?;
+        step.end(result.as_ref().err());
+        result
     }
 
     /// Does what takes neither waiting nor much time, from where the call is: a change of threads
@@ -89,8 +94,15 @@ impl Call {
         &self,
         work: impl FnOnce(&Budget) -> Option<Result<T, Fault>>,
     ) -> Option<Result<T, Fault>> {
+        let mut step = self.trace.step(|| What::Files);
         let work = AssertUnwindSafe(|| work(&self.budget));
-        catch_unwind(work).unwrap_or_else(|_| Some(Err(Fault::internal("work at once panicked"))))
+        let done = catch_unwind(work);
+        let done = done.unwrap_or_else(|_| Some(Err(Fault::internal("work at once panicked"))));
+        match &done {
+            Some(result) => step.end(result.as_ref().err()),
+            None => step.forget(),
+        }
+        done
     }
 
     /// Runs blocking work that says how far it is. Messages that come faster than the client takes
@@ -137,6 +149,7 @@ impl Call {
     /// # Errors
     /// `Internal`, if it cannot be sealed.
     pub fn next_cursor<T: Serialize>(&self, position: &T) -> Result<String, Fault> {
+        self.budget.note_cut();
         self.resumed().seal(position)
     }
 
@@ -149,6 +162,16 @@ impl Call {
             arguments_digest: self.arguments_digest,
             goes_on: self.dialogue.said.is_some(),
         }
+    }
+
+    /// Where in the trace what it does is.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The same call within one of its steps.
+    pub(crate) fn within(&self, step: &Step) -> Self {
+        Self { trace: step.trace(), ..self.clone() }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -220,6 +243,7 @@ impl Call {
             dialogue: Dialogue::default(),
             within: Some(&within),
             job: None,
+            trace: TraceFrom::default(),
         };
         // A future that contains its own type must stand behind a pointer.
         Box::pin(self.engine.call(request)).await

@@ -80,6 +80,11 @@ fn without_secrets(mut config: Config) -> Config {
     {
         "(hidden)".clone_into(postgres);
     }
+    for value in config.telemetry.otlp_headers.values_mut() {
+        if !value.starts_with("${") {
+            "(hidden)".clone_into(value);
+        }
+    }
     config
 }
 
@@ -94,21 +99,40 @@ fn walls(
     let audit = disk::is_there(&audit).then_some(audit);
     let private = serve::private_addresses(&config.telemetry.listen)?;
     let place = jobs.map(Jobs::place).filter(|place| place.directory().is_none_or(disk::is_there));
-    let reach = walls::reach(config, audit.as_deref(), &private)
+    let reach = walls::reach(config, audit.as_deref(), &private)?
         .and(place.map(Place::reach).transpose()?.unwrap_or_default());
+    let reach = stores_reach(config, reach)?;
     let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
     let reach = spill.into_iter().fold(reach, Reach::write);
     let reach = reach.and(databases.reach(config.file.as_deref()));
     Ok(walls::try_out(config, policy.roots(), &reach)?)
 }
 
+/// With what stores over the network need.
+#[cfg(feature = "datasets")]
+fn stores_reach(config: &Config, reach: Reach) -> anyhow::Result<Reach> {
+    Ok(reach.and(Datasets::new(config, &Known::default())?.stores_reach()))
+}
+
+#[cfg(not(feature = "datasets"))]
+#[expect(clippy::unnecessary_wraps, reason = "as the one that can fail")]
+fn stores_reach(_: &Config, reach: Reach) -> anyhow::Result<Reach> {
+    Ok(reach)
+}
+
 /// The datasets that have names, in words.
 #[cfg(feature = "datasets")]
 fn datasets(config: &Config, policy: &Policy) -> anyhow::Result<String> {
     let datasets = Datasets::new(config, &Known::default())?;
-    datasets.check_roots(policy.roots())?;
+    datasets.check_places(policy.roots())?;
     refuse_spill(policy, &datasets)?;
     let mut text = String::new();
+    for store in &config.stores {
+        let who = store.principals.as_ref().map_or("all".to_owned(), |names| names.join(", "));
+        let has = store.credentials.is_some() || store.credentials_file.is_some();
+        let how = if has { "with credentials" } else { "as anybody" };
+        let _ = writeln!(text, "store {}\n  {how}; principals: {who}", store.url);
+    }
     for dataset in datasets.known().all() {
         let hidden = match dataset.hidden() {
             [] => String::new(),
@@ -140,6 +164,7 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
     serve::check(config)?;
     telemetry::check_filter(&config.telemetry.log)?;
     config.sealer()?;
+    config.telemetry.collector()?;
     let jobs = Jobs::new(config, builder.catalog())?;
     let mut text = String::from("The configuration is good.\n\nroots\n");
     for root in policy.roots().iter() {

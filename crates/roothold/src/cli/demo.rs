@@ -13,6 +13,7 @@ use toml::Value;
 
 use super::{ConfigArgs, call, disk, print, say, serve, start_logs};
 use crate::builder::Builder;
+use crate::serve::Stamps;
 
 /// Makes a small workspace, serves it, and prints how to call it.
 #[derive(Debug, Args)]
@@ -69,7 +70,7 @@ impl Demo {
         let reach = Reach::default().connect(listener.local_addr()?.port());
         // Nothing in it changes while it runs.
         let same = config.clone();
-        let load = move || Ok(same.clone());
+        let load = (Stamps::default(), move || Ok(same.clone()));
         serve::serve(config, builder().reach(reach), listener, load, move |address| {
             print(&welcome(&program, address, &dir, &metrics));
             // The server answers only once this returns.

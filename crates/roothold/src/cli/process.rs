@@ -139,6 +139,7 @@ impl Process {
         config.policy.write = None;
         config.principals.clear();
         config.datasets.clear();
+        config.stores.clear();
         config.auth = Auth::default();
         config.handles = Handles::default();
         config.limits = config::Limits {

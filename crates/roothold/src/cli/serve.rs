@@ -13,7 +13,7 @@ use toml::Value;
 use super::{ConfigArgs, runtime, start_logs};
 use crate::builder::Builder;
 use crate::config::Config;
-use crate::serve::{on_hangup, on_signals};
+use crate::serve::{Reasons, Stamps, on_signals, reload_for_ever};
 
 /// Serves over HTTP until SIGTERM.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(super) struct Serve {
     listen: Option<SocketAddr>,
 }
 
-const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once. SIGHUP reads the configuration again: `[[databases]]` can change while the server runs.
+const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once. SIGHUP, and a change of the file, has the configuration read again: `[[databases]]` and `[[tools]]` can change while the server runs.
 
 Examples:
   roothold serve --config roothold.toml
@@ -41,10 +41,11 @@ Examples:
 
 impl Serve {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
+        let seen = Stamps::of(self.config.config.as_deref());
         let config = self.load()?;
         start_logs(&config)?;
         let listener = listen(&config)?;
-        serve(config, builder(), listener, move || self.load(), |_| {})
+        serve(config, builder(), listener, (seen, move || self.load()), |_| {})
     }
 
     fn load(&self) -> anyhow::Result<Config> {
@@ -68,16 +69,18 @@ pub(super) fn listen(config: &Config) -> anyhow::Result<std::net::TcpListener> {
 }
 
 /// Serves a configuration until a signal, with Landlock around the process; `started` is told the
-/// address that is listened on, and `load` reads the configuration again, on SIGHUP.
+/// address that is listened on, and `load` reads the configuration again, on SIGHUP and when it is no
+/// longer the file that was `seen` before it was read.
 pub(super) fn serve(
     config: Config,
     builder: Builder,
     listener: std::net::TcpListener,
-    load: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
+    (seen, load): (Stamps, impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static),
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<u8> {
     crate::process::raise_file_limit();
     let mut runtime = runtime(&config, tokio::runtime::Builder::new_multi_thread());
+    let (reasons, seen) = (Reasons::files(&config), seen.with(&config));
     let server = builder.config(config).confine().build()?;
     let runtime = runtime.build()?;
     let ended = runtime.block_on(async {
@@ -85,13 +88,14 @@ pub(super) fn serve(
         let address = listener.local_addr()?;
         let shutdown = Shutdown::new();
         let signals = tokio::spawn(on_signals(shutdown.clone())?);
-        let hangups = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reloader(), load)?));
+        let reloading = reload_for_ever(server.reloader(), load, reasons.and_hangups()?, seen);
+        let reloading = AbortOnDropHandle::new(tokio::spawn(reloading));
         server.begin_jobs().await?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
         started(address);
         let ended = server.serve(listener, shutdown).await?;
         signals.abort();
-        drop(hangups);
+        drop(reloading);
         anyhow::Ok(ended)
     })?;
     // Blocking work that ignores its budget must not keep the process.

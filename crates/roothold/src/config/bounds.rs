@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::cache::Cache;
 use super::load::ConfigError;
-use super::sections::{Audit, Config, Limits, Server, Telemetry};
+use super::sections::{Audit, Config, Limits, Server};
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -28,6 +28,7 @@ impl Config {
         self.state.check()?;
         self.audit.check()?;
         super::datasets::check(&self.datasets)?;
+        super::stores::check(&self.stores, &self.principals)?;
         self.dataset_engine.check()?;
         super::databases::check(&self.databases, &self.principals)?;
         super::tools::check(&self.tools, &self.databases, &self.principals)?;
@@ -101,6 +102,7 @@ impl Server {
     fn check(&self) -> Result<(), ConfigError> {
         within("server.pre_stop_delay_seconds", self.pre_stop_delay_seconds, 0..=HOUR)?;
         within("server.drain_timeout_seconds", self.drain_timeout_seconds, 0..=DAY)?;
+        within("server.config_poll_seconds", self.config_poll_seconds, 0..=HOUR)?;
         let Some(sessions) = &self.legacy_sessions else { return Ok(()) };
         within("server.legacy_sessions.sessions_max", sessions.sessions_max, 1..=1_000_000)?;
         let idle = sessions.idle_timeout_seconds;
@@ -117,25 +119,6 @@ impl Audit {
         }
         let reason = "must be a name of 1 to 128 bytes without control characters".to_owned();
         Err(ConfigError::Value { key: "audit.replica".to_owned(), reason })
-    }
-}
-
-impl Telemetry {
-    fn check(&self) -> Result<(), ConfigError> {
-        let has_port = self
-            .listen
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if self.listen.is_empty() || has_port {
-            return Ok(());
-        }
-        Err(ConfigError::Value {
-            key: "telemetry.listen".to_owned(),
-            reason: format!(
-                "`{}` is no address; write host:port, such as 127.0.0.1:9464, or \"\" for none",
-                self.listen
-            ),
-        })
     }
 }
 
@@ -200,6 +183,7 @@ mod tests {
         }
         let refused = [
             with("server", "drain_timeout_seconds", &json!(i64::MAX)),
+            with("server", "config_poll_seconds", &json!(3601)),
             with("server", "legacy_sessions", &json!({"sessions_max": 0})),
             with("server", "legacy_sessions", &json!({"idle_timeout_seconds": 0})),
             with("cache", "content_bytes_max", &json!(i64::MAX)),

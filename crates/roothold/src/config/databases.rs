@@ -14,6 +14,7 @@ use super::bounds::{KIB, MIB};
 use super::load::ConfigError;
 use super::sections::PrincipalSection;
 
+pub(super) use resolve::read as read_own;
 pub(crate) use resolve::resolve;
 pub use roles::DatabaseRoleSection;
 
@@ -214,6 +215,12 @@ fn is_name(text: &str) -> bool {
 }
 
 impl DatabaseSection {
+    /// The files that are read with the configuration, and again with it. They are replaced by others
+    /// of their name.
+    pub(crate) fn files_read_again(&self) -> impl Iterator<Item = &PathBuf> {
+        self.dsn_file.iter().chain(&self.tls_ca_file)
+    }
+
     /// The files that are the server's own: no root shows them.
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
         let of_roles = self.roles.iter().flat_map(|role| &role.dsn_file);
@@ -365,7 +372,7 @@ fn decoded(text: &str) -> String {
 
 /// Whether a text is one variable, as the whole of it. What is no name could be a secret, and must not
 /// be looked up, since that fails with its name.
-fn is_variable(text: &str) -> bool {
+pub(super) fn is_variable(text: &str) -> bool {
     let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }

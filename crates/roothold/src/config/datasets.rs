@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use roothold_core::ObjectUrl;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub struct DatasetSection {
     /// What it holds, for agents.
     #[serde(default)]
     pub description: String,
-    /// Absolute public paths in the roots, or globs over them, such as `/shared/sales/*.csv`. Whoever asks for the name must be allowed to read the files.
+    /// Absolute public paths in the roots, or globs over them, such as `/shared/sales/*.csv`; or URLs below a `[[stores]]` entry, such as `s3://lake/sales/*.parquet`. Whoever asks for the name must be allowed to read the files.
     pub files: Vec<String>,
     /// What the files hold. Default: found out.
     #[serde(default)]
@@ -137,7 +138,7 @@ pub(super) fn check(datasets: &[DatasetSection]) -> Result<(), ConfigError> {
         }
         if let Some(file) = dataset.files.iter().find(|file| !is_absolute(file)) {
             return refuse(format!(
-                "`{name}`: {file:?} is no absolute public path; begin it with / or file:///"
+                "`{name}`: {file:?} is no absolute public path; begin it with / or file:///, or with the URL of a store"
             ));
         }
     }
@@ -145,7 +146,7 @@ pub(super) fn check(datasets: &[DatasetSection]) -> Result<(), ConfigError> {
 }
 
 fn is_absolute(file: &str) -> bool {
-    file.starts_with('/') || file.starts_with("file:///")
+    file.starts_with('/') || file.starts_with("file:///") || ObjectUrl::is_meant(file)
 }
 
 /// Whether a text can be the name of a dataset; anything else is a path.
@@ -253,7 +254,7 @@ mod tests {
             ("a", "[]", "1 to 64 files"),
             ("a", &many, "1 to 64 files"),
             ("a", "[\"a.csv\"]", "no absolute public path"),
-            ("a", "[\"s3://b/a.csv\"]", "no absolute public path"),
+            ("a", "[\"ftp://b/a.csv\"]", "no absolute public path"),
         ] {
             let error = checked(&of(name, files)).unwrap_err();
             assert!(error.starts_with("datasets: ") && error.contains(why), "{error}");

@@ -18,6 +18,7 @@ use toml::{Table, Value};
 
 use super::databases::DatabaseSection;
 use super::sections::{AccessWord, Config, HardlinksWord, RootSection};
+use super::stores::StoreSection;
 
 const ENV_PREFIX: &str = "ROOTHOLD_";
 
@@ -171,11 +172,16 @@ fn anchor(config: &mut Config, base: &Path) {
     config.state.dir.iter_mut().for_each(fix);
     config.state.tls_ca_file.iter_mut().for_each(fix);
     config.dataset_engine.spill_dir.iter_mut().for_each(fix);
+    config.telemetry.otlp_ca_file.iter_mut().for_each(fix);
     for database in &mut config.databases {
         database.path.iter_mut().for_each(fix);
         database.dsn_file.iter_mut().for_each(fix);
         database.roles.iter_mut().flat_map(|role| &mut role.dsn_file).for_each(fix);
         database.tls_ca_file.iter_mut().for_each(fix);
+    }
+    for store in &mut config.stores {
+        store.credentials_file.iter_mut().for_each(fix);
+        store.tls_ca_file.iter_mut().for_each(fix);
     }
 }
 
@@ -218,9 +224,11 @@ impl Config {
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.auth.keys_file.iter().chain(self.auth.jwt.iter().map(|jwt| &jwt.jwks_file));
         let places = [self.audit_dir().ok(), self.state_parent().ok(), self.spill_dir().ok()];
-        let databases: Vec<PathBuf> =
-            self.databases.iter().flat_map(DatabaseSection::own_files).collect();
-        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(&databases) {
+        let databases = self.databases.iter().flat_map(DatabaseSection::own_files);
+        let stores = self.stores.iter().flat_map(StoreSection::own_files);
+        let sources: Vec<PathBuf> = databases.chain(stores).collect();
+        let ca = &self.telemetry.otlp_ca_file;
+        for own in places.iter().flatten().chain(keys).chain(&self.file).chain(ca).chain(&sources) {
             for spec in &mut specs {
                 hide(spec, own);
                 // Where it is a link, whoever replaces that replaces what is read.

@@ -13,8 +13,9 @@ use super::cache::Cache;
 use super::databases::DatabaseSection;
 use super::datasets::{DatasetEngine, DatasetSection};
 use super::jobs::{Jobs, State};
+use super::stores::StoreSection;
+use super::telemetry::Telemetry;
 use super::tools::ToolSection;
-use crate::telemetry::LogFormat;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -40,8 +41,10 @@ pub struct Config {
     pub state: State,
     /// Work that goes on after the answer to the call which began it.
     pub jobs: Jobs,
-    /// Files that agents can ask for by a name. Other files need none: a path is a data source, too.
+    /// Files, and objects of stores, that agents can ask for by a name. Other files need none: a path is a data source, too.
     pub datasets: Vec<DatasetSection>,
+    /// Stores over the network whose objects are datasets: what lies below their URLs can be read.
+    pub stores: Vec<StoreSection>,
     /// What reading and querying datasets may use.
     pub dataset_engine: DatasetEngine,
     /// Databases that agents can describe and ask. They need no roots.
@@ -50,7 +53,7 @@ pub struct Config {
     pub tools: Vec<ToolSection>,
     /// The keys that seal cursors.
     pub handles: Handles,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub telemetry: Telemetry,
     /// The file that this was read from, if it was.
     #[serde(skip)]
@@ -73,6 +76,8 @@ pub struct Server {
     pub pre_stop_delay_seconds: u64,
     /// How long running requests may take to end, in seconds.
     pub drain_timeout_seconds: u64,
+    /// How often the configuration file, and what `[[databases]]` read from files, is looked at for changes, in seconds; 0 leaves that to SIGHUP.
+    pub config_poll_seconds: u64,
     /// Sessions for clients of older revisions that need requests from the server; off by default.
     pub legacy_sessions: Option<LegacySessions>,
     /// Whether the kernel keeps the process to the roots, the audit log and the configured ports (Landlock, Linux 5.13 or later): `on` warns where it cannot, `require` refuses to start there.
@@ -88,6 +93,7 @@ impl Default for Server {
             allowed_origins: Vec::new(),
             pre_stop_delay_seconds: 0,
             drain_timeout_seconds: 30,
+            config_poll_seconds: 5,
             legacy_sessions: None,
             landlock: LandlockWord::On,
         }
@@ -457,28 +463,6 @@ fn secrets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::
         Ok(Secrets::Many(secrets)) => Ok(secrets),
         Err(_) => {
             Err(serde::de::Error::custom("handles.keys must be a list of \"kid:secret\" texts"))
-        }
-    }
-}
-
-/// Logs and metrics.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Telemetry {
-    /// The address of `/metrics`; empty for none.
-    pub listen: String,
-    /// The log filter, such as `info` or `roothold=debug,info`.
-    pub log: String,
-    /// The form of the log lines.
-    pub log_format: LogFormat,
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:9464".to_owned(),
-            log: "info".to_owned(),
-            log_format: LogFormat::Auto,
         }
     }
 }

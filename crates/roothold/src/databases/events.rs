@@ -9,12 +9,15 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use roothold_core::{Fault, FaultKind};
 use roothold_databases::{PoolFigures, SourceKind};
+use roothold_edge::TraceId;
+use tracing::field::display;
 
 use super::health::for_operators;
 use super::{Database, Role, State};
+use crate::telemetry::described::{self, Describe as _};
 
 /// Bounds in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -64,29 +67,11 @@ impl Default for DatabaseMetrics {
 
 impl DatabaseMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "roothold_database_operation_duration",
-            "How long databases were asked",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        let rows = "Rows that databases answered with";
-        registry.register("roothold_database_rows", rows, self.rows.clone());
-        registry.register(
-            "roothold_database_connections",
-            "Connections to databases, and how many there may be",
-            self.connections.clone(),
-        );
-        registry.register(
-            "roothold_databases",
-            "Configured databases by what is known of them",
-            self.databases.clone(),
-        );
-        registry.register(
-            "roothold_database_roles",
-            "Roles by which databases are asked, by what is known of them",
-            self.roles.clone(),
-        );
+        registry.describe(&described::DATABASE_DURATION, self.durations.clone());
+        registry.describe(&described::DATABASE_ROWS, self.rows.clone());
+        registry.describe(&described::DATABASE_CONNECTIONS, self.connections.clone());
+        registry.describe(&described::DATABASES, self.databases.clone());
+        registry.describe(&described::DATABASE_ROLES, self.roles.clone());
     }
 
     /// Takes over what there is now.
@@ -127,17 +112,19 @@ fn count(family: &Family<StateLabel, Gauge>, kind: &'static str, is: State) {
 /// A database was asked.
 pub(crate) struct DatabaseAsked {
     pub(crate) kind: SourceKind,
-    /// `describe`, `query`, `explain`, `execute`, `tool` or `probe`.
+    /// `describe`, `query`, `explain`, `execute` or `probe`.
     pub(crate) operation: &'static str,
     /// Rows that it answered with.
     pub(crate) rows: u64,
     pub(crate) duration: Duration,
     pub(crate) fault: Option<FaultKind>,
+    /// The trace of the call that asked.
+    pub(crate) trace_id: Option<TraceId>,
 }
 
 impl DatabaseAsked {
     pub(crate) fn emit(&self, metrics: &DatabaseMetrics) {
-        let Self { kind, operation, rows, duration, fault } = *self;
+        let Self { kind, operation, rows, duration, fault, trace_id } = *self;
         let (kind, error_type) = (kind.as_str(), fault.map_or("", FaultKind::code));
         let label = AskedLabel { kind, operation, error_type };
         metrics.durations.get_or_create(&label).observe(duration.as_secs_f64());
@@ -145,7 +132,8 @@ impl DatabaseAsked {
             metrics.rows.get_or_create(&KindLabel { kind }).inc_by(rows);
         }
         let duration_ms = duration.as_secs_f64() * 1e3;
-        tracing::debug!(kind, operation, rows, duration_ms, error_type, "database asked");
+        let trace_id = trace_id.map(display);
+        tracing::debug!(kind, operation, trace_id, rows, duration_ms, error_type, "database asked");
     }
 }
 

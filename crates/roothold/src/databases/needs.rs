@@ -35,8 +35,7 @@ impl Needs {
         self.ports.extend(reach.ports);
         self.looks_up |= reach.looks_up;
         self.authorities |= reach.tls && section.tls_ca_file.is_none();
-        // They are read again on reload, and replaced by others of the same name.
-        for file in section.dsn_file.iter().chain(&section.tls_ca_file) {
+        for file in section.files_read_again() {
             self.read.extend(walls::directories_of(file));
         }
         // SQLite looks for files beside its own, and makes and removes some where it writes.

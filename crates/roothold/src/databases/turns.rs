@@ -1,9 +1,12 @@
 //! Whose turn it is at a database that has fewer connections than calls: principals in turn, so that
 //! one with many calls keeps nobody else from it.
+//!
+//! **Invariant**: where several principals ask, none of them has all places for longer than what runs
+//! when the second comes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roothold_core::{Budget, Fault, FaultKind};
 use tokio::sync::oneshot;
@@ -11,12 +14,19 @@ use tokio::sync::oneshot;
 /// How often a call that waits is asked whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// For so long after a call of somebody else nobody is given the last place beside calls of their own.
+const SHARED_FOR: Duration = Duration::from_mins(10);
+
 /// The places of calls at one database. Clones share them.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Mutex<Line>>);
 
 struct Line {
+    places: usize,
     free: usize,
+    /// Who came last, and who came last before that was somebody else; and when.
+    last: Option<(String, Instant)>,
+    other: Option<Instant>,
     /// How many places were given so far.
     given: u64,
     /// Of those principals who have calls here.
@@ -46,7 +56,14 @@ struct Waiting {
 
 impl Turns {
     pub(super) fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(Line { free: places, given: 0, shares: HashMap::new() })))
+        Self(Arc::new(Mutex::new(Line {
+            places,
+            free: places,
+            last: None,
+            other: None,
+            given: 0,
+            shares: HashMap::new(),
+        })))
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -69,7 +86,8 @@ impl Turns {
     ) -> Result<Place, Fault> {
         let mut waiting = {
             let mut line = self.line();
-            if line.free > 0 {
+            line.note(principal);
+            if line.free > 0 && line.may_have(line.running(principal)) {
                 line.free -= 1;
                 line.give(principal);
                 drop(line);
@@ -111,6 +129,28 @@ impl Turns {
 }
 
 impl Line {
+    fn note(&mut self, principal: &str) {
+        let now = Instant::now();
+        match &mut self.last {
+            Some((last, at)) if last == principal => *at = now,
+            last => {
+                let before = last.replace((principal.to_owned(), now));
+                self.other = before.map(|(_, at)| at);
+            }
+        }
+    }
+
+    fn running(&self, principal: &str) -> usize {
+        self.shares.get(principal).map_or(0, |share| share.running)
+    }
+
+    /// Whether a principal with so many calls running may have one more: where others ask too, the last
+    /// place is for them.
+    fn may_have(&self, running: usize) -> bool {
+        let is_shared = self.other.is_some_and(|at| at.elapsed() < SHARED_FOR);
+        !is_shared || running + 1 < self.places.max(2)
+    }
+
     fn give(&mut self, principal: &str) {
         self.given += 1;
         let given = self.given;
@@ -122,7 +162,10 @@ impl Line {
     /// Gives what is free to those who wait.
     fn hand_on(&mut self) {
         while self.free > 0 {
-            let waits = self.shares.iter().filter(|(_, share)| !share.waiting.is_empty());
+            let waits = self
+                .shares
+                .iter()
+                .filter(|(_, share)| !share.waiting.is_empty() && self.may_have(share.running));
             let next = waits.min_by_key(|(_, share)| (share.running, share.given));
             let Some(principal) = next.map(|(name, _)| name.clone()) else { return };
             let share = self.shares.get_mut(&principal);
@@ -212,15 +255,32 @@ mod tests {
         }
         settle().await;
         let mut order = String::new();
-        for _ in 0..8 {
+        for _ in 0..6 {
             held.remove(0);
             let place = had.recv().await.unwrap();
             order.push_str(&place.principal[..1]);
             held.push(place);
         }
         // Ben has the next that is free, and each has one of the two for as long as both want some.
-        assert_eq!(&order[..6], "bababa");
-        assert_eq!(&order[6..], "aa");
+        assert_eq!(order, "bababa");
+        // When he has none any more, the place stays free for whoever else comes.
+        held.retain(|place| place.principal == "anna");
+        settle().await;
+        assert!(had.try_recv().is_err());
+        assert_eq!(turns.line().free, 1);
+        let _carl = take(&turns, "carl").await;
+    }
+
+    #[tokio::test]
+    async fn who_is_alone_has_all_places_and_a_single_one_is_everybody_s() {
+        let turns = Turns::new(3);
+        let alone = [take(&turns, "a").await, take(&turns, "a").await, take(&turns, "a").await];
+        assert_eq!(turns.line().free, 0);
+        drop(alone);
+        let single = Turns::new(1);
+        drop(take(&single, "a").await);
+        drop(take(&single, "b").await);
+        drop(take(&single, "a").await);
     }
 
     #[tokio::test]

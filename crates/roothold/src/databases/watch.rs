@@ -95,6 +95,7 @@ impl Databases {
             rows: 0,
             duration: began.elapsed(),
             fault,
+            trace_id: None,
         };
         event.emit(self.metrics());
     }

@@ -8,9 +8,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use roothold_core::FaultKind;
 use roothold_datasets::EngineFigures;
+
+use crate::telemetry::described::{self, Describe as _};
 
 /// Bounds in seconds.
 const BUCKETS: [f64; 10] = [0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -51,25 +53,11 @@ impl DatasetMetrics {
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "roothold_dataset_operation_duration",
-            "How long datasets were described, queried and written",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        registry.register_with_unit(
-            "roothold_dataset_read",
-            "Bytes read from files of datasets",
-            Unit::Bytes,
-            self.bytes_read.clone(),
-        );
-        for (name, about, gauge) in [
-            ("roothold_dataset_memory", "Memory that queries hold", &self.memory),
-            ("roothold_dataset_memory_max", "Memory that queries may hold", &self.memory_max),
-            ("roothold_dataset_spill", "Bytes on disk that did not fit", &self.spilled),
-        ] {
-            registry.register_with_unit(name, about, Unit::Bytes, gauge.clone());
-        }
+        registry.describe(&described::DATASET_DURATION, self.durations.clone());
+        registry.describe(&described::DATASET_READ, self.bytes_read.clone());
+        registry.describe(&described::DATASET_MEMORY, self.memory.clone());
+        registry.describe(&described::DATASET_MEMORY_MAX, self.memory_max.clone());
+        registry.describe(&described::DATASET_SPILL, self.spilled.clone());
     }
 
     /// Takes over what the engine uses now.

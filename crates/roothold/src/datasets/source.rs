@@ -1,15 +1,18 @@
 //! A data source as an argument names it: the name of a configured dataset, the path or URI of a
-//! file, or a glob over files below a directory.
+//! file, a glob over files below a directory, or the URL of an object or of several.
 //!
-//! A URI is always one file, so that a file whose name looks like a glob can be named.
+//! A `file://` URI is always one file, so that a file whose name looks like a glob can be named.
 //!
 //! **Invariant**: what is opened is what the permits say, file by file through the gate.
 
 use std::sync::Arc;
 
 use roothold_core::files::{Problem, SourceFile, find_sources};
-use roothold_core::{Action, Actions, Budget, Fault, FaultKind, FilePath, PathGlobs, Permit, Verb};
-use roothold_datasets::{Source, SourceOptions};
+use roothold_core::{
+    Action, Actions, Budget, Fault, FaultKind, FilePath, ObjectTarget, ObjectUrl, PathGlobs,
+    Permit, Verb,
+};
+use roothold_datasets::{Source, SourceOptions, Stored, Stores};
 
 use super::hidden::hidden_of;
 use super::{Dataset, Datasets, Known};
@@ -31,7 +34,7 @@ pub(crate) struct SourceArg {
     parts: Vec<Part>,
 }
 
-/// A file, or the files that a glob finds.
+/// A file or an object, or those that a glob finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
     File(FilePath),
@@ -41,6 +44,17 @@ pub(super) enum Part {
         /// What is matched below it.
         glob: String,
     },
+    /// An object of a store.
+    Object(ObjectUrl),
+    /// The objects that a glob finds.
+    Objects {
+        /// The longest prefix that the glob names as it is.
+        above: ObjectUrl,
+        /// What is matched below it.
+        glob: String,
+    },
+    /// The name of no dataset. Policy denies it as it denies one that is not for the caller.
+    Unknown(String),
 }
 
 /// A source that was opened, and what was left out of it, in words.
@@ -63,6 +77,13 @@ impl SourceArg {
             return Ok(Self { written, dataset: Some(Arc::clone(dataset)), parts });
         }
         // It was probably meant as a name; as a path it would only be not found.
+        if is_dataset_name(text) && !known.stores().is_empty() {
+            return Ok(Self {
+                written,
+                dataset: None,
+                parts: vec![Part::Unknown(text.to_owned())],
+            });
+        }
         if is_dataset_name(text) {
             return Err(Fault::invalid(format!(
                 "no dataset is called `{text}`; list_datasets shows those that are, and ./{text} is a file of that name"
@@ -80,6 +101,11 @@ impl SourceArg {
         let parts = self.parts.iter().map(|part| match part {
             Part::File(path) => Action::file(Verb::Read, path.clone()),
             Part::Glob { directory, .. } => Action::file(Verb::Search, directory.clone()),
+            Part::Object(url) => Action::object(Verb::Read, ObjectTarget::Url(url.clone())),
+            Part::Objects { above, .. } => {
+                Action::object(Verb::Search, ObjectTarget::Url(above.clone()))
+            }
+            Part::Unknown(name) => Action::object(Verb::Read, ObjectTarget::Unknown(name.clone())),
         });
         std::iter::once(Action::named(name, Some(SCOPE))).chain(parts)
     }
@@ -111,6 +137,9 @@ impl Part {
     /// # Errors
     /// `Invalid`.
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        if ObjectUrl::is_meant(text) {
+            return Self::parse_url(text);
+        }
         if !is_glob(text) {
             return FilePath::parse(text).map(Self::File);
         }
@@ -123,16 +152,23 @@ impl Part {
         Ok(Self::Glob { directory: FilePath::parse(directory)?, glob: glob.to_owned() })
     }
 
-    /// The file, or the directory of the glob.
-    pub(super) fn path(&self) -> &FilePath {
-        match self {
-            Self::File(path) | Self::Glob { directory: path, .. } => path,
-        }
+    fn parse_url(text: &str) -> Result<Self, Fault> {
+        let (above, glob) = ObjectUrl::parse_glob(text)?;
+        let Some(glob) = glob else { return Ok(Self::Object(above)) };
+        PathGlobs::new(&[&glob])
+            .map_err(|error| Fault::invalid(format!("the glob is refused: {}", error.reason)))?;
+        Ok(Self::Objects { above, glob })
     }
 
-    /// Whether its path goes up somewhere.
+    /// Whether it is of a store over the network.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Self::Object(_) | Self::Objects { .. })
+    }
+
+    /// Whether its path goes up somewhere; a URL cannot.
     pub(super) fn climbs(&self) -> bool {
-        self.path().as_bytes().split(|byte| *byte == b'/').any(|component| component == b"..")
+        let (Self::File(path) | Self::Glob { directory: path, .. }) = self else { return false };
+        path.as_bytes().split(|byte| *byte == b'/').any(|component| component == b"..")
     }
 }
 
@@ -180,6 +216,11 @@ impl Datasets {
             match part {
                 Part::File(_) => found.add([SourceFile::open(&permit)?]),
                 Part::Glob { glob, .. } => found.search(&permit, glob, budget)?,
+                Part::Object(_) => found.add([self.stores.open(&permit, budget)?]),
+                Part::Objects { glob, .. } => {
+                    found.search_store(&self.stores, &permit, glob, budget)?;
+                }
+                Part::Unknown(_) => return Err(Fault::internal("an unknown name was permitted")),
             }
         }
         let notes = found.notes();
@@ -198,7 +239,7 @@ impl Datasets {
 
 /// The files of a source, as they are found.
 struct Found {
-    files: Vec<SourceFile>,
+    files: Vec<Stored>,
     revisions: Vec<String>,
     files_max: usize,
     problems: Vec<Problem>,
@@ -212,8 +253,9 @@ impl Found {
     }
 
     /// Takes files that are not there yet: one that two globs find counts once.
-    fn add(&mut self, files: impl IntoIterator<Item = SourceFile>) {
+    fn add(&mut self, files: impl IntoIterator<Item = impl Into<Stored>>) {
         for file in files {
+            let file: Stored = file.into();
             let revision = file.revision();
             if !self.revisions.contains(&revision) {
                 self.revisions.push(revision);
@@ -227,11 +269,7 @@ impl Found {
         let room = self.files_max.saturating_sub(self.files.len());
         let found = find_sources(permit, &globs, room, budget)?;
         if found.more {
-            let what = format!(
-                "more than {} files match; narrow the glob, or take one directory after the other",
-                self.files_max
-            );
-            return Err(Fault::new(FaultKind::Limit, what));
+            return Err(self.too_many());
         }
         // There is nothing in it to ask for, and who named it did so by accident.
         let (empty, files): (Vec<_>, Vec<_>) =
@@ -242,6 +280,33 @@ impl Found {
         self.problems.extend(found.problems);
         self.problems_omitted += found.problems_omitted;
         Ok(())
+    }
+
+    fn search_store(
+        &mut self,
+        stores: &Stores,
+        permit: &Permit,
+        glob: &str,
+        budget: &Budget,
+    ) -> Result<(), Fault> {
+        let globs = PathGlobs::new(&[glob]).map_err(Fault::internal)?;
+        let room = self.files_max.saturating_sub(self.files.len());
+        let found = stores.find(permit, &globs, room, budget)?;
+        if found.more {
+            return Err(self.too_many());
+        }
+        self.add(found.objects);
+        let left_out = found.empty.into_iter().map(|path| Problem { path, reason: "is empty" });
+        self.problems.extend(left_out);
+        Ok(())
+    }
+
+    fn too_many(&self) -> Fault {
+        let what = format!(
+            "more than {} files match; narrow the glob, or take one directory after the other",
+            self.files_max
+        );
+        Fault::new(FaultKind::Limit, what)
     }
 
     /// What was left out, in words.

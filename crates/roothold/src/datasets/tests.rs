@@ -92,8 +92,11 @@ fn what_is_no_source_says_what_to_do() {
     let space = Workspace::new(&FILES, "");
     for (text, kind, says) in [
         ("", FaultKind::Invalid, "empty"),
-        ("s3://bucket/a.csv", FaultKind::Invalid, "only file:///"),
-        ("https://host/*.csv", FaultKind::Invalid, "only file:///"),
+        ("s3://bucket/a.csv", FaultKind::Denied, "no such store"),
+        ("s3://bucket/*.csv", FaultKind::Denied, "no such store"),
+        ("https://169.254.169.254/a.csv", FaultKind::Denied, "no such store"),
+        ("https://host/a.csv?sig=x", FaultKind::Invalid, "query"),
+        ("s3://key:secret@bucket/a.csv", FaultKind::Invalid, "user"),
         ("sales", FaultKind::Invalid, "no dataset is called `sales`"),
         ("./sales", FaultKind::NotFound, ""),
         ("/data/*/", FaultKind::Invalid, "glob"),
@@ -190,7 +193,7 @@ fn a_dataset_that_cannot_be_is_refused_with_its_name() {
     }
     let space =
         Workspace::new(&FILES, "[[datasets]]\nname = \"d\"\nfiles = [\"/elsewhere/*.csv\"]\n");
-    let error = space.datasets().check_roots(space.policy().roots()).unwrap_err().to_string();
+    let error = space.datasets().check_places(space.policy().roots()).unwrap_err().to_string();
     assert!(error.contains("`d` names /elsewhere, which lies in no root"), "{error}");
 }
 

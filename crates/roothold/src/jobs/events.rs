@@ -1,14 +1,21 @@
 //! What happens to jobs, as structs whose `emit` writes the log line and the metric together.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
-use roothold_state::JobId;
+use prometheus_client::registry::Registry;
+use roothold_edge::TraceId;
+use roothold_state::{Counts, JobId};
+use tracing::field::display;
+
+use crate::telemetry::described::{self, Describe as _};
 
 /// Bounds in seconds: a job takes seconds to hours.
 const BUCKETS: [f64; 12] =
@@ -27,7 +34,12 @@ struct RunLabel {
 
 type NewHistogram = fn() -> Histogram;
 
-/// The metrics of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+/// The metrics of jobs; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct JobMetrics {
     submitted: Family<ToolLabel, Counter>,
@@ -35,7 +47,11 @@ pub(crate) struct JobMetrics {
     runs: Family<RunLabel, Counter>,
     durations: Family<ToolLabel, Histogram, NewHistogram>,
     running: Gauge,
+    silence: Gauge<f64, AtomicU64>,
+    stored: Family<StateLabel, Gauge>,
     outages: Counter,
+    /// When each job that is worked on here was last heard of.
+    heard: Arc<Mutex<HashMap<JobId, Instant>>>,
 }
 
 impl JobMetrics {
@@ -47,42 +63,43 @@ impl JobMetrics {
             runs: Family::default(),
             durations,
             running: Gauge::default(),
+            silence: Gauge::default(),
+            stored: Family::default(),
             outages: Counter::default(),
+            heard: Arc::default(),
         }
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "roothold_jobs_submitted",
-            "Jobs that were taken in",
-            self.submitted.clone(),
-        );
-        registry.register(
-            "roothold_job_chunks",
-            "Chunks of jobs that were committed",
-            self.chunks.clone(),
-        );
-        registry.register(
-            "roothold_job_runs",
-            "Runs of jobs that ended here, by how",
-            self.runs.clone(),
-        );
-        registry.register(
-            "roothold_jobs_running",
-            "Jobs that are worked on here",
-            self.running.clone(),
-        );
-        registry.register(
-            "roothold_state_outages",
-            "Requests to the state store that failed or were not answered in time",
-            self.outages.clone(),
-        );
-        registry.register_with_unit(
-            "roothold_job_run_duration",
-            "How long a job was worked on here at a time",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
+        registry.describe(&described::JOBS, self.stored.clone());
+        registry.describe(&described::JOBS_SUBMITTED, self.submitted.clone());
+        registry.describe(&described::JOBS_RUNNING, self.running.clone());
+        registry.describe(&described::JOB_SILENCE, self.silence.clone());
+        registry.describe(&described::JOB_CHUNKS, self.chunks.clone());
+        registry.describe(&described::JOB_RUNS, self.runs.clone());
+        registry.describe(&described::JOB_RUN_DURATION, self.durations.clone());
+        registry.describe(&described::STATE_OUTAGES, self.outages.clone());
+    }
+
+    /// Takes over how long jobs have been silent.
+    pub(crate) fn observe(&self) {
+        let oldest = self.heard().values().min().map_or(0.0, |at| at.elapsed().as_secs_f64());
+        self.silence.set(oldest);
+    }
+
+    /// Takes over what is in the store.
+    pub(super) fn stored(&self, counts: &Counts) {
+        let Counts { queued, running, stalled, ended } = *counts;
+        for (state, count) in
+            [("queued", queued), ("running", running), ("stalled", stalled), ("ended", ended)]
+        {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.stored.get_or_create(&StateLabel { state }).set(count);
+        }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, HashMap<JobId, Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,12 +108,14 @@ pub(super) struct JobSubmitted<'a> {
     pub(super) job: JobId,
     pub(super) tool: &'static str,
     pub(super) owner: &'a str,
+    pub(super) trace_id: Option<TraceId>,
 }
 
 impl JobSubmitted<'_> {
     pub(super) fn emit(&self, metrics: &JobMetrics) {
         metrics.submitted.get_or_create(&ToolLabel { gen_ai_tool_name: self.tool }).inc();
-        tracing::info!(job = %self.job, tool = self.tool, principal = self.owner, "job submitted");
+        let trace_id = self.trace_id.map(display);
+        tracing::info!(job = %self.job, tool = self.tool, principal = self.owner, trace_id, "job submitted");
     }
 }
 
@@ -111,6 +130,7 @@ pub(super) struct JobStarted {
 impl JobStarted {
     pub(super) fn emit(&self, metrics: &JobMetrics) {
         metrics.running.inc();
+        metrics.heard().insert(self.job, Instant::now());
         let Self { job, tool, next, attempts } = self;
         tracing::info!(%job, tool, next, attempts, "job started");
     }
@@ -125,6 +145,7 @@ pub(super) struct ChunkDone {
 impl ChunkDone {
     pub(super) fn emit(&self, metrics: &JobMetrics) {
         metrics.chunks.get_or_create(&ToolLabel { gen_ai_tool_name: self.tool }).inc();
+        metrics.heard().insert(self.job, Instant::now());
         tracing::debug!(job = %self.job, tool = self.tool, "chunk committed");
     }
 }
@@ -143,6 +164,7 @@ impl JobFinished {
     pub(super) fn emit(&self, metrics: &JobMetrics) {
         let Self { job, tool, outcome, duration } = self;
         metrics.running.dec();
+        metrics.heard().remove(job);
         metrics.runs.get_or_create(&RunLabel { gen_ai_tool_name: tool, outcome }).inc();
         let label = ToolLabel { gen_ai_tool_name: tool };
         metrics.durations.get_or_create(&label).observe(duration.as_secs_f64());

@@ -22,14 +22,15 @@ pub(super) async fn keep<S: StateStore>(
     (store, metrics): (Arc<S>, JobMetrics),
     drain: CancellationToken,
 ) {
-    let mut kept = 0;
+    let mut kept = (String::new(), 0);
     loop {
         let ends = drain.is_cancelled();
         match newest(&engine).await {
-            Some(head) if head.seq > kept => {
-                let seq = head.seq;
-                match store.put_chain_head(chain_head(&engine, &replica, head)).await {
-                    Ok(()) => kept = seq,
+            // A log that could not be written goes on in another file, which begins at 1.
+            Some((chain, head)) if chain != kept.0 || head.seq > kept.1 => {
+                let told = (chain.clone(), head.seq);
+                match store.put_chain_head(chain_head(&replica, chain, head)).await {
+                    Ok(()) => kept = told,
                     Err(error) => {
                         StoreFailed { during: "chain_head", error: &error }.emit(&metrics);
                     }
@@ -47,17 +48,18 @@ pub(super) async fn keep<S: StateStore>(
     }
 }
 
-/// The last line that is on the disk; it may have to be waited for.
-async fn newest(engine: &Arc<Engine>) -> Option<Head> {
-    let engine = Arc::clone(engine);
-    tokio::task::spawn_blocking(move || engine.audit.flush().ok().map(|()| engine.audit.head()))
-        .await
-        .ok()
-        .flatten()
+/// The log's file and its last line that is on the disk, which may have to be waited for.
+async fn newest(engine: &Engine) -> Option<(String, Head)> {
+    let log = engine.audit.current();
+    let newest = move || {
+        log.flush().ok()?;
+        let file = log.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Some((file, log.head()))
+    };
+    tokio::task::spawn_blocking(newest).await.ok().flatten()
 }
 
-fn chain_head(engine: &Engine, replica: &str, Head { seq, hash }: Head) -> ChainHead {
-    let chain = engine.audit.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+fn chain_head(replica: &str, chain: String, Head { seq, hash }: Head) -> ChainHead {
     // The store sets the time.
     ChainHead { replica: replica.to_owned(), chain, seq, hash, at: UnixMillis(0) }
 }

@@ -29,7 +29,7 @@ type Told = (u64, u64, i64);
 pub(crate) async fn tell(handler: &Handler, context: &SubscriptionContext, ids: &[String]) {
     let engine = &handler.engine;
     let Some(store) = store(engine).await else { return };
-    let origin = Origin::of(context.request_context());
+    let origin = Origin::of(context.request_context()).apart();
     let mut changes = store.changes();
     let mut following: BTreeMap<JobId, Option<Told>> =
         ids.iter().filter_map(|id| Some((id.parse().ok()?, None))).collect();

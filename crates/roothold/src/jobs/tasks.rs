@@ -11,9 +11,7 @@ use futures::future::BoxFuture;
 use rmcp::model::{CancelTaskParams, DetailedTask, GetTaskParams, GetTaskResult, UpdateTaskParams};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use roothold_core::{
-    Action, Actions, Fault, FaultKind, JobOwner, JobTarget, Permit, Principal, Verb,
-};
+use roothold_core::{Action, Actions, Fault, FaultKind, JobOwner, JobTarget, Permit, Verb};
 use roothold_edge::{Caller, TaskListeners};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -116,10 +114,8 @@ impl TaskListeners for Handler {
         let handler = self.clone();
         Box::pin(async move {
             let origin = match caller {
-                Some(caller) => Origin::Edge(caller),
-                None => {
-                    Origin::Local { principal: Principal::local(), request_id: "listen".into() }
-                }
+                Some(caller) => Origin::edge(caller, None),
+                None => Origin::local("listen", None),
             };
             let cancel = CancellationToken::new();
             let found = tasks_of(&handler, &origin, &tasks, &cancel).await;

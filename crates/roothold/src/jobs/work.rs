@@ -30,6 +30,8 @@ const POLL: Duration = Duration::from_secs(2);
 const POLL_BESIDE: Duration = Duration::from_secs(10);
 /// How often what was kept long enough is deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked how many jobs there are.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// How long a step may go on to its end once the server stops: the chunk then need not be done again.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -126,6 +128,7 @@ impl Told {
 fn boot(engine: &Engine) -> String {
     engine
         .audit
+        .current()
         .path()
         .file_stem()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
@@ -141,6 +144,20 @@ pub(super) async fn sweep(store: Arc<Store>, metrics: JobMetrics, drain: Cancell
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = drain.cancelled() => return,
+        }
+    }
+}
+
+/// Looks how many jobs there are, for the metrics, until `drain`.
+pub(super) async fn count(store: Arc<Store>, metrics: JobMetrics, drain: CancellationToken) {
+    loop {
+        match store.counts().await {
+            Ok(counts) => metrics.stored(&counts),
+            Err(error) => StoreFailed { during: "counts", error: &error }.emit(&metrics),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(COUNT_EVERY) => {}
             () = drain.cancelled() => return,
         }
     }
@@ -184,7 +201,7 @@ fn call(
 ) -> Result<JoinHandle<Result<Answer, CallError>>, Fault> {
     let tracker = engine.jobs.as_ref().ok_or_else(no_jobs)?.workers.clone();
     let (engine, cancel) = (Arc::clone(engine), cancel.clone());
-    let principal = input.principal(owner);
+    let (principal, trace) = (input.principal(owner), input.trace(job));
     Ok(tracker.spawn(async move {
         let request = CallRequest {
             principal: &principal,
@@ -198,6 +215,7 @@ fn call(
             dialogue: Dialogue::default(),
             within: None,
             job: Some(link),
+            trace,
         };
         engine.call(request).await
     }))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use roothold_core::Principal;
 use roothold_core::audit::AuthFailure;
 use roothold_edge::auth::FailureClass;
-use roothold_edge::{Observer, RequestFinished};
+use roothold_edge::{Observer, Refusal, RequestFinished, TraceParent};
 
 use crate::call::Engine;
 use crate::telemetry::EdgeMetrics;
@@ -40,7 +40,19 @@ impl Observer for FrontObserver {
         self.metrics.connections.dec();
     }
 
+    fn connection_refused(&self, _remote: IpAddr, reason: Refusal) {
+        self.metrics.connection_refused(match reason {
+            Refusal::Total => "total",
+            Refusal::PerAddress => "per_address",
+        });
+    }
+
+    fn request_began(&self, parent: Option<TraceParent>) -> Option<TraceParent> {
+        self.engine.traces.request_began(parent)
+    }
+
     fn request_finished(&self, request: &RequestFinished) {
+        self.engine.traces.request_finished(request);
         self.metrics.request(request.status, request.fast);
     }
 
@@ -51,7 +63,7 @@ impl Observer for FrontObserver {
             return;
         }
         let failure = AuthFailure { class: class.as_str(), remote: Some(remote), request_id };
-        if let Err(error) = self.engine.audit.auth_failure(&failure) {
+        if let Err(error) = self.engine.audit.current().auth_failure(&failure) {
             self.metrics.auth_failures_unrecorded.inc();
             tracing::error!(%error, "a refused credential could not be recorded");
         }

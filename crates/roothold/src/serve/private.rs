@@ -1,22 +1,25 @@
-//! The private port: `/metrics` and `/status`, for the operator's own network. No authentication
-//! of its own.
+//! The private port: `/metrics`, `/status` and a page of both, for the operator's own network. No
+//! authentication of its own.
+
+mod console;
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use roothold_edge::{Phase, Shutdown};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::builder::StartError;
 use crate::call::Engine;
+use crate::telemetry::Found;
 
 /// Scrapers are few; more connections than this wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -80,46 +83,78 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
     let (status, kind, body) = match request.uri().path() {
-        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
-        "/metrics" => (
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            text(engine).await,
-        ),
+        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, String::new()),
+        "/metrics" => (StatusCode::OK, OPEN_METRICS, text(engine, &shutdown).await),
         "/status" => (StatusCode::OK, "application/json", status(&engine, &shutdown)),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "try /metrics or /status\n".to_owned()),
+        "/" => {
+            let status = seen(&engine, &shutdown);
+            let metrics = text(engine, &shutdown).await;
+            (StatusCode::OK, "text/html; charset=utf-8", console::page(&status, &metrics))
+        }
+        _ => (StatusCode::NOT_FOUND, TEXT, "try /, /metrics or /status\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    let headers = response.headers_mut();
+    for (name, value) in [(header::CONTENT_TYPE, kind)].into_iter().chain(console::headers()) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }
 
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What `/ready` says in one word, and what holds the process.
 fn status(engine: &Engine, shutdown: &Shutdown) -> String {
-    let (audit, stopping) = (engine.audit.is_healthy(), shutdown.phase() != Phase::Serving);
-    let databases = engine.databases.required_are_ready();
+    format!("{:#}\n", seen(engine, shutdown))
+}
+
+fn seen(engine: &Engine, shutdown: &Shutdown) -> Value {
     let mut status = json!({
-        "ready": audit && databases && !stopping,
-        "stopping": stopping,
+        "ready": is_ready(engine, shutdown),
+        "stopping": is_stopping(shutdown),
         "version": env!("CARGO_PKG_VERSION"),
-        "audit_healthy": audit,
+        "audit_healthy": engine.audit.is_healthy(),
         "calls_in_flight": engine.metrics.calls_in_flight(),
         "walls": engine.walls.json(),
     });
     if !engine.databases.all().is_empty() {
         status["databases"] = engine.databases.status();
     }
-    format!("{status:#}\n")
+    status
+}
+
+fn is_stopping(shutdown: &Shutdown) -> bool {
+    shutdown.phase() != Phase::Serving
+}
+
+fn is_ready(engine: &Engine, shutdown: &Shutdown) -> bool {
+    let usable = engine.audit.is_healthy() && engine.databases.required_are_ready();
+    usable && !is_stopping(shutdown)
 }
 
 /// The metrics; they include what `/proc` says of this process, which blocks.
-async fn text(engine: Arc<Engine>) -> String {
+async fn text(engine: Arc<Engine>, shutdown: &Shutdown) -> String {
+    let (ready, stopping) = (is_ready(&engine, shutdown), is_stopping(shutdown));
     let text = tokio::task::spawn_blocking(move || {
         #[cfg(feature = "datasets")]
         engine.datasets.observe();
         engine.databases.observe();
-        engine.metrics.text(&engine.caches())
+        if let Some(jobs) = &engine.jobs {
+            jobs.metrics.observe();
+        }
+        let (audit, audit_failures) = engine.audit.figures();
+        let found = Found {
+            ready,
+            stopping,
+            landlock: engine.walls.stand(),
+            seccomp: engine.walls.filtered(),
+            audit_healthy: engine.audit.is_healthy(),
+            audit,
+            audit_failures,
+        };
+        engine.metrics.text(&found, &engine.caches())
     });
     let text = text.await;
     // It fails only where the runtime ends, and the connection with it.

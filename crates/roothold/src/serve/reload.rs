@@ -1,17 +1,21 @@
-//! Another configuration while the server runs, on SIGHUP.
+//! Another configuration while the server runs, on SIGHUP or when its files have changed.
 //!
 //! **Invariant**: a configuration is taken as a whole, or refused as a whole and changes nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::manager;
+use super::stamps::Stamps;
 use crate::builder::Roothold;
 use crate::call::Engine;
 use crate::config::Config;
 use crate::databases::Reloaded;
 use crate::grants;
+use crate::telemetry::ConfigurationRead;
 
 /// The sections that can change while the server runs.
 const CHANGEABLE: [&str; 2] = ["databases", "tools"];
@@ -21,15 +25,38 @@ pub(crate) struct Reloader {
     engine: Arc<Engine>,
     /// The one in force. Held while another is taken, so that two do not mix.
     config: Mutex<Config>,
+    /// Whether the wall may keep the process from its configuration: it is within reach for databases.
+    is_walled_off: bool,
 }
 
 impl Roothold {
     pub(crate) fn reloader(&self) -> Reloader {
-        Reloader { engine: Arc::clone(&self.engine), config: Mutex::new(self.config.clone()) }
+        Reloader {
+            engine: Arc::clone(&self.engine),
+            config: Mutex::new(self.config.clone()),
+            is_walled_off: self.engine.walls.stand() && self.config.databases.is_empty(),
+        }
     }
 }
 
 impl Reloader {
+    /// Takes what `load` reads; `seen` is the configuration's file as it was just before. The files
+    /// that a refused configuration names are among what it gives: one that is missing may come.
+    fn read(
+        &self,
+        load: &impl Fn() -> anyhow::Result<Config>,
+        seen: Stamps,
+    ) -> (Stamps, Result<Reloaded, String>) {
+        match load() {
+            Ok(config) => (seen.with(&config), self.apply(config)),
+            Err(error) if self.is_walled_off => {
+                let hint = "a server that began without databases may be kept from its configuration by Landlock; restart it";
+                (seen, Err(format!("{error:#}; {hint}")))
+            }
+            Err(error) => (seen, Err(format!("{error:#}"))),
+        }
+    }
+
     /// Takes `config` in place of the one in force. It reads files; wants to be called inside of a
     /// runtime, off its async threads.
     ///
@@ -79,37 +106,74 @@ fn changed_for_good(before: &Config, after: &Config) -> Vec<String> {
     after.keys().filter(differs).filter(for_good).map(|name| format!("[{name}]")).collect()
 }
 
-/// Takes what `load` reads at each SIGHUP. Runs until it is dropped.
-///
-/// # Errors
-/// When the signal cannot be listened to.
-pub(crate) fn on_hangup(
+/// What gives reason to read the configuration again.
+pub(crate) struct Reasons {
+    hangups: Option<Signal>,
+    every: Duration,
+}
+
+impl Reasons {
+    /// Changed files, which are looked at as often as the configuration says.
+    pub(crate) fn files(config: &Config) -> Self {
+        let every = Duration::from_secs(config.server.config_poll_seconds);
+        Self { hangups: None, every }
+    }
+
+    /// SIGHUP besides, which would end the process otherwise. Wants a runtime.
+    ///
+    /// # Errors
+    /// When the signal cannot be listened to.
+    pub(crate) fn and_hangups(self) -> std::io::Result<Self> {
+        Ok(Self { hangups: Some(signal(SignalKind::hangup())?), ..self })
+    }
+
+    async fn next(&mut self, seen: &Stamps) {
+        let hangup = async {
+            let came = match &mut self.hangups {
+                Some(hangups) => hangups.recv().await,
+                None => None,
+            };
+            // Without a signal that is listened to none comes.
+            if came.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = hangup => {}
+            () = seen.changed(self.every) => {}
+        }
+    }
+}
+
+/// Takes what `load` reads whenever there is a reason; `seen` are the files as they were before the
+/// configuration in force was read from them. Runs until it is dropped.
+pub(crate) async fn reload_for_ever(
     reloader: Reloader,
     load: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
-) -> std::io::Result<impl Future<Output = ()> + Send> {
-    let mut hangup = signal(SignalKind::hangup())?;
+    mut reasons: Reasons,
+    mut seen: Stamps,
+) {
     let (reloader, load) = (Arc::new(reloader), Arc::new(load));
-    Ok(async move {
-        while hangup.recv().await.is_some() {
-            let (reloader, load) = (Arc::clone(&reloader), Arc::clone(&load));
-            let taken = tokio::task::spawn_blocking(move || {
-                let config = load().map_err(|error| format!("{error:#}"))?;
-                reloader.apply(config)
-            });
-            match taken.await {
-                Ok(Ok(Reloaded { kept, made, closed })) => {
-                    tracing::info!(kept, made, closed, "the configuration was read again");
-                }
-                Ok(Err(reason)) => {
-                    tracing::error!(
-                        reason,
-                        "the configuration was not taken; the one before stays in force"
-                    );
-                }
-                Err(error) => tracing::error!(%error, "the configuration could not be read again"),
-            }
+    loop {
+        reasons.next(&seen).await;
+        manager::reloading().await;
+        let before = seen.clone();
+        if let Ok(now) = tokio::task::spawn_blocking(move || before.again()).await {
+            seen = now;
         }
-    })
+        let (reloading, load, now) = (Arc::clone(&reloader), Arc::clone(&load), seen.clone());
+        let read = tokio::task::spawn_blocking(move || reloading.read(&*load, now));
+        let result = match read.await {
+            Ok((named, result)) => {
+                seen = named;
+                result
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let event = ConfigurationRead { result };
+        event.emit(&reloader.engine.metrics);
+        manager::reloaded(event.result.is_ok()).await;
+    }
 }
 
 #[cfg(test)]

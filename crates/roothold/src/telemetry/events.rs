@@ -1,14 +1,19 @@
 //! What happens to calls, as structs.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roothold_core::audit::{CallId, Outcome};
 use roothold_core::{Fault, FaultKind};
+use tracing::field::display;
 
 use super::metrics::{Metrics, Successes};
-use crate::call::CallRequest;
+use super::traces::{CallKind, Step, Trace, TraceFrom, Traces, What};
+use crate::call::{CallRequest, Engine};
 use crate::catalog::Entry;
+
+/// What a tool is called in metrics and traces that does not exist: callers make such names up.
+pub(crate) const NO_TOOL: &str = "other";
 
 /// A call ended, one way or another.
 pub(crate) struct CallFinished {
@@ -21,22 +26,33 @@ pub(crate) struct CallFinished {
     fault: Option<FaultKind>,
     rule: Option<&'static str>,
     bytes_out: u64,
+    cut: bool,
     duration: Duration,
+    span: Step,
 }
 
 impl CallFinished {
-    pub(crate) fn new(request: &CallRequest<'_>, entry: Option<&Entry>) -> Self {
+    /// To be told at the end of a call; its span begins now.
+    pub(crate) fn new(traces: &Traces, request: &CallRequest<'_>, entry: Option<&Entry>) -> Self {
+        let name = entry.map_or(NO_TOOL, |entry| entry.tool.name());
         Self {
             method: request.method,
-            tool: entry.map_or("other", |entry| entry.tool.name()),
+            tool: name,
             successes: entry.map(|entry| Arc::clone(&entry.successes)),
             principal: request.principal.shared_name(),
             request_id: Arc::clone(&request.request_id),
             fault: None,
             rule: None,
             bytes_out: 0,
+            cut: false,
             duration: Duration::ZERO,
+            span: span_of(traces, request, name),
         }
+    }
+
+    /// Where in the trace what the call does is.
+    pub(crate) fn trace(&self) -> Trace {
+        self.span.trace()
     }
 
     pub(crate) fn end(&mut self, duration: Duration, result: Result<usize, &Fault>) {
@@ -48,6 +64,11 @@ impl CallFinished {
                 self.rule = fault.rule().map(|rule| rule.name);
             }
         }
+    }
+
+    /// The answer ended at a limit of the call.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// The audit record of the same event.
@@ -63,6 +84,9 @@ impl CallFinished {
 
     fn measure(&self, metrics: &Metrics) {
         let (fault, rule) = (self.fault, self.rule);
+        if self.cut && fault.is_none() {
+            metrics.answer_cut(if self.method == "tools/call" { self.tool } else { "" });
+        }
         match &self.successes {
             Some(found) if fault.is_none() && self.method == "tools/call" => {
                 let successes = found.get_or_init(|| metrics.successes(self.tool));
@@ -79,17 +103,26 @@ impl CallFinished {
         }
     }
 
-    /// Writes the metric and the log line. Success is a line at `debug` only: the audit log has
-    /// every call.
-    pub(crate) fn emit(&self, metrics: &Metrics, fault: Option<&Fault>) {
+    /// Writes the metric, the span and the log line. Success is a line at `debug` only: the audit log
+    /// has every call.
+    pub(crate) fn emit(&mut self, metrics: &Metrics, fault: Option<&Fault>) {
         self.measure(metrics);
+        let answered = self.bytes_out;
+        self.span.note(|what| {
+            if let What::Call { bytes, .. } = what {
+                *bytes = answered;
+            }
+        });
+        self.span.end_as(self.fault, self.rule);
         let duration_ms = self.duration.as_secs_f64() * 1e3;
         let (tool, principal, request) = (self.tool, &*self.principal, &*self.request_id);
+        let trace_id = self.span.trace_id().map(display);
         match fault {
             None => tracing::debug!(
                 tool,
                 principal,
                 request,
+                trace_id,
                 duration_ms,
                 bytes = self.bytes_out,
                 "call finished"
@@ -103,6 +136,7 @@ impl CallFinished {
                     tool,
                     principal,
                     request,
+                    trace_id,
                     duration_ms,
                     kind = fault.kind().code(),
                     cause,
@@ -111,8 +145,52 @@ impl CallFinished {
             }
             Some(fault) => {
                 let (kind, rule) = (fault.kind().code(), self.rule);
-                tracing::info!(tool, principal, request, duration_ms, kind, rule, "call refused");
+                tracing::info!(
+                    tool,
+                    principal,
+                    request,
+                    trace_id,
+                    duration_ms,
+                    kind,
+                    rule,
+                    "call refused"
+                );
             }
         }
+    }
+}
+
+/// The span of a call, in the trace that it comes from.
+fn span_of(traces: &Traces, request: &CallRequest<'_>, name: &'static str) -> Step {
+    let method = request.method;
+    // A resource is read by an internal tool, which is not one for clients.
+    let tool = if name == method { "" } else { name };
+    let what = |kind| move || What::Call { method, tool, kind, bytes: 0 };
+    match request.within {
+        Some(call) => call.trace().step(what(CallKind::Part)),
+        None => traces.call(request.trace, what(request.trace.kind)),
+    }
+}
+
+/// A list was asked for, which needs no call.
+pub(crate) struct ListAsked<'a> {
+    metrics: &'a Metrics,
+    method: &'static str,
+    started: Instant,
+    span: Step,
+}
+
+impl<'a> ListAsked<'a> {
+    /// To be told when it is made; its span begins now.
+    pub(crate) fn new(engine: &'a Engine, method: &'static str, from: TraceFrom) -> Self {
+        let what = || What::Call { method, tool: "", kind: from.kind, bytes: 0 };
+        let span = engine.traces.call(from, what);
+        Self { metrics: &engine.metrics, method, started: Instant::now(), span }
+    }
+
+    /// Writes the metric and the span.
+    pub(crate) fn emit(mut self) {
+        self.metrics.call_finished(self.method, "", None, None, 0, self.started.elapsed());
+        self.span.end(None);
     }
 }

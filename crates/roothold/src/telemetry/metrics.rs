@@ -1,23 +1,27 @@
-//! The metrics of a process, and their Prometheus text.
+//! The metrics of a process, and their text.
 //!
-//! **Invariant**: every label comes from a closed set. Paths, names of callers and ids are never
-//! labels, so the number of series is bounded whatever clients send.
+//! **Invariant**: every label comes from a closed set ([`super::described`]). Paths, names of callers and ids are
+//! never labels, so the number of series is bounded whatever clients send.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use roothold_core::FaultKind;
 use roothold_core::files::CacheFigures;
 
-use crate::jobs::JobMetrics;
-use crate::watch::Hub;
+use super::configuration::ConfigurationMetrics;
+use super::described::{self, Describe as _};
+use super::edge::EdgeMetrics;
+use super::server::{Found, OwnDirectory, ServerMetrics};
+use super::system::{SystemMetrics, whole};
+use crate::config::Limits;
 
 /// Bounds in seconds that OpenTelemetry's MCP conventions recommend for operation durations.
 const BUCKETS: [f64; 14] =
@@ -41,17 +45,6 @@ struct RuleLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClassLabel {
-    class: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabel {
-    status: &'static str,
-    path: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabel {
     cache: &'static str,
 }
@@ -72,14 +65,17 @@ pub(crate) struct Metrics {
     registry: Registry,
     operations: Family<Operation, Histogram, NewHistogram>,
     bytes_out: Family<ToolLabel, Counter>,
+    cut: Family<ToolLabel, Counter>,
     denials: Family<RuleLabel, Counter>,
     in_flight: Gauge,
+    waiting: Gauge,
+    blocking: Gauge,
     edge: EdgeMetrics,
+    pub(super) configuration: ConfigurationMetrics,
     cache_requests: Family<CacheRequestLabel, Counter>,
     cache_bytes: Family<CacheLabel, Gauge>,
-    resident: Gauge,
-    cpu: Gauge<f64, AtomicU64>,
-    open_files: Gauge,
+    server: ServerMetrics,
+    system: SystemMetrics,
 }
 
 /// The series of one tool's calls that succeeded, found once: nearly every call is one.
@@ -88,123 +84,67 @@ pub(crate) struct Successes {
     bytes: OnceLock<Counter>,
 }
 
-/// The metrics of the HTTP front; cloning shares them.
-#[derive(Clone, Default)]
-pub(crate) struct EdgeMetrics {
-    requests: Family<RequestLabel, Counter>,
-    /// The series of answers on the fast path that are no errors, once there is one.
-    usual: OnceLock<Counter>,
-    pub(crate) connections: Gauge,
-    pub(crate) rate_limited: Counter,
-    auth_failures: Family<ClassLabel, Counter>,
-    pub(crate) auth_failures_unrecorded: Counter,
+/// Something that a gauge counts for as long as this is kept.
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
 }
 
-/// A call that is running, as the gauge counts it.
-pub(crate) struct InFlight(Gauge);
-
-impl Drop for InFlight {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-impl EdgeMetrics {
-    /// One request ended; `fast` tells which way it took.
-    pub(crate) fn request(&self, status: u16, fast: bool) {
-        if let (200..300, true, Some(usual)) = (status, fast, self.usual.get()) {
-            usual.inc();
-            return;
-        }
-        let status = match status {
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            _ => "5xx",
-        };
-        let path = if fast { "fast" } else { "full" };
-        let series = self.requests.get_or_create_owned(&RequestLabel { status, path });
-        series.inc();
-        if (status, path) == ("2xx", "fast") {
-            self.usual.get_or_init(|| series);
-        }
-    }
-
-    /// A credential was refused.
-    pub(crate) fn auth_failure(&self, class: &'static str) {
-        self.auth_failures.get_or_create(&ClassLabel { class }).inc();
-    }
-}
-
 impl Metrics {
-    pub(crate) fn new(hub: &Hub, jobs: Option<&JobMetrics>) -> Self {
-        let mut registry = Registry::default();
-        let operations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram);
-        let (bytes_out, denials, edge) =
-            (Family::default(), Family::default(), EdgeMetrics::default());
-        let in_flight = Gauge::default();
-        let (resident, cpu, open_files) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let mcp = "Duration of MCP operations";
-        registry.register_with_unit(
-            "mcp_server_operation_duration",
-            mcp,
-            Unit::Seconds,
-            operations.clone(),
-        );
-        registry.register("roothold_answer_bytes", "Bytes of answers", bytes_out.clone());
-        registry.register(
-            "roothold_denials",
-            "Calls that a rule of the policy denied",
-            denials.clone(),
-        );
-        registry.register("roothold_calls_in_flight", "Calls that are running", in_flight.clone());
-        registry.register("roothold_http_requests", "HTTP requests", edge.requests.clone());
-        registry.register(
-            "roothold_http_connections",
-            "Open connections",
-            edge.connections.clone(),
-        );
-        registry.register(
-            "roothold_rate_limited",
-            "Requests beyond a principal's rate",
-            edge.rate_limited.clone(),
-        );
-        let refused = "Requests without a usable credential";
-        registry.register("roothold_auth_failures", refused, edge.auth_failures.clone());
-        registry.register(
-            "roothold_auth_failures_unrecorded",
-            "Refused credentials without a line in the audit log",
-            edge.auth_failures_unrecorded.clone(),
-        );
-        let (cache_requests, cache_bytes) = (Family::default(), Family::default());
-        let asked = "Requests to what is kept in memory";
-        registry.register("roothold_cache_requests", asked, cache_requests.clone());
-        let taken = "Memory that is taken by what is kept";
-        registry.register_with_unit("roothold_cache", taken, Unit::Bytes, cache_bytes.clone());
-        hub.register(&mut registry);
-        if let Some(jobs) = jobs {
-            jobs.register(&mut registry);
-        }
-        registry.register_with_unit(
-            "process_resident_memory",
-            "Resident memory",
-            Unit::Bytes,
-            resident.clone(),
-        );
-        registry.register_with_unit("process_cpu", "CPU time used", Unit::Seconds, cpu.clone());
-        registry.register("process_open_fds", "Open file descriptors", open_files.clone());
-        Self {
-            registry,
-            operations,
-            bytes_out,
-            denials,
-            in_flight,
-            edge,
-            cache_requests,
-            cache_bytes,
-            resident,
-            cpu,
-            open_files,
+    /// Those of a server with these limits and directories of its own.
+    pub(crate) fn new(limits: &Limits, directories: Vec<OwnDirectory>) -> Self {
+        let system = SystemMetrics::default();
+        system.set_blocking_max(limits.blocking_threads_max);
+        let mut metrics = Self {
+            registry: Registry::default(),
+            operations: Family::new_with_constructor((|| Histogram::new(BUCKETS)) as NewHistogram),
+            bytes_out: Family::default(),
+            cut: Family::default(),
+            denials: Family::default(),
+            in_flight: Gauge::default(),
+            waiting: Gauge::default(),
+            blocking: system.blocking_in_use(),
+            edge: EdgeMetrics::default(),
+            configuration: ConfigurationMetrics::default(),
+            cache_requests: Family::default(),
+            cache_bytes: Family::default(),
+            server: ServerMetrics::new(directories),
+            system,
+        };
+        let calls_max: Gauge = Gauge::default();
+        calls_max.set(whole(limits.calls_max as u64));
+        metrics.registry.describe(&described::CALLS_MAX, calls_max);
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.describe(&described::OPERATION_DURATION, self.operations.clone());
+        registry.describe(&described::ANSWER_BYTES, self.bytes_out.clone());
+        registry.describe(&described::ANSWERS_CUT, self.cut.clone());
+        registry.describe(&described::DENIALS, self.denials.clone());
+        registry.describe(&described::CALLS_IN_FLIGHT, self.in_flight.clone());
+        registry.describe(&described::CALLS_WAITING, self.waiting.clone());
+        registry.describe(&described::CACHE_REQUESTS, self.cache_requests.clone());
+        registry.describe(&described::CACHE_BYTES, self.cache_bytes.clone());
+        self.edge.register(registry);
+        self.configuration.register(registry);
+        self.server.register(registry);
+        self.system.register(registry);
+        // A rate over a series that begins with its first event does not see that one.
+        for rule in described::RULES.words() {
+            let _ = self.denials.get_or_create_owned(&RuleLabel { rule });
         }
     }
 
@@ -219,9 +159,18 @@ impl Metrics {
     }
 
     /// A call began; it ends when the guard is dropped.
-    pub(crate) fn call_began(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    pub(crate) fn call_began(&self) -> Counted {
+        Counted::new(&self.in_flight)
+    }
+
+    /// A call waits for a place until the guard is dropped.
+    pub(crate) fn call_waits(&self) -> Counted {
+        Counted::new(&self.waiting)
+    }
+
+    /// A thread works on files until the guard is dropped.
+    pub(crate) fn blocking(&self) -> Counted {
+        Counted::new(&self.blocking)
     }
 
     /// How many calls are running.
@@ -253,6 +202,11 @@ impl Metrics {
         }
     }
 
+    /// An answer ended at a limit of its call.
+    pub(super) fn answer_cut(&self, tool: &'static str) {
+        self.cut.get_or_create(&ToolLabel { gen_ai_tool_name: tool }).inc();
+    }
+
     pub(super) fn call_finished(
         &self,
         mcp_method_name: &'static str,
@@ -275,19 +229,10 @@ impl Metrics {
         }
     }
 
-    /// Records an operation that is no tool call, such as `tools/list`.
-    pub(crate) fn operation(
-        &self,
-        method: &'static str,
-        fault: Option<FaultKind>,
-        started: Instant,
-    ) {
-        self.call_finished(method, "", fault, None, 0, started.elapsed());
-    }
-
-    /// The metrics as Prometheus text.
-    pub(crate) fn text(&self, caches: &[NamedCache]) -> String {
-        self.observe_process();
+    /// The metrics as text. It asks the kernel and file systems, which blocks.
+    pub(crate) fn text(&self, found: &Found, caches: &[NamedCache]) -> String {
+        self.system.observe();
+        self.server.observe(found);
         for (cache, figures) in caches {
             self.observe_cache(cache, figures);
         }
@@ -303,14 +248,6 @@ impl Metrics {
             // Two scrapes at once must not set it back.
             self.cache_requests.get_or_create(&label).inner().fetch_max(count, Ordering::Relaxed);
         }
-        let bytes = i64::try_from(figures.bytes).unwrap_or(i64::MAX);
-        self.cache_bytes.get_or_create(&CacheLabel { cache }).set(bytes);
-    }
-
-    fn observe_process(&self) {
-        let usage = crate::process::usage();
-        self.resident.set(i64::try_from(usage.resident_bytes).unwrap_or(i64::MAX));
-        self.cpu.set(usage.cpu_seconds);
-        self.open_files.set(i64::try_from(usage.open_files).unwrap_or(i64::MAX));
+        self.cache_bytes.get_or_create(&CacheLabel { cache }).set(whole(figures.bytes));
     }
 }

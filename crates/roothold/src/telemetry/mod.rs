@@ -1,11 +1,24 @@
-//! Logs and metrics. Things that happen are structs, whose `emit` writes the log line and the
-//! metric together, so that they cannot drift.
+//! Logs, metrics and traces. Things that happen are structs, whose `emit` writes the log line, the
+//! metric and the span together, so that they cannot drift.
 
+mod configuration;
+pub(crate) mod described;
+mod edge;
 mod events;
 mod logs;
 mod metrics;
+mod reference;
+mod server;
+mod system;
+mod traces;
 
-pub(crate) use events::CallFinished;
+pub(crate) use configuration::ConfigurationRead;
+pub(crate) use edge::EdgeMetrics;
+pub(crate) use events::{CallFinished, ListAsked, NO_TOOL};
 pub use logs::LogFormat;
 pub(crate) use logs::{check_filter, init as init_logs};
-pub(crate) use metrics::{EdgeMetrics, InFlight, Metrics, NamedCache, Successes};
+pub(crate) use metrics::{Counted, Metrics, NamedCache, Successes};
+pub(crate) use reference::Sample;
+pub use reference::{metrics_reference, undescribed};
+pub(crate) use server::Found;
+pub(crate) use traces::{CallKind, Step, Trace, TraceFrom, Traces, What};

@@ -19,6 +19,7 @@ use super::sessions::Sessions;
 use super::slot::Slots;
 use super::tool_list::ToolList;
 use crate::config::Limits;
+use crate::telemetry::described::{self, Describe as _};
 
 /// How many looks of all subscriptions run at once: they must not take the threads of calls.
 const LOOKS_MAX: usize = 2;
@@ -126,9 +127,8 @@ impl Hub {
 
     /// Adds the metrics of subscriptions to a registry.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let open = "Subscriptions to changes that are open";
-        registry.register("roothold_subscriptions", open, self.open.clone());
-        registry.register("roothold_notifications", "Changes that were told", self.told.clone());
+        registry.describe(&described::SUBSCRIPTIONS, self.open.clone());
+        registry.describe(&described::NOTIFICATIONS, self.told.clone());
     }
 
     /// Takes a place for a subscription to so many URIs.

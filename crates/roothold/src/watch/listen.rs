@@ -13,6 +13,7 @@ use super::tool_list::Following;
 use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
 use crate::call::{CallError, CallRequest, Dialogue, Engine};
 use crate::handler::{Handler, Origin};
+use crate::telemetry::TraceFrom;
 use crate::{jobs, resources, wire};
 
 /// What of a filter is honoured for whoever sends the request: the URIs that policy lets them
@@ -148,6 +149,7 @@ pub(super) async fn still_allowed(
         dialogue: Dialogue::default(),
         within: None,
         job: None,
+        trace: TraceFrom::default(),
     };
     match engine.call(request).await {
         Ok(answer) => {

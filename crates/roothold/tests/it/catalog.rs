@@ -30,7 +30,7 @@ fn database(dirs: &Dirs) -> String {
 }
 
 /// Compares with a file of the tree, or writes it when that is asked for.
-fn golden(path: &str, actual: &str) {
+pub(crate) fn golden(path: &str, actual: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -50,32 +50,6 @@ fn golden_tool_list() {
     let (_dirs, server) = server();
     let tools = serde_json::to_string_pretty(&listed(&server)).unwrap() + "\n";
     golden("tests/golden/tools.json", &tools);
-}
-
-#[cfg(feature = "datasets")]
-#[test]
-fn golden_metric_names() {
-    // A family shows once something happened: an answer, a denial, a wrong credential.
-    let dirs = Dirs::with_fixture();
-    let keys = dirs.base().join("keys");
-    let scopes = ["files:read", "datasets:read", "databases:read"].map(str::to_owned);
-    let key = KeysFile::open(&keys).unwrap().new_key("anna", &scopes, None).unwrap().1;
-    let more = format!("[auth]\nkeys_file = \"{}\"\n{}", keys.display(), database(&dirs));
-    let server = Spec::new(dirs.base(), dirs.config(&more)).start();
-    for path in ["$ROOT/hello.txt", "$ROOT/.env"] {
-        let read = Request::call("read_text_file", &json!({"path": dirs.fill_in(path)}));
-        server.send(&read.clone().bearer(key.reveal()));
-        server.send(&read.bearer("wrong"));
-    }
-    let query =
-        json!({"data_source": dirs.fill_in("$ROOT/hello.txt"), "sql": "SELECT * FROM data"});
-    server.send(&Request::call("query_dataset", &query).bearer(key.reveal())).result();
-    let query = json!({"database": "shop", "sql": "SELECT id FROM orders"});
-    server.send(&Request::call("query_database", &query).bearer(key.reveal())).result();
-    let metrics = server.metrics();
-    let mut names: Vec<&str> = metrics.lines().filter(|line| line.starts_with("# TYPE ")).collect();
-    names.sort_unstable();
-    golden("tests/golden/metrics.txt", &(names.join("\n") + "\n"));
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod index;
 mod jobs;
 mod killed;
 mod large;
+mod managed;
+mod monitoring;
 mod paging;
 #[cfg(feature = "datasets")]
 mod processing;
@@ -33,6 +35,7 @@ mod stdio_start;
 #[cfg(feature = "datasets")]
 mod storm;
 mod support;
+mod traces;
 mod walls;
 mod watch;
 mod writing;

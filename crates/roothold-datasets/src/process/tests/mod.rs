@@ -2,6 +2,7 @@
 
 mod answers;
 mod converting;
+mod schemas;
 mod sources;
 mod stopping;
 

@@ -1,4 +1,4 @@
-//! Records of JSON, one a line, and whether their members are as expected.
+//! Records of JSON, one a line, and whether they are as expected.
 
 use datafusion::arrow::array::types::{Date32Type, TimestampMicrosecondType};
 use datafusion::arrow::compute::kernels::cast_utils::Parser;
@@ -6,21 +6,45 @@ use roothold_core::Fault;
 use serde_json::{Map, Value};
 
 use super::super::decode::{Counts, records};
-use super::super::input::Stop;
+use super::super::input::{Shape, Stop};
 use super::super::operation::{ExpectedColumn, ExpectedType};
 use super::super::records::{Framing, count_lines};
 use super::super::values::brief;
+use super::schema::{RECORD_BYTES_MAX, RecordSchema};
 
 /// The most of a value that a reason quotes, in bytes.
 const QUOTED_BYTES_MAX: usize = 60;
 
+/// What records should be.
+pub(super) enum Wanted {
+    /// Objects with such members.
+    Members(Members),
+    /// As a schema says.
+    Schema { schema: RecordSchema, shape: Shape },
+}
+
 /// What members records should have.
 #[derive(Debug)]
-pub(super) struct Members(pub(super) Vec<ExpectedColumn>);
+pub(super) struct Members(Vec<Member>);
+
+impl Members {
+    /// A member that is kept from callers is one that no record has.
+    pub(super) fn new(wanted: Vec<ExpectedColumn>, shape: &Shape) -> Self {
+        let unseen =
+            |member: ExpectedColumn| Member { is_hidden: shape.is_hidden(&member.name), member };
+        Self(wanted.into_iter().map(unseen).collect())
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    member: ExpectedColumn,
+    is_hidden: bool,
+}
 
 /// Checks the lines of a chunk, before which `lines` lines are.
 pub(super) fn check(
-    members: &Members,
+    wanted: &Wanted,
     data: &[u8],
     lines: u64,
     stop: &Stop,
@@ -33,7 +57,7 @@ pub(super) fn check(
         }
         line += count_lines(&data[counted..record.start], false);
         counted = record.start;
-        match wrong(members, &data[record]) {
+        match wrong(wanted, &data[record]) {
             None => counts.rows += 1,
             Some(reason) => counts.bad.push(|| (line, reason)),
         }
@@ -41,19 +65,31 @@ pub(super) fn check(
     Ok(counts)
 }
 
-fn wrong(members: &Members, record: &[u8]) -> Option<String> {
-    match serde_json::from_slice::<Value>(record) {
-        Err(error) => Some(format!("is not JSON: {error}")),
-        Ok(Value::Object(object)) => {
+fn wrong(wanted: &Wanted, record: &[u8]) -> Option<String> {
+    if matches!(wanted, Wanted::Schema { .. }) && record.len() > RECORD_BYTES_MAX {
+        return Some(format!("is longer than {RECORD_BYTES_MAX} bytes"));
+    }
+    match (serde_json::from_slice::<Value>(record), wanted) {
+        (Err(error), _) => Some(format!("is not JSON: {error}")),
+        (Ok(Value::Object(object)), Wanted::Members(members)) => {
             members.0.iter().find_map(|member| member_wrong(member, &object))
         }
-        Ok(_) => Some("is not a JSON object".to_owned()),
+        (Ok(_), Wanted::Members(_)) => Some("is not a JSON object".to_owned()),
+        (Ok(mut value), Wanted::Schema { schema, shape }) => {
+            if let Value::Object(object) = &mut value {
+                object.retain(|name, _| !shape.is_hidden(name));
+            }
+            schema.wrong(&value)
+        }
     }
 }
 
-fn member_wrong(member: &ExpectedColumn, object: &Map<String, Value>) -> Option<String> {
+fn member_wrong(
+    Member { member, is_hidden }: &Member,
+    object: &Map<String, Value>,
+) -> Option<String> {
     let name = &member.name;
-    let value = match object.get(name) {
+    let value = match object.get(name).filter(|_| !is_hidden) {
         None | Some(Value::Null) if member.nullable => return None,
         None | Some(Value::Null) => return Some(format!("column `{name}` is empty")),
         Some(value) => value,

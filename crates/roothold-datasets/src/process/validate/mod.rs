@@ -1,7 +1,9 @@
-//! Rows that are not as they should be: by the names and types of columns.
+//! Rows that are not as they should be: by the names and types of columns, or by a JSON Schema.
 
 mod expected;
 mod json;
+mod objects;
+mod schema;
 
 use std::sync::Arc;
 
@@ -17,7 +19,9 @@ use super::operation::ValidateOptions;
 use super::saved::{Saved, damaged};
 use super::spans::{Body, Span};
 use expected::Expected;
-use json::Members;
+use json::{Members, Wanted};
+use objects::Objects;
+use schema::RecordSchema;
 
 /// Validates one chunk.
 pub(super) struct ValidateWork(Check);
@@ -31,7 +35,9 @@ enum Check {
         needed: Vec<usize>,
     },
     /// One JSON value a line.
-    Records(Members),
+    Records(Wanted),
+    /// By decoding them, and making JSON of that.
+    Objects(Objects),
 }
 
 /// The bad rows of the chunks so far.
@@ -45,14 +51,36 @@ pub(super) struct Validation {
 
 impl Validation {
     pub(super) fn new(input: &dyn Input, options: &ValidateOptions) -> Result<Self, Fault> {
+        if let Some(schema) = &options.schema {
+            return Self::of_schema(input, options, RecordSchema::new(schema)?);
+        }
         let expected = Expected::new(input.shape(), &options.columns)?;
         let check = if input.shape().format == ShapeFormat::Jsonl {
-            Check::Records(Members(expected.wanted))
+            Check::Records(Wanted::Members(Members::new(expected.wanted, input.shape())))
         } else {
             let decode = Decode::new(&expected.shape, expected.columns)?;
             Check::Columns { decode, needed: expected.needed }
         };
         Ok(Self::with(check, expected.problems, expected.extra))
+    }
+
+    fn of_schema(
+        input: &dyn Input,
+        options: &ValidateOptions,
+        schema: RecordSchema,
+    ) -> Result<Self, Fault> {
+        if !options.columns.is_empty() {
+            return Err(Fault::invalid(
+                "records are held against expected columns or against a schema; leave one of them out",
+            ));
+        }
+        let shape = input.shape();
+        let check = if shape.format == ShapeFormat::Jsonl {
+            Check::Records(Wanted::Schema { schema, shape: shape.clone() })
+        } else {
+            Check::Objects(Objects { decode: Decode::new(shape, shape.visible.clone())?, schema })
+        };
+        Ok(Self::with(check, Vec::new(), Vec::new()))
     }
 
     fn with(check: Check, problems: Vec<String>, extra: Vec<String>) -> Self {
@@ -70,9 +98,10 @@ impl Work for ValidateWork {
         stop: &Stop,
     ) -> Result<(Counts, BadRows), Fault> {
         let counts = match (&self.0, &span.body) {
-            (Check::Records(members), Body::Text(data)) => {
-                json::check(members, data, span.at.lines, stop)?
+            (Check::Records(wanted), Body::Text(data)) => {
+                json::check(wanted, data, span.at.lines, stop)?
             }
+            (Check::Objects(objects), _) => objects.check(input, span, stop)?,
             (Check::Records(_), Body::RowGroups(_)) => {
                 return Err(Fault::internal("row groups are no lines"));
             }

@@ -54,6 +54,46 @@ fn parquet_is_queried_by_its_visible_columns() {
 }
 
 #[test]
+fn figures_and_groups_of_texts_are_the_same_however_texts_are_read() {
+    let space = Workspace::new();
+    space.file("a.parquet", file(5000));
+    let hidden = vec!["ssn".to_owned()];
+    let source =
+        Source::new(vec![space.open("a.parquet")], SourceOptions::default(), hidden).unwrap();
+    // A join is asked the same without views.
+    for from in ["t", "t JOIN (SELECT 1 AS one) AS o ON o.one = 1"] {
+        for (sql, expected) in [
+            ("SELECT count(*) FROM $ WHERE name LIKE '%e 7'", "[[500]]"),
+            (
+                "SELECT min(name), max(name), count(DISTINCT name) FROM $",
+                r#"[["name 0","name 9",10]]"#,
+            ),
+            (
+                "SELECT name, count(*), sum(id) FROM $ WHERE id < 20 GROUP BY name ORDER BY name LIMIT 2",
+                r#"[["name 0",2,10],["name 1",2,12]]"#,
+            ),
+            (
+                "SELECT DISTINCT name FROM $ WHERE id < 2 ORDER BY name",
+                r#"[["name 0"],["name 1"]]"#,
+            ),
+            (
+                "SELECT upper(name) || '!' FROM (SELECT name FROM $ GROUP BY name) WHERE name > 'name 8'",
+                r#"[["NAME 9!"]]"#,
+            ),
+            ("SELECT count(*) FROM $ WHERE name IN (SELECT 'name 3')", "[[500]]"),
+        ] {
+            assert_eq!(rows(&source, &sql.replace('$', from)), expected, "{sql}");
+        }
+        for sql in ["SELECT max(name) FROM $", "SELECT name FROM $"] {
+            let answer = ask(&source, &sql.replace('$', from)).unwrap();
+            assert_eq!(answer.table.columns[0].kind, "text");
+        }
+        let missing = format!("SELECT count(*) FROM {from} WHERE \"SSN\" = 3");
+        assert_eq!(ask(&source, &missing).unwrap_err().kind(), FaultKind::Invalid, "hidden");
+    }
+}
+
+#[test]
 fn two_parquet_files_are_one_table() {
     let space = Workspace::new();
     space.file("a.parquet", file(10)).file("b.parquet", file(20));

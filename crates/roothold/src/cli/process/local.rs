@@ -13,6 +13,7 @@ use super::super::say;
 use super::bar::Bar;
 use crate::builder::{Builder, Roothold};
 use crate::call::{CallError, CallRequest, Dialogue, ProgressSink};
+use crate::telemetry::TraceFrom;
 use crate::tool::Answer;
 use crate::wire::text_of;
 
@@ -66,6 +67,7 @@ async fn watched(
         dialogue: Dialogue::default(),
         within: None,
         job: None,
+        trace: TraceFrom::default(),
     };
     let mut called = std::pin::pin!(server.engine.call(request));
     loop {

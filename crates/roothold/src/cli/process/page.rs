@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::super::table::{counted, line, thousands};
+use super::super::table::{counted, thousands};
 use super::report::{Report, count_and_share, distinct, percent, short, shown};
+use crate::plain::html as escape;
 use chart::Marks;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -43,22 +44,6 @@ pub(super) fn page(report: &Report, file: &str, when: &str) -> String {
         escape(when)
     );
     page
-}
-
-/// Text that is no markup, in one line, with nothing unseen in it.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in line(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 fn name_of(column: &Value) -> String {

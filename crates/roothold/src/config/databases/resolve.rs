@@ -94,7 +94,10 @@ fn filled(text: &str, key: &str) -> Result<String, String> {
 }
 
 /// The whole of a file that is not large.
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// Why it cannot be read.
+pub(in crate::config) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let shown = file.display();
     let failed = |error: std::io::Error| format!("{shown} cannot be read: {error}");
     let meta = fs::metadata(file).map_err(failed)?;

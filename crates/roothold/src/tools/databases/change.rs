@@ -5,7 +5,6 @@
 //! nothing but ask.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use roothold_core::{Action, Fault, Permit, Verb};
 use roothold_databases::{Executed, Statement, Window};
@@ -13,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tell;
+use super::Inquiry;
 use crate::call::{Call, Resumed, visible};
 use crate::config::ConfirmWord;
 use crate::databases::{Databases, Role};
@@ -103,10 +102,10 @@ pub(super) async fn change(
         return Err(Fault::internal("a change that was allowed as a question only"));
     }
     let window = Window { offset: 0, rows: call.budget().entries_max, bytes: rows_bytes_max(call) };
-    let began = Instant::now();
+    let inquiry = Inquiry::begin(call, &database, "execute");
     let running = database.source.execute(&change.statement, window, change.dry_run, call.budget());
     let done = Box::pin(running).await;
-    tell(call, &database, "execute", began, &done, |done| done.answer.rows.len());
+    inquiry.tell(call, &database, &done, |done| done.answer.rows.len());
     Ok(Asks::Answer(reply(call, done?)))
 }
 

@@ -1,7 +1,6 @@
 //! `describe_schema`: tables with columns, keys and indexes, page by page.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use roothold_core::{Actions, Fault, Verb};
 use roothold_databases::{DescribeRequest, Description, Index, Key, Table, TableColumn};
@@ -9,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tell;
+use super::Inquiry;
 use crate::call::Call;
 use crate::databases::Databases;
 use crate::tool::{About, DatabaseUse, Effect, Pace, Permits, Structured, Tool};
@@ -83,9 +82,9 @@ impl Tool for DescribeSchema {
         let _turn = database.turn(&call).await?;
         let Input { schema, table, .. } = input;
         let request = DescribeRequest { schema, table, offset, tables: TABLES };
-        let began = Instant::now();
+        let inquiry = Inquiry::begin(&call, &database, "describe");
         let described = Box::pin(database.source.describe(&request, call.budget())).await;
-        tell(&call, &database, "describe", began, &described, |_| 0);
+        inquiry.tell(&call, &database, &described, |_| 0);
         reply(&call, described?, offset)
     }
 }

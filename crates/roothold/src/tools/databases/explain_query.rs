@@ -1,7 +1,6 @@
 //! `explain_query`: how a statement would run, and whether it may.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use roothold_core::{Actions, Fault, FaultKind, Verb};
 use roothold_databases::Plan;
@@ -9,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{statement, tell};
+use super::{Inquiry, statement};
 use crate::call::Call;
 use crate::databases::Databases;
 use crate::tool::{About, DatabaseUse, Effect, Pace, Permits, Structured, Tool};
@@ -71,9 +70,9 @@ impl Tool for ExplainQuery {
         let database = self.0.of(&permits.one()?)?;
         let _turn = database.turn(&call).await?;
         let statement = statement(input.sql, input.parameters);
-        let began = Instant::now();
+        let inquiry = Inquiry::begin(&call, &database, "explain");
         let plan = Box::pin(database.source.explain(&statement, call.budget())).await;
-        tell(&call, &database, "explain", began, &plan, |_| 0);
+        inquiry.tell(&call, &database, &plan, |_| 0);
         reply(plan?, call.budget().result_bytes_max)
     }
 }

@@ -23,25 +23,48 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::databases::{DatabaseAsked, Role};
+use crate::telemetry::{Step, What};
 
-/// What a database answered, or why not, as the metrics, the log and the database's health have it.
-fn tell<T>(
-    call: &Call,
-    database: &Role,
+/// A question to a database, from when it is put.
+struct Inquiry {
     operation: &'static str,
     began: Instant,
-    result: &Result<T, Fault>,
-    rows: impl FnOnce(&T) -> usize,
-) {
-    database.learn(result);
-    let event = DatabaseAsked {
-        kind: database.kind(),
-        operation,
-        rows: result.as_ref().map_or(0, |answer| rows(answer) as u64),
-        duration: began.elapsed(),
-        fault: result.as_ref().err().map(Fault::kind),
-    };
-    event.emit(call.databases().metrics());
+    span: Step,
+}
+
+impl Inquiry {
+    fn begin(call: &Call, database: &Role, operation: &'static str) -> Self {
+        let (kind, name) = (database.kind(), database.section.name.as_str());
+        let what = || What::Database { kind, name: name.into(), operation, rows: 0 };
+        Self { operation, began: Instant::now(), span: call.trace().step(what) }
+    }
+
+    /// What the database answered, or why not, as the metrics, the log, the trace and the database's
+    /// health have it.
+    fn tell<T>(
+        mut self,
+        call: &Call,
+        database: &Role,
+        result: &Result<T, Fault>,
+        rows: impl FnOnce(&T) -> usize,
+    ) {
+        database.learn(result);
+        let event = DatabaseAsked {
+            kind: database.kind(),
+            operation: self.operation,
+            rows: result.as_ref().map_or(0, |answer| rows(answer) as u64),
+            duration: self.began.elapsed(),
+            fault: result.as_ref().err().map(Fault::kind),
+            trace_id: self.span.trace_id(),
+        };
+        event.emit(call.databases().metrics());
+        self.span.note(|what| {
+            if let What::Database { rows, .. } = what {
+                *rows = event.rows;
+            }
+        });
+        self.span.end(result.as_ref().err());
+    }
 }
 
 /// A statement with values for its places.

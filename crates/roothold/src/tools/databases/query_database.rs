@@ -1,14 +1,12 @@
 //! `query_database`: one statement that reads, page by page.
 
-use std::time::Instant;
-
 use roothold_core::{Actions, Fault, Verb};
 use roothold_databases::{Answer, Window};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{statement, tell};
+use super::{Inquiry, statement};
 use crate::call::Call;
 use crate::databases::Databases;
 use crate::tool::{About, DatabaseUse, Effect, Pace, Permits, Structured, Tool};
@@ -71,9 +69,9 @@ impl Tool for QueryDatabase {
         let statement = statement(input.sql, input.parameters);
         let (rows, bytes) = (call.budget().entries_max, rows_bytes_max(&call));
         let window = Window { offset, rows, bytes };
-        let began = Instant::now();
+        let inquiry = Inquiry::begin(&call, &database, "query");
         let answer = Box::pin(database.source.query(&statement, window, call.budget())).await;
-        tell(&call, &database, "query", began, &answer, |answer| answer.rows.len());
+        inquiry.tell(&call, &database, &answer, |answer| answer.rows.len());
         reply(&call, answer?, offset)
     }
 }

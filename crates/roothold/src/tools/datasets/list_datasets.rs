@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::datasets::{Dataset, Known, SourceArg, actions_of, is_glob};
+use crate::datasets::{Dataset, Known, KnownStore, SourceArg, actions_of, is_glob};
 use crate::tool::{About, Effect, Pace, Permits, Structured, Tool};
 use crate::tools::page::{Place, Room, Unreadable, note};
 use crate::tools::table::json_bytes;
@@ -36,7 +36,7 @@ pub(in crate::tools) struct Page {
 
 #[derive(Serialize, JsonSchema)]
 struct Entry {
-    /// A name, or the path of a file.
+    /// A name, the path of a file, or what URLs of objects begin with.
     data_source: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     description: String,
@@ -142,13 +142,21 @@ impl<'a> Listing<'a> {
             Some(Position::Named(named)) => (named, 0, None),
             Some(Position::Below(root, after)) => (usize::MAX, root, Some(Vec::from(after))),
         };
-        for (at, dataset) in known.all().iter().enumerate().skip(named) {
-            let Some(entry) = self.named(dataset, known, budget)? else { continue };
+        let (policy, principal) = (self.call.policy(), self.call.principal());
+        let (datasets, stores) = (known.all(), known.stores());
+        for at in named.min(datasets.len() + stores.len())..datasets.len() + stores.len() {
+            let entry = match datasets.get(at) {
+                Some(dataset) => self.named(dataset, known, budget)?,
+                None => {
+                    let at = at - datasets.len();
+                    policy.may_read_store(principal, at).then(|| Entry::of_store(&stores[at]))
+                }
+            };
+            let Some(entry) = entry else { continue };
             if !self.take(entry, &at.to_le_bytes())? {
                 return Ok(Some(Position::Named(at)));
             }
         }
-        let (policy, principal) = (self.call.policy(), self.call.principal());
         for (at, root) in policy.roots_of(principal).enumerate().skip(first) {
             let path = FilePath::from_bytes(&[b"/", root.public()].concat())?;
             let actions = Actions::one(Action::file(Verb::List, path));
@@ -181,6 +189,9 @@ impl<'a> Listing<'a> {
         let Ok(permits) = policy.decide(principal, ListDatasets::NAME, &actions) else {
             return Ok(None);
         };
+        if dataset.is_remote() {
+            return Ok(Some(Entry::of_remote(dataset)));
+        }
         let mut permits = permits.into_iter().map(Ok);
         let opened = self.call.datasets().open(&mut permits, &source, None, budget);
         let (bytes, first, problem) = match opened {
@@ -277,6 +288,32 @@ fn found(shown: String, public: &[u8], format: Format, bytes: u64) -> Entry {
 }
 
 impl Entry {
+    /// A list does not wait for other machines.
+    fn of_remote(dataset: &Dataset) -> Self {
+        let first = dataset.files.first();
+        let format = dataset.options.format.or_else(|| Format::by_name(first?));
+        Self {
+            data_source: dataset.name.clone(),
+            description: dataset.description.clone(),
+            files: dataset.files.clone(),
+            format: format.map(Format::name),
+            bytes: None,
+            problem: None,
+        }
+    }
+
+    /// A store: what lies below its URL is a data source.
+    fn of_store(store: &KnownStore) -> Self {
+        Self {
+            data_source: format!("{}/", store.url),
+            description: store.description.clone(),
+            files: Vec::new(),
+            format: None,
+            bytes: None,
+            problem: None,
+        }
+    }
+
     fn line(&self) -> String {
         let mut line = self.data_source.clone();
         if let Some(format) = self.format {

@@ -1,5 +1,6 @@
-//! Databases that change while the server runs, on SIGHUP.
+//! Databases that change while the server runs, on SIGHUP or with the files that they are read from.
 
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use roothold_testing::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{block_on, query, section, sqlite, start};
+use super::{block_on, eventually, query, section, sqlite, start};
 use crate::support::{Conn, Dirs, Request, Server};
 
 const TAKEN: &str = "the configuration was read again";
@@ -182,4 +183,71 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
         assert_eq!(names(&server), ["shop"], "{more}");
         query(&server, "shop", "SELECT count(*) FROM orders").unwrap();
     }
+}
+
+/// As Kubernetes changes what it has mounted: from one moment to the next a link leads elsewhere.
+#[test]
+fn a_configuration_that_is_swapped_is_taken_without_a_signal() {
+    let dirs = Dirs::new();
+    let (shop, ledger) = (sqlite(&dirs, "shop.sqlite3"), sqlite(&dirs, "ledger.sqlite3"));
+    let base = dirs.base();
+    let mount = |version: &str, databases: &str| {
+        let more =
+            format!("[server]\nconfig_poll_seconds = 1\nlandlock = \"require\"\n{databases}");
+        dirs.write(&format!("{version}/roothold.toml"), dirs.config(&more));
+        symlink(version, base.join("..next")).unwrap();
+        std::fs::rename(base.join("..next"), base.join("..data")).unwrap();
+        more
+    };
+    let first = mount("..1", &section("shop", &shop));
+    symlink("..data/roothold.toml", base.join("roothold.toml")).unwrap();
+    let server = start(&dirs, &first);
+    let reads = |outcome: &str| {
+        server.gauge(&format!("roothold_config_reads_total{{outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((reads("taken"), reads("refused")), (0.0, 0.0));
+    let both = section("shop", &shop) + &section("ledger", &ledger);
+    mount("..2", &both);
+    eventually("it was not taken", || names(&server) == ["shop", "ledger"]);
+    // One that is wrong is read once, and changes nothing.
+    mount("..3", "[[databases]]\n");
+    eventually("it was not read", || server.gauge("roothold_config_refused") > 0.0);
+    assert_eq!(names(&server), ["shop", "ledger"]);
+    mount("..4", &section("ledger", &ledger));
+    eventually("it was not taken", || names(&server) == ["ledger"]);
+    eventually("it is still refused", || server.gauge("roothold_config_refused") == 0.0);
+    assert_eq!((reads("taken"), reads("refused")), (2.0, 1.0), "{}", server.log());
+}
+
+#[test]
+fn a_password_file_that_is_replaced_is_taken_without_a_signal() {
+    let database = Postgres::shared();
+    block_on(database.database("swapped", "CREATE ROLE swapped_next LOGIN"));
+    let dirs = Dirs::new();
+    let file = dirs.base().join("secrets/dsn");
+    dirs.write("secrets/dsn", database.url("swapped", "swapped"));
+    let more = format!(
+        "[server]\nconfig_poll_seconds = 1\n[[databases]]\nname = \"shop\"\nkind = \"postgres\"\ndsn_file = \"{}\"\n",
+        file.display()
+    );
+    let server = start(&dirs, &more);
+    let who = || query(&server, "shop", "SELECT current_user::text").unwrap()["rows"][0][0].clone();
+    assert_eq!(who(), "swapped");
+    std::fs::remove_file(&file).unwrap();
+    eventually("it was not missed", || server.gauge("roothold_config_refused") > 0.0);
+    assert_eq!(who(), "swapped");
+    dirs.write("secrets/dsn", database.url("swapped_next", "swapped"));
+    eventually("it was not read", || server.gauge("roothold_config_refused") == 0.0);
+    assert_eq!(who(), "swapped_next");
+}
+
+/// Behind the wall it is out of reach then, since nothing in it could change.
+#[test]
+fn a_server_without_databases_says_that_it_wants_a_restart() {
+    let dirs = Dirs::new();
+    let more = "[server]\nconfig_poll_seconds = 1\nlandlock = \"require\"\n";
+    let server = start(&dirs, more);
+    dirs.write("roothold.toml", dirs.config(&format!("{more}allowed_hosts = [\"a.example\"]\n")));
+    eventually("it was not noticed", || server.log().contains("restart it"));
+    assert_eq!(server.gauge("roothold_config_refused"), 1.0);
 }

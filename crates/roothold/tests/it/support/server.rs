@@ -146,7 +146,11 @@ impl Server {
     pub(crate) fn metrics(&self) -> String {
         let reply = Conn::open_soon(self.private).send(&Request::get("/metrics"));
         assert_eq!(reply.status, 200);
-        String::from_utf8(reply.body).unwrap()
+        let text = String::from_utf8(reply.body).unwrap();
+        // Whatever a test does, nothing else may become a series.
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        assert_eq!(roothold::undescribed(&text, is_name), [""; 0]);
+        text
     }
 
     /// What the private port says of the process.

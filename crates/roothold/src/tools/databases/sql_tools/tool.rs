@@ -1,7 +1,6 @@
 //! One tool that is made of SQL, as the catalog holds tools.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rmcp::model::{JsonObject, Tool as ToolModel};
 use roothold_core::{Actions, Fault, FaultKind, Verb};
@@ -9,7 +8,7 @@ use roothold_databases::{Statement, Window};
 use serde_json::Value;
 
 use super::super::change::{self, Change, Changed, Wanted};
-use super::super::{query_database, tell};
+use super::super::{Inquiry, query_database};
 use super::arguments::{self, Given};
 use super::shape::{self, OneRow, OneValue};
 use crate::call::{Call, Resumed};
@@ -114,9 +113,9 @@ impl SqlTool {
         // One more than one row shows that there is not one.
         let rows = if self.paged() { call.budget().entries_max } else { 2 };
         let window = Window { offset, rows, bytes: rows_bytes_max(call) };
-        let began = Instant::now();
+        let inquiry = Inquiry::begin(call, database, "query");
         let answer = Box::pin(database.source.query(statement, window, call.budget())).await;
-        tell(call, database, "query", began, &answer, |answer| answer.rows.len());
+        inquiry.tell(call, database, &answer, |answer| answer.rows.len());
         let answer = answer?;
         Ok(match self.section.result {
             ResultWord::Rows => query_database::reply(call, answer, offset)?.into_answer(),

@@ -1,0 +1,185 @@
+//! The audit log of a server: one chain in one file, and another once that cannot be written any more.
+//!
+//! What could not be stored is refused, by the log itself, until another file has begun; so a disk that was
+//! full is no reason to restart a server. A file that failed is not written again: after a failed sync
+//! nobody knows what of it is on the disk.
+//!
+//! **Invariant**: the outcome of a call stands in the file that its intent stands in, or nowhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use roothold_core::audit::{AuditError, AuditFigures, AuditLog, AuditOptions};
+
+/// How many files of one process may fail before a person has to look.
+const FAILED_MAX: usize = 32;
+/// With less free space than this, in bytes, another file would fail as well.
+const FREE_BYTES_MIN: u64 = 1 << 20;
+
+/// The audit log of a server.
+pub(crate) struct Audit {
+    dir: PathBuf,
+    options: AuditOptions,
+    current: RwLock<Arc<AuditLog>>,
+    ended: Mutex<Ended>,
+}
+
+/// The files that are not written any more.
+#[derive(Default)]
+struct Ended {
+    /// They stay open, and so locked: what is unfinished in a log that nobody holds counts as that of a
+    /// process that died, and is swept.
+    failed: Vec<Arc<AuditLog>>,
+    closed: bool,
+}
+
+impl Audit {
+    /// Begins a file in a directory.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub(crate) fn open(dir: &Path, options: AuditOptions) -> Result<Self, AuditError> {
+        let log = AuditLog::open(dir, options.clone())?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            options,
+            current: RwLock::new(Arc::new(log)),
+            ended: Mutex::default(),
+        })
+    }
+
+    /// The file that is written now. A call keeps to the one that it began with.
+    pub(crate) fn current(&self) -> Arc<AuditLog> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether calls can be recorded.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.current().is_healthy()
+    }
+
+    /// Begins another file if the one before has failed; whether it did. Waits for the disk.
+    ///
+    /// # Errors
+    /// When another cannot be begun either.
+    pub(crate) fn renew(&self) -> Result<bool, AuditError> {
+        let mut ended = self.ended();
+        let before = self.current();
+        if ended.closed || before.is_healthy() {
+            return Ok(false);
+        }
+        if ended.failed.len() >= FAILED_MAX {
+            return Err(AuditError::Unavailable(
+                "too many of its files failed; mend the disk and restart the server".into(),
+            ));
+        }
+        self.has_room()?;
+        let next = Arc::new(AuditLog::open(&self.dir, self.options.clone())?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        ended.failed.push(before);
+        Ok(true)
+    }
+
+    /// A file that is begun on a full disk would be left empty.
+    fn has_room(&self) -> Result<(), AuditError> {
+        let refused = |error: io::Error| AuditError::Open(Arc::new(error));
+        let disk = rustix::fs::statvfs(&self.dir).map_err(|error| refused(error.into()))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_BYTES_MIN {
+            return Err(refused(io::ErrorKind::StorageFull.into()));
+        }
+        Ok(())
+    }
+
+    /// Ends the file that is written; later records are refused, and no other file begins.
+    ///
+    /// # Errors
+    /// When what was recorded could not be stored.
+    pub(crate) fn close(&self) -> Result<(), AuditError> {
+        self.ended().closed = true;
+        self.current().close()
+    }
+
+    /// How the log is doing, counted over all its files, and how many of them failed. Waits for no disk.
+    pub(crate) fn figures(&self) -> (AuditFigures, u64) {
+        let current = self.current();
+        // Held while another file begins, which may hang.
+        let Ok(ended) = self.ended.try_lock() else { return (current.figures(), 1) };
+        let mut all = current.figures();
+        for failed in &ended.failed {
+            let figures = failed.figures();
+            all.lines += figures.lines;
+            all.syncs += figures.syncs;
+            all.sync_time += figures.sync_time;
+        }
+        let broken = !ended.closed && !current.is_healthy();
+        (all, ended.failed.len() as u64 + u64::from(broken))
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use roothold_core::audit::{AuthFailure, verify};
+
+    use super::*;
+
+    fn failure() -> AuthFailure<'static> {
+        AuthFailure { class: "missing", remote: None, request_id: "r" }
+    }
+
+    #[test]
+    fn a_log_that_is_well_or_closed_begins_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path(), AuditOptions::default()).unwrap();
+        assert!(!audit.renew().unwrap());
+        audit.current().auth_failure(&failure()).unwrap();
+        audit.close().unwrap();
+        assert!(!audit.is_healthy());
+        assert!(!audit.renew().unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(audit.figures().1, 0);
+    }
+
+    #[test]
+    fn another_file_begins_when_one_has_ended_and_its_calls_keep_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path(), AuditOptions::default()).unwrap();
+        let first = audit.current();
+        first.auth_failure(&failure()).unwrap();
+        // One that was closed by itself is as one that failed: it takes nothing any more.
+        first.close().unwrap();
+        assert!(!audit.is_healthy());
+        assert_eq!(audit.figures().1, 1);
+        assert!(audit.renew().unwrap());
+        assert!(audit.is_healthy() && !first.is_healthy());
+        assert!(first.auth_failure(&failure()).is_err());
+        audit.current().auth_failure(&failure()).unwrap();
+        let (figures, failed) = audit.figures();
+        assert_eq!((figures.lines, failed), (5, 1));
+        audit.close().unwrap();
+        for file in fs::read_dir(dir.path()).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            let summary = verify(bytes.as_slice()).unwrap();
+            assert_eq!((summary.lines, summary.auth_failures, summary.stopped), (3, 1, true));
+        }
+    }
+
+    #[test]
+    fn files_that_fail_again_and_again_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path(), AuditOptions::default()).unwrap();
+        for _ in 0..FAILED_MAX {
+            audit.current().close().unwrap();
+            assert!(audit.renew().unwrap());
+        }
+        audit.current().close().unwrap();
+        assert!(audit.renew().unwrap_err().to_string().contains("restart"));
+        assert_eq!(audit.figures().1, FAILED_MAX as u64 + 1);
+    }
+}

