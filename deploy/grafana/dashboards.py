@@ -257,6 +257,7 @@ def databases():
         lines("Connections", "none", (total("roothold_database_connections", "kind, state", 'state!="max"'), "{{kind}} {{state}}"),
               (total("roothold_database_connections", "kind", 'state="max"'), "{{kind}} at most"), stack=False),
         lines("Databases by what is known of them", "none", (total("roothold_databases", "kind, state"), "{{kind}} {{state}}")),
+        lines("Roles by what is known of them", "none", (total("roothold_database_roles", "kind, state"), "{{kind}} {{state}}")),
     ])
 
 
@@ -317,6 +318,9 @@ def process():
         lines("Up for", "s", (f"time() - max by (instance) ({of('process_start_time_seconds')})", "{{instance}}")),
         lines("Replicas by version", "none", (f"count by (version) ({of('roothold_build_info')})", "{{version}}"), stack=True),
         lines("Ready", "none", (total("roothold_ready", "instance"), "{{instance}}"), (total("roothold_stopping", "instance"), "{{instance}}, stopping"), top=1),
+        lines("The newest configuration was refused", "none", (total("roothold_config_refused", "instance"), "{{instance}}"), top=1),
+        lines("Spans of traces", "cps", (rate(of("roothold_trace_spans_total"), "outcome"), "{{outcome}}"),
+              about="`failed`: the collector did not take them; `dropped`: the queue had no room. Calls wait for neither.", stack=True),
         lines("Scraped", "none", ('up{job=~"$job"}', "{{instance}}"), top=1),
     ])
 

@@ -17,10 +17,16 @@ from pathlib import Path
 from lib.balancer import client, nginx_image
 from lib.checks import Checks
 from lib.engine import Engine, until
-from lib.image import build_roothold, postgres_image, program, watcher_image
+from lib.image import (
+    build_roothold,
+    collector_image,
+    postgres_image,
+    program,
+    watcher_image,
+)
 from lib.load import Load
 from lib.mcp import answer, call, message, request
-from lib.setup import REPOSITORY
+from lib.setup import REPOSITORY, binary
 
 # Health is asked for more often, a lease is shorter, chunks are smaller: the same things happen sooner.
 CHUNK = 1 << 20
@@ -67,6 +73,7 @@ class Stack:
             "ROOTHOLD_IMAGE": build_roothold(engine),
             "NGINX_IMAGE": nginx_image(engine),
             "POSTGRES_IMAGE": postgres_image(engine),
+            "COLLECTOR_IMAGE": collector_image(engine),
             "PROMETHEUS_IMAGE": watcher_image(engine, "prometheus", 9090),
             "ALERTMANAGER_IMAGE": watcher_image(engine, "alertmanager", 9093),
             "DOCUMENTS": str(documents),
@@ -86,7 +93,8 @@ class Stack:
     def start(self):
         self.run("./prepare")
         # All but Grafana, of which there is no program to be had here.
-        services = ["nginx", "roothold", "postgres", "prometheus", "alertmanager"]
+        services = ["nginx", "roothold", "postgres", "collector"]
+        services += ["prometheus", "alertmanager"]
         files = ["--file=compose.yaml", "--file=sooner.yaml"]
         try:
             self.run(self.compose, *files, "up", "--detach", "--wait", "--quiet-pull", *services)
@@ -130,6 +138,22 @@ def starts(checks, stack):
     roots = message(headers, body)["result"]["structuredContent"]["roots"]
     wanted = ["file:///work", "file:///documents"]
     checks.equal("with a token: 200", (status, [root["uri"] for root in roots]), (200, wanted))
+    command = [
+        binary("ROOTHOLD_BIN"),
+        "call",
+        "--url",
+        "https://localhost:8443/mcp",
+        "--token-file",
+    ]
+    trust = stack.env | {"SSL_CERT_FILE": str(stack.home / "secrets/tls/ca.crt")}
+    done = subprocess.run(
+        [*command, stack.home / "secrets/demo.key", "listRoots"],
+        env=trust,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    checks.true("and as deploy/README.md says", "file:///work" in done.stdout, done.stderr)
     written = stack.result("write_file", {"path": "/work/first.md", "content": "first\n"})
     checks.equal("a file is written", written["created"], True)
     checks.equal("three replicas run", len(stack.containers()), 3)
@@ -169,7 +193,7 @@ def streams(checks, stack):
 
 
 def traces(checks, stack):
-    """The id of a caller's trace reaches the replica, and is in nginx's log."""
+    """The id of a caller's trace is in nginx's log, passes to the replica, and comes out at the collector."""
     parent = f"00-{TRACE}-00f067aa0ba902b7-01"
     status, headers, _ = stack.call("listRoots", {}, headers=[f"traceparent: {parent}"])
     checks.equal("a call with a trace is answered", status, 200)
@@ -182,7 +206,16 @@ def traces(checks, stack):
     entries = until(logged, 5, "nginx does not log the trace")
     checks.equal("nginx logs it once", len(entries), 1)
     checks.equal("with the replica's own id", entries[0]["request_id"], headers["x-request-id"])
-    secrets = [word for word in (stack.key, "Bearer") if word in json.dumps(entries)]
+    collector = stack.containers("collector")[0]
+    until(
+        lambda: TRACE in stack.engine.logs(collector),
+        20,
+        "the trace does not reach the collector",
+        lambda: stack.engine.logs(collector)[-1000:],
+    )
+    spans = stack.engine.logs(collector)
+    checks.true("the collector has the call's span", "tools/call listRoots" in spans, spans[-500:])
+    secrets = [word for word in (stack.key, "Bearer") if word in json.dumps(entries) + spans]
     checks.equal("and no credential", secrets, [])
 
 

@@ -2,8 +2,11 @@
 """What the image promises whoever runs it, on a real container engine."""
 
 import asyncio
+import json
+import subprocess
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from lib.checks import Checks
@@ -78,6 +81,26 @@ def describes_itself(checks, engine, site):
             said = str(problem)
         absent = any(words in said for words in ("no such file", "not found in $PATH"))
         checks.true(f"there is no {shell}", absent, said)
+
+
+def lists_its_parts(checks, engine, site):
+    """The bill of materials that the image holds: what the program is built of, and nothing else."""
+    bills = {}
+    for kind, flags in enumerate(([], ["--no-default-features"])):
+        command = [REPOSITORY / "deploy" / "sbom", "--offline", *flags]
+        done = subprocess.run(command, capture_output=True, text=True)
+        checks.true(f"parts {flags}: they are listed", done.returncode == 0, done.stderr)
+        bills[kind] = json.loads(done.stdout)["components"]
+    names = [{part["name"] for part in bills[kind]} for kind in (0, 1)]
+    checks.true("parts: datasets only where they are", "datafusion" in names[0] - names[1])
+    checks.true("parts: no tool of developers", "xtask" not in names[0], sorted(names[0]))
+    bare = [
+        part["name"]
+        for part in bills[0]
+        if "licenses" not in part
+        or ("hashes" not in part and not part["name"].startswith("roothold"))
+    ]
+    checks.equal("parts: each with its licence and checksum", bare, [])
 
 
 def refuses_the_open(checks, engine, site):
@@ -199,6 +222,42 @@ def is_killed_in_the_end(checks, engine, site):
     checks.true("grace overrun: not before the grace is over", took >= 2, took)
 
 
+def withstands(checks, engine, site):
+    """Large answers and datasets at once, in the memory of the chart: answered or refused, and nothing is killed."""
+    container = Container(engine, site, "small", "--memory=512m", "--memory-swap=512m")
+    site.put("work/large.md", "a line of text\n" * 200_000)
+    with open(site.home / "work" / "rows.csv", "w") as rows:
+        rows.write("id,text\n")
+        rows.writelines(
+            f"{row},{row:032x} and some more words in this row\n" for row in range(ROWS)
+        )
+    large = ("read_text_file", {"path": "/work/large.md", "max_bytes": 1 << 20})
+    table = {"data_source": "/work/rows.csv"}
+    groups = "SELECT text, count(*) FROM data GROUP BY text ORDER BY 2 LIMIT 5"
+    calls = [large] * 40
+    calls += [("process_large_dataset", table | {"operation": "profile"})] * 4
+    calls += [("query_dataset", table | {"sql": groups})] * 4
+
+    async def ask(number, tool, arguments):
+        key = site.keys[number % len(site.keys)]
+        reader, writer = await container.connect()
+        writer.write(b"".join(request(tool, arguments, key)))
+        status, headers, body = await asyncio.wait_for(answer(reader), 120)
+        writer.close()
+        return "refused" if status == 503 else f"{status}" if status != 200 else "answered"
+
+    async def all_at_once():
+        asked = (ask(number, *one) for number, one in enumerate(calls))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = Counter(str(one) for one in asyncio.run(all_at_once()))
+    print(f"note  {len(calls)} large calls at once in 512 MiB: {dict(found)}")
+    others = sorted(set(found) - {"answered", "refused"})
+    checks.equal("little memory: each is answered or refused", others, [])
+    checks.equal("little memory: it still runs", container.state()["Running"], True)
+    checks.equal("little memory: nothing was killed", container.state()["OOMKilled"], False)
+
+
 def comes_back(checks, engine, site):
     """Out of memory: the kernel kills the container, the engine starts it again, it is healthy."""
     container = Container(
@@ -257,8 +316,8 @@ def main():
     ):
         Path(scratch).chmod(0o755)
         build_roothold(engine, VERSION="1.2.3")
-        cases = [describes_itself, refuses_the_open, is_confined]
-        cases += [answers_what_runs, is_killed_in_the_end, comes_back]
+        cases = [describes_itself, lists_its_parts, refuses_the_open, is_confined]
+        cases += [answers_what_runs, is_killed_in_the_end, withstands, comes_back]
         for case in cases:
             home = Path(scratch) / case.__name__
             home.mkdir()

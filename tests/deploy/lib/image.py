@@ -161,3 +161,25 @@ def watcher_image(engine, name, port):
         entrypoint=f'["/bin/{name}"]',
         expose=port,
     )
+
+
+def collector_image(engine, tag="collector:test"):
+    """Makes an image of Rotel, which takes traces as the official collector does and writes each span down."""
+    agent = next(PROGRAMS.glob("lib/python*/site-packages/rotel/rotel-agent"))
+    agent.chmod(0o755)
+    options = [
+        "start",
+        "--exporter=blackhole",
+        "--debug-log=traces",
+        "--debug-log-verbosity=detailed",
+    ]
+    options += ["--otlp-grpc-endpoint=0.0.0.0:4317", "--otlp-http-endpoint=0.0.0.0:4318"]
+    return stand_in(
+        engine,
+        tag,
+        {"/bin/rotel": str(agent), "/bin/sh": BUSYBOX},
+        # It does not know the options of the other one.
+        files={"/start": f"#!/bin/sh\ncd /tmp && exec /bin/rotel {' '.join(options)}\n"},
+        directories=["/tmp"],
+        entrypoint='["/start"]',
+    )

@@ -34,9 +34,10 @@ class Site:
 
     def __init__(self, home, principals=1):
         self.home = Path(home)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o755)
         for name in ("etc", "work", "var"):
-            (self.home / name).mkdir()
+            (self.home / name).mkdir(parents=True)
             os.chown(self.home / name, USER, USER)
         self.keys = [self._key(f"agent-{number}") for number in range(principals)]
         self.own(self.home / "etc" / "keys.jsonl")

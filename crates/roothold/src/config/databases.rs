@@ -218,7 +218,8 @@ impl DatabaseSection {
     /// The files that are read with the configuration, and again with it. They are replaced by others
     /// of their name.
     pub(crate) fn files_read_again(&self) -> impl Iterator<Item = &PathBuf> {
-        self.dsn_file.iter().chain(&self.tls_ca_file)
+        let of_roles = self.roles.iter().flat_map(|role| &role.dsn_file);
+        self.dsn_file.iter().chain(of_roles).chain(&self.tls_ca_file)
     }
 
     /// The files that are the server's own: no root shows them.

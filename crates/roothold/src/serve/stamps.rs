@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, DatabaseSection};
 
 /// How long files must have stayed the same before they are read: who writes one may not be done.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl Stamps {
 
     /// With the files that a configuration names, which are about to be read.
     pub(crate) fn with(mut self, config: &Config) -> Self {
-        let files = config.databases.iter().flat_map(|database| database.files_read_again());
+        let files = config.databases.iter().flat_map(DatabaseSection::files_read_again);
         self.named = files.cloned().map(Stamped::now).collect();
         self
     }
@@ -137,6 +137,25 @@ mod tests {
         symlink("..2", dir.path().join("..next")).unwrap();
         fs::rename(dir.path().join("..next"), dir.path().join("..data")).unwrap();
         assert_ne!(stamps.again(), stamps);
+    }
+
+    #[test]
+    fn every_file_that_a_database_is_read_from_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let config: Config = toml::from_str(&format!(
+            "[[databases]]\nname = \"a\"\nkind = \"postgres\"\ndsn_file = \"{}\"\ntls_ca_file = \"{}\"\n\
+             [[databases.roles]]\nprincipal = \"anna\"\ndsn_file = \"{}\"\n",
+            path("all"),
+            path("ca"),
+            path("anna")
+        ))
+        .unwrap();
+        for name in ["all", "ca", "anna"] {
+            let stamps = Stamps::of(None).with(&config);
+            fs::write(dir.path().join(name), "other").unwrap();
+            assert_ne!(stamps.again(), stamps, "{name}");
+        }
     }
 
     #[test]

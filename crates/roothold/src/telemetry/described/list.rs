@@ -27,7 +27,6 @@ pub(crate) static METHODS: Set = Set {
         "resources/read",
         "resources/list",
         "resources/subscribe",
-        "resources/templates/list",
         "completion/complete",
         "subscriptions/listen",
         "notifications/resources/updated",
@@ -77,6 +76,7 @@ pub(crate) static RULES: Set = Set {
         "roots",
         "scopes",
         "special_files",
+        "stores",
         "subtree",
         "tools",
         "write",
@@ -312,7 +312,7 @@ pub(crate) static DATABASES: Described =
 
 pub(crate) static DATABASE_ROLES: Described = Described::gauge(
     "roothold_database_roles",
-    "Roles of databases that have one for a principal, by what is known of them",
+    "Roles by which databases are asked, by what is known of them",
 )
 .by(&[DATABASE_KIND, words("state", &["unasked", "ready", "disabled", "down"])]);
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{block_on, eventually, query, section, sqlite, start};
-use crate::support::{Conn, Dirs, Request, Server};
+use crate::support::{Conn, Dirs, Request, Server, Stdio};
 
 const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "the configuration was not taken";
@@ -241,6 +241,22 @@ fn a_password_file_that_is_replaced_is_taken_without_a_signal() {
     assert_eq!(who(), "swapped_next");
 }
 
+#[test]
+fn the_client_of_a_server_over_stdio_is_told_of_another_configuration() {
+    let dirs = Dirs::new();
+    let (shop, ledger) = (sqlite(&dirs, "shop.sqlite3"), sqlite(&dirs, "ledger.sqlite3"));
+    let more =
+        |databases: &str| dirs.config(&format!("[server]\nconfig_poll_seconds = 1\n{databases}"));
+    let mut stdio = Stdio::start(dirs.base(), &more(&section("shop", &shop)));
+    let tool = "[[tools]]\nname = \"newest\"\ndatabase = \"ledger\"\ndescription = \"d\"\nsql = \"SELECT max(id) FROM orders\"\n";
+    dirs.write("roothold.toml", more(&(section("ledger", &ledger) + tool)));
+    assert_eq!(stdio.notification()["method"], "notifications/tools/list_changed");
+    let call = json!({"name": "list_databases", "arguments": {}});
+    let (list, _) = stdio.request("tools/call", &call);
+    let databases = &list["result"]["structuredContent"]["databases"];
+    assert_eq!((databases.as_array().unwrap().len(), &databases[0]["name"]), (1, &json!("ledger")));
+}
+
 /// Behind the wall it is out of reach then, since nothing in it could change.
 #[test]
 fn a_server_without_databases_says_that_it_wants_a_restart() {
@@ -249,5 +265,5 @@ fn a_server_without_databases_says_that_it_wants_a_restart() {
     let server = start(&dirs, more);
     dirs.write("roothold.toml", dirs.config(&format!("{more}allowed_hosts = [\"a.example\"]\n")));
     eventually("it was not noticed", || server.log().contains("restart it"));
-    assert_eq!(server.gauge("roothold_config_refused"), 1.0);
+    assert!(server.gauge("roothold_config_refused") > 0.0);
 }
