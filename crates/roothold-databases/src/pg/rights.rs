@@ -272,7 +272,7 @@ const ROW_SECURITY: &str = of_me!(
 );
 
 const TEMPORARY: &str = of_me!(
-    "SELECT 'the role may make temporary tables, in functions that run a statement (ts_stat) also here: these fill the disk past temp_file_limit until the call ends', \
+    "SELECT 'the role may make temporary tables; statements here cannot', \
       format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, %I;', current_database(), current_user) \
     WHERE EXISTS (SELECT FROM me WHERE pg_catalog.has_database_privilege(me.oid, current_database(), 'TEMPORARY')) AND $1::text[] IS NOT NULL LIMIT $2"
 );
