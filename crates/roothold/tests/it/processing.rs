@@ -148,7 +148,7 @@ fn what_is_asked_for_wrongly_is_refused_before_anything_is_read() {
         ("profile", json!({"data_source": dirs.fill_in("$ROOT/.env")}), "denied"),
         ("profile", json!({"data_source": dirs.fill_in("$OUT/secret.txt")}), "denied"),
         ("profile", json!({"data_source": dirs.fill_in("$ROOT/none.csv")}), "not_found"),
-        ("profile", json!({"data_source": "s3://bucket/key"}), "invalid"),
+        ("profile", json!({"data_source": "s3://bucket/key"}), "denied"),
         ("profile", json!({"max_bytes": 10}), "invalid"),
     ] {
         assert_eq!(
