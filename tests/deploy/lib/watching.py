@@ -151,12 +151,15 @@ class Watching:
 
 
 def query(expression):
-    """Runs an instant query and returns its samples: labels and number."""
+    """Runs an instant query and returns its samples, labels and number; none while Prometheus starts."""
     url = f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(url, timeout=20) as answer:
             found = json.load(answer)["data"]["result"]
     except urllib.error.HTTPError as error:
+        # While it reads what it wrote before, it says that it is unavailable.
+        if error.code == 503:
+            return []
         raise RuntimeError(f"{expression}: {error.read().decode(errors='replace')[:500]}") from None
     return [(one["metric"], float(one["value"][1])) for one in found]
 
