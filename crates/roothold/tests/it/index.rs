@@ -157,6 +157,9 @@ fn a_large_tree_is_walked_whole_in_bounded_memory_that_is_given_back() {
         assert!(Instant::now() < until, "{idle} before, {with_index} with, {now} after");
         std::thread::sleep(Duration::from_millis(500));
     }
-    assert!(metric(&server, BYTES) <= 0.0, "the index is gone");
+    while metric(&server, BYTES) > 0.0 {
+        assert!(Instant::now() < until, "the index stays");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     walk_tree(&server, &dirs, &tree);
 }
