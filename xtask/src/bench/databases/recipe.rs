@@ -6,7 +6,8 @@ pub(super) const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL client_connection_che
     SET LOCAL statement_timeout TO 30500; SET LOCAL lock_timeout TO 3000; \
     SET LOCAL idle_in_transaction_session_timeout TO 30500; SET LOCAL client_min_messages TO error; \
     SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; \
-    SET LOCAL extra_float_digits TO 1; SET LOCAL cursor_tuple_fraction TO 1; SELECT 1";
+    SET LOCAL extra_float_digits TO 1; SET LOCAL cursor_tuple_fraction TO 1; \
+    SET LOCAL standard_conforming_strings TO on; SELECT 1";
 /// What stands before the question.
 pub(super) const DECLARE: &str = "DECLARE roothold NO SCROLL CURSOR FOR ";
 /// Asks for the types of the columns.
