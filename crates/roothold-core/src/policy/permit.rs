@@ -18,10 +18,17 @@ use crate::roots::Root;
 pub struct Permit {
     policy: Policy,
     verb: Verb,
-    file: Option<Placed>,
-    job: Option<JobPermit>,
-    database: Option<DatabasePermit>,
-    object: Option<StorePermit>,
+    subject: Subject,
+}
+
+/// What it is for. Permits of files are made by the thousand, so what others need is kept elsewhere.
+#[derive(Debug, Clone)]
+enum Subject {
+    Named,
+    File(Placed),
+    Job(Box<JobPermit>),
+    Database(Box<DatabasePermit>),
+    Object(Box<StorePermit>),
 }
 
 /// The database that a permit is for.
@@ -100,7 +107,7 @@ struct Placed {
 
 impl Permit {
     pub(super) fn named(policy: Policy, verb: Verb) -> Self {
-        Self { policy, verb, file: None, job: None, database: None, object: None }
+        Self { policy, verb, subject: Subject::Named }
     }
 
     pub(super) fn job(
@@ -115,15 +122,15 @@ impl Permit {
             JobOwner::Anyone => None,
         };
         let job = JobPermit { id: target.id.clone(), owner };
-        Self { policy, verb, file: None, job: Some(job), database: None, object: None }
+        Self { policy, verb, subject: Subject::Job(Box::new(job)) }
     }
 
     pub(super) fn database(policy: Policy, verb: Verb, database: DatabasePermit) -> Self {
-        Self { policy, verb, file: None, job: None, database: Some(database), object: None }
+        Self { policy, verb, subject: Subject::Database(Box::new(database)) }
     }
 
     pub(super) fn object(policy: Policy, verb: Verb, object: StorePermit) -> Self {
-        Self { policy, verb, file: None, job: None, database: None, object: Some(object) }
+        Self { policy, verb, subject: Subject::Object(Box::new(object)) }
     }
 
     pub(super) fn file(
@@ -135,7 +142,11 @@ impl Permit {
         temp: Option<TempName>,
     ) -> Self {
         let placed = Placed { root, rel, wants_directory, temp };
-        Self { policy, verb, file: Some(placed), job: None, database: None, object: None }
+        Self { policy, verb, subject: Subject::File(placed) }
+    }
+
+    fn placed(&self) -> Option<&Placed> {
+        if let Subject::File(placed) = &self.subject { Some(placed) } else { None }
     }
 
     /// What was allowed.
@@ -153,7 +164,10 @@ impl Permit {
     /// # Errors
     /// `Internal`, if it is for something else: a function was handed the wrong permit.
     pub fn jobs(&self) -> Result<&JobPermit, Fault> {
-        self.job.as_ref().ok_or_else(|| Fault::internal("a permit that is for no job"))
+        match &self.subject {
+            Subject::Job(job) => Ok(job),
+            _ => Err(Fault::internal("a permit that is for no job")),
+        }
     }
 
     /// The database that it is for, if it is for one.
@@ -161,7 +175,10 @@ impl Permit {
     /// # Errors
     /// `Internal`, if it is for something else: a function was handed the wrong permit.
     pub fn of_database(&self) -> Result<&DatabasePermit, Fault> {
-        self.database.as_ref().ok_or_else(|| Fault::internal("a permit that is for no database"))
+        match &self.subject {
+            Subject::Database(database) => Ok(database),
+            _ => Err(Fault::internal("a permit that is for no database")),
+        }
     }
 
     /// The object that it is for, if it is for one.
@@ -169,18 +186,21 @@ impl Permit {
     /// # Errors
     /// `Internal`, if it is for something else: a function was handed the wrong permit.
     pub fn of_object(&self) -> Result<&StorePermit, Fault> {
-        self.object.as_ref().ok_or_else(|| Fault::internal("a permit that is for no object"))
+        match &self.subject {
+            Subject::Object(object) => Ok(object),
+            _ => Err(Fault::internal("a permit that is for no object")),
+        }
     }
 
     /// Whether an object below the prefix that it is for can be read: no pattern excludes it.
     pub fn admits_object(&self, url: &ObjectUrl) -> bool {
-        self.object.as_ref().is_some_and(|object| object.url.below(url).is_some())
+        self.of_object().is_ok_and(|object| object.url.below(url).is_some())
             && self.policy.refuse_excluded_object(url).is_ok()
     }
 
     /// The public path of the file as it was asked for, made absolute; `None` for what is no file.
     pub fn target_shown(&self) -> Option<String> {
-        let placed = self.file.as_ref()?;
+        let placed = self.placed()?;
         let root = self.policy.0.roots.at(placed.root);
         Some(shown(&join(root.public(), &placed.rel)))
     }
@@ -193,14 +213,14 @@ impl Permit {
     }
 
     pub(crate) fn temp(&self) -> Option<&TempName> {
-        self.file.as_ref()?.temp.as_ref()
+        self.placed()?.temp.as_ref()
     }
 
     /// Whether two permits are for the same target, as it was asked for.
     pub(crate) fn same_target(&self, other: &Self) -> bool {
         let target =
-            |permit: &'_ Self| permit.file.as_ref().map(|placed| (placed.root, placed.rel.clone()));
-        self.file.is_some() && target(self) == target(other)
+            |permit: &'_ Self| permit.placed().map(|placed| (placed.root, placed.rel.clone()));
+        self.placed().is_some() && target(self) == target(other)
     }
 
     /// The root and its rules.
@@ -209,7 +229,7 @@ impl Permit {
     /// A denial, if the permit is for something that is not a file: a file function was handed
     /// the wrong permit.
     pub(crate) fn root(&self) -> Result<(&Root, &RootRules), Fault> {
-        let placed = self.file.as_ref().ok_or_else(outside_roots)?;
+        let placed = self.placed().ok_or_else(outside_roots)?;
         Ok((self.policy.0.roots.at(placed.root), &self.policy.0.rules[placed.root]))
     }
 
@@ -225,11 +245,11 @@ impl Permit {
 
     /// The path below the root as it was asked for, `..` included; empty for the root itself.
     pub(crate) fn rel(&self) -> &[u8] {
-        self.file.as_ref().map_or(&[], |placed| &placed.rel)
+        self.placed().map_or(&[], |placed| &placed.rel)
     }
 
     pub(crate) fn wants_directory(&self) -> bool {
-        self.file.as_ref().is_some_and(|placed| placed.wants_directory)
+        self.placed().is_some_and(|placed| placed.wants_directory)
     }
 
     /// Decides again, on the path that was really opened and with what it turned out to be.
