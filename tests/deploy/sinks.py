@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 
-from lib.alone import HERE, PRIVATE, Server
+from lib.alone import HERE, PRIVATE, Server, metrics
 from lib.checks import Checks
 from lib.engine import until
 from lib.load import Load
@@ -72,7 +72,7 @@ def nobody_reads_the_log(checks, scratch):
             reader.send_signal(signal.SIGSTOP)
             tally = load(CALLS)
             check_load(checks, "nobody reads the log", tally)
-            lost = server.metric("roothold_log_lines_lost_total")
+            lost = metrics("roothold_log_lines_lost_total")["roothold_log_lines_lost_total"]
             checks.true(f"nobody reads the log: what is lost is counted ({lost:.0f} lines)", lost > 0)
             print(f"note  log unread: {tally.calls} calls, slowest {tally.slowest:.2f} s, {lost:.0f} lines lost")
             before = read_to.stat().st_size
@@ -113,7 +113,7 @@ def scrapers_do_not_read(checks, scratch):
         tally = load(1000)
         check_load(checks, "scrapers do not read", tally)
         began = time.monotonic()
-        until(lambda: scraped(server), 100, "no other scraper is answered")
+        until(scraped, 100, "no other scraper is answered")
         took = time.monotonic() - began
         checks.ok(f"scrapers do not read: others are answered after {took:.0f} s")
         for scraper in stuck:
@@ -123,18 +123,22 @@ def scrapers_do_not_read(checks, scratch):
     checks.equal("scrapers do not read: it ends with 0", server.child.returncode, 0)
 
 
-def scraped(server):
+def scraped():
     try:
-        return server.metric("roothold_ready", seconds=30) == 1
+        return metrics("roothold_ready", seconds=30)["roothold_ready"] == 1
     except OSError:
         return False
+
+
+def spans(outcome):
+    series = 'roothold_trace_spans_total{outcome="%s"}' % outcome
+    return metrics(series)[series]
 
 
 def the_collector_is_stopped(checks, scratch):
     """A collector that listens and does nothing, and then goes on."""
     more = '[telemetry]\notlp_endpoint = "http://127.0.0.1:4318"\notlp_protocol = "http/protobuf"\ntrace_queue_max = 256\n'
     server = Server(scratch, "collector", more=more, private=True)
-    spans = lambda outcome: server.metric('roothold_trace_spans_total{outcome="%s"}' % outcome)
     with process([sys.executable, "-c", COLLECTOR]) as collector, server.running():
         until(lambda: load(50) and spans("exported") > 0, 30, "nothing arrives at the collector")
         collector.send_signal(signal.SIGSTOP)

@@ -96,14 +96,6 @@ class Server:
         logs = (self.home / "audit").glob("*.jsonl")
         return sum(log.read_text().count(f'"kind":"{kind}"') for log in logs)
 
-    def metric(self, series, seconds=10):
-        """Returns the number of a series of the metrics. Raises OSError where no answer comes in time."""
-        connection = http.client.HTTPConnection(*PRIVATE, timeout=seconds)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        found = [line for line in text.splitlines() if line.startswith(f"{series} ")]
-        return float(found[0].rsplit(" ", 1)[1])
-
     def threads(self):
         return len(os.listdir(f"/proc/{self.child.pid}/task"))
 
@@ -119,3 +111,13 @@ def limited(descriptors):
     """Returns what has a process begin with so many file descriptors at most."""
     limits = (descriptors, descriptors)
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)}
+
+
+def metrics(*series, seconds=10):
+    """Returns the numbers of series by their names. Raises OSError where no answer comes in time."""
+    connection = http.client.HTTPConnection(*PRIVATE, timeout=seconds)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(found[name]) for name in series}

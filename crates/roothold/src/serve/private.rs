@@ -77,7 +77,7 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
             match tokio::time::timeout(CONNECTION_TIME_MAX, served).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "a connection of the private port failed")
+                    tracing::debug!(%error, "a connection of the private port failed");
                 }
                 Err(_) => tracing::info!("whoever asked the private port did not read the answer"),
             }
