@@ -10,10 +10,12 @@ import subprocess
 import tempfile
 import time
 
+from lib import tokens
 from lib.alone import HERE, Server, limited
 from lib.checks import Checks
 from lib.engine import until
-from lib.mcp import request
+from lib.load import Load
+from lib.mcp import call, request
 
 STARTS = 24
 RELOADS = 10
@@ -82,6 +84,60 @@ def no_descriptors(checks, scratch):
     checks.equal("no descriptors left: it ends with 0", server.child.returncode, 0)
 
 
+def keys_are_rotated(checks, scratch):
+    """The keys that sign tokens are replaced as issuers do it, under load; then their file is broken, and gone."""
+    more = f"""
+[auth.jwt]
+issuer = "{tokens.ISSUER}"
+audience = "{tokens.AUDIENCE}"
+jwks_file = "{{home}}/keys/jwks.json"
+"""
+    server = Server(scratch, "rotated", more=more)
+    file = server.home / "keys" / "jwks.json"
+    file.parent.mkdir()
+    old, new = (tokens.Signer(scratch, name) for name in ("old", "new"))
+    by_old, by_new = (signer.token("files:read") for signer in (old, new))
+    tokens.publish(file, old)
+
+    def status(token):
+        return call(HERE, None, "listRoots", {}, key=token)[0]
+
+    def comes_to(token, wanted):
+        until(lambda: status(token) == wanted, 10, f"a token is never answered {wanted}")
+
+    with server.running():
+        comes_to(by_old, 200)
+        checks.equal("keys are rotated: the next one is not known yet", status(by_new), 401)
+        # Less than one principal may ask for.
+        some = {"pause": 0.05, "writes": False}
+        with Load(HERE, [by_old] * 4, **some) as first:
+            first.wait_for(200, 30)
+            tokens.publish(file, old, new)
+            comes_to(by_new, 200)
+            first.wait_for(first.tally.calls + 200, 30)
+        with Load(HERE, [by_new] * 4, **some) as second:
+            second.wait_for(200, 30)
+            tokens.publish(file, new)
+            comes_to(by_old, 401)
+            second.wait_for(second.tally.calls + 200, 30)
+            for what in ("broken", "empty", "gone"):
+                if what == "gone":
+                    file.unlink()
+                else:
+                    file.write_text("" if what == "empty" else '{"keys": [{"kty"')
+                # Longer than until it is looked at.
+                time.sleep(2.5)
+                checks.equal(f"keys are rotated, {what}: what was read last is in force", status(by_new), 200)
+                checks.equal(f"keys are rotated, {what}: and nothing else", status(by_old), 401)
+            second.wait_for(second.tally.calls + 200, 30)
+            tokens.publish(file, new, old)
+            comes_to(by_old, 200)
+        failures = first.tally.failures + second.tally.failures
+        checks.equal("keys are rotated: no call with a good token failed", failures[:3], [])
+    said = (server.home / "log").read_text()
+    checks.true("keys are rotated: the log says what was not taken", "keys read before stay in force" in said)
+
+
 def taken_away(checks, scratch):
     """A root that is moved, replaced, unmounted or removed: what stands at its place instead is never shown."""
     server = Server(scratch, "roots")
@@ -148,6 +204,7 @@ CASES = (
     ended_while_it_starts,
     ended_while_it_reloads,
     no_descriptors,
+    keys_are_rotated,
     taken_away,
     clients_vanish,
 )
