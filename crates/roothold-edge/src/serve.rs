@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, REFRESH_INTERVAL};
 use crate::config::EdgeConfig;
-use crate::conn::{ConnState, GuardedIo, Times};
+use crate::conn::{ConnState, GuardedIo, Times, notice_gone};
 use crate::edge::{Edge, StartError};
 use crate::front::{Front, Via};
 use crate::observer::Refusal;
@@ -199,6 +199,7 @@ impl<H: ServerHandler> Served<H> {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        notice_gone(&stream, self.front.config.peer_timeout);
         let served = Arc::clone(self);
         self.connections.spawn(async move {
             served.front.observer.connection_opened(remote);

@@ -4,6 +4,7 @@ mod front;
 mod idle;
 mod lines;
 mod listening;
+mod lost_lines;
 mod manager;
 mod observer;
 mod pipes;
@@ -68,6 +69,7 @@ impl Roothold {
         // All end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
         let _renewing = renew::watch(&self);
+        let _lost = lost_lines::watch();
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
@@ -105,6 +107,7 @@ impl Roothold {
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
         let _renewing = renew::watch(&self);
+        let _lost = lost_lines::watch();
         self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.

@@ -201,6 +201,10 @@ pub(crate) static TRACE_SPANS: Described = Described::counter(
     "Spans of traces by what became of them; `dropped` are those that the queue had no room for",
 )
 .by(&[words("outcome", &["exported", "failed", "dropped"])]);
+pub(crate) static LOG_LINES_LOST: Described = Described::counter(
+    "roothold_log_lines_lost",
+    "Lines of the log that had no room on stderr, since nobody read it",
+);
 pub(crate) static DISK_FREE: Described = Described::gauge(
     "roothold_disk_free",
     "Free on the file system of the audit log, of the store of jobs, of what queries do not hold in memory",
@@ -403,6 +407,7 @@ pub(crate) static GROUPS: [Group; 9] = [
             &CONFIG_READS,
             &CONFIG_REFUSED,
             &TRACE_SPANS,
+            &LOG_LINES_LOST,
             &DISK_FREE,
             &DISK_SIZE,
         ],
