@@ -131,7 +131,7 @@ impl Process {
             let start = begin(Arc::new(Opened::new(&source, inner.limits(), &look)?))?;
             match &operation {
                 Operation::Sql(options) => start.run_sql(&inner, &source, options),
-                _ => start.run(inner.handle()?),
+                _ => start.run(inner.handle()?, inner.memory()),
             }
         };
         let running = engine.blocking(budget, &meter, work).await?;

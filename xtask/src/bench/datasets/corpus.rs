@@ -1,6 +1,10 @@
 //! The events that questions are asked about: the same rows as CSV, JSON Lines and Parquet, made once
 //! from a seed and reused.
 //!
+//! Messages vary as those of logs do, with durations, sizes and numbers in them: texts of which
+//! there are only a few would say how fast a dictionary is. A known part of them tells of a
+//! `timeout`.
+//!
 //! Invariant: files whose stamp stands are whole. The stamp is written last.
 
 use std::fs::File;
@@ -13,7 +17,7 @@ use anyhow::{Context as _, ensure};
 use super::super::corpus::Random;
 
 /// Changes whenever the same seed would make other files.
-const STAMP: &str = "events 1";
+const STAMP: &str = "events 2";
 
 const REGIONS: [&str; 8] =
     ["north", "south", "east", "west", "centre", "coast", "islands", "highlands"];
@@ -21,17 +25,6 @@ const CATEGORIES: [&str; 12] = [
     "login", "search", "upload", "download", "checkout", "refund", "invite", "export", "import",
     "share", "archive", "delete",
 ];
-const MESSAGES: [&str; 8] = [
-    "request served from cache",
-    "request served by replica after one retry",
-    "upstream timeout after three retries",
-    "client closed the connection early",
-    "quota was almost used up",
-    "credential was renewed",
-    "slow query was logged",
-    "nothing unusual",
-];
-
 /// The files.
 pub(super) struct Events {
     pub(super) place: PathBuf,
@@ -81,7 +74,7 @@ impl Events {
         while written < bytes {
             let region = random.pick(&REGIONS);
             let category = random.pick(&CATEGORIES);
-            let message = random.pick(&MESSAGES);
+            let message = message(&mut random);
             let quarters = random.below(40_000_000);
             let amount = format!("{}.{:02}", quarters / 4, quarters % 4 * 25);
             let second = id / 4;
@@ -99,5 +92,20 @@ impl Events {
         }
         csv.flush()?;
         Ok(jsonl.flush()?)
+    }
+}
+
+/// What an event says: one in eight tells of a timeout.
+fn message(random: &mut Random) -> String {
+    let (took, number) = (random.below(5_000), random.below(30_000));
+    match random.below(8) {
+        0 => format!("upstream timeout after {took} ms in attempt 3 of request {number} failed"),
+        1 => format!("request {number} was served from the cache in {took} ms"),
+        2 => format!("request {number} was served by a replica after {took} ms"),
+        3 => format!("client closed connection {number} after {took} ms"),
+        4 => format!("quota of account {number} is almost used up with {took} calls left"),
+        5 => format!("credential of account {number} was renewed for {took} s"),
+        6 => format!("slow query {number} was logged since it took {took} ms"),
+        _ => format!("job {number} ended as expected after {took} ms"),
     }
 }

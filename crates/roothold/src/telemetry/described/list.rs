@@ -288,9 +288,13 @@ pub(crate) static DATASET_READ: Described =
         .bytes()
         .by(&[DATASET_OPERATION]);
 pub(crate) static DATASET_MEMORY: Described =
-    Described::gauge("roothold_dataset_memory", "Memory that queries hold").bytes();
-pub(crate) static DATASET_MEMORY_MAX: Described =
-    Described::gauge("roothold_dataset_memory_max", "Memory that queries may hold").bytes();
+    Described::gauge("roothold_dataset_memory", "Memory that queries and aggregations hold")
+        .bytes();
+pub(crate) static DATASET_MEMORY_MAX: Described = Described::gauge(
+    "roothold_dataset_memory_max",
+    "Memory that queries and aggregations may hold",
+)
+.bytes();
 pub(crate) static DATASET_SPILL: Described =
     Described::gauge("roothold_dataset_spill", "Bytes on disk that did not fit").bytes();
 
