@@ -30,10 +30,13 @@ use crate::front::{Front, Via};
 use crate::observer::Refusal;
 use crate::shutdown::{Phase, Shutdown};
 
+/// How long handlers have to answer once they were told that time is up.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a shutdown came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut because `drain_timeout` had passed, or on abort.
+    /// Connections that were open when `drain_timeout` had passed, or on abort, and were cut or told so.
     pub connections_cut: usize,
     /// Handlers that were still running for clients that had gone.
     pub handlers_abandoned: usize,
@@ -295,8 +298,12 @@ impl<H: ServerHandler> Served<H> {
         }
     }
 
+    /// Says that time is up, so that handlers can tell their clients, and cuts what is left a moment later.
     async fn cut_rest(&self, detached: &TaskTracker) -> (usize, usize) {
         let connections = self.connections.len();
+        self.shutdown().cut();
+        self.wind_down.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS, self.connections.wait()).await;
         self.cut.cancel();
         self.connections.wait().await;
         let handlers = detached.len();

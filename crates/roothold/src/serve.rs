@@ -153,7 +153,8 @@ impl Roothold {
 }
 
 /// Gives jobs back as soon as the end begins: others may go on with them while requests are answered.
-/// Users who were asked something are not waited for any more.
+/// Users who were asked something are not waited for any more. When the time of requests is over, calls end with a word
+/// to their clients.
 fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
     let (begun, engine) = (shutdown.clone(), Arc::clone(engine));
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -162,6 +163,8 @@ fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
         if let Some(jobs) = &engine.jobs {
             jobs.drain();
         }
+        begun.cutting().await;
+        engine.cut.cancel();
     }))
 }
 
