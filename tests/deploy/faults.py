@@ -3,124 +3,73 @@
 taken away, its clients vanish. Each server is a process in this script's own namespaces.
 """
 
-import os
-import resource
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
+from lib import tokens
+from lib.alone import HERE, Server, limited
 from lib.checks import Checks
 from lib.engine import until
-from lib.mcp import Broken, call, message, request
-from lib.process import wait_until_it_answers
-from lib.setup import binary, environment
+from lib.load import Load
+from lib.mcp import call, request
 
-HERE = ("127.0.0.1", 8000)
-CONFIGURATION = """
-[server]
-listen = "127.0.0.1:8000"
-[[roots]]
-uri = "file:///kept"
-path = "{home}/kept"
-[[roots]]
-uri = "file:///taken"
-path = "{home}/taken"
-[limits]
-connections_max = 10000
-header_timeout_seconds = 2
-body_timeout_seconds = 2
-"""
 STARTS = 24
+RELOADS = 10
 DESCRIPTORS = 64
-
-
-class Server:
-    """A server with two roots."""
-
-    def __init__(self, scratch, name):
-        self.home = Path(scratch) / name
-        for root in ("kept", "taken"):
-            (self.home / root).mkdir(parents=True)
-            (self.home / root / "file.md").write_text(f"of {root}\n")
-        (self.home / "roothold.toml").write_text(CONFIGURATION.format(home=self.home))
-        self.env = environment(self.home, ROOTHOLD_TELEMETRY__LISTEN="")
-        self.command = [binary("ROOTHOLD_BIN"), "serve", "--config", self.home / "roothold.toml"]
-        self.child = None
-
-    def begin(self, **more):
-        with open(self.home / "log", "ab") as log:
-            self.child = subprocess.Popen(
-                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **more
-            )
-        return self.child
-
-    @contextmanager
-    def running(self, **more):
-        self.begin(**more)
-        try:
-            wait_until_it_answers(self.child, "http://127.0.0.1:8000/health", self.home / "log")
-            yield self
-        finally:
-            self.end()
-
-    def end(self):
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
-            try:
-                self.child.wait(40)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-        return self.child.wait()
-
-    def read(self, root):
-        """Returns what a file holds, or the error's text."""
-        status, headers, body = call(HERE, None, "read_text_file", {"path": f"/{root}/file.md"})
-        if status != 200:
-            return f"status {status}"
-        return message(headers, body)["result"]["content"][0]["text"]
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
-
-    def processor_seconds(self):
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ended_while_it_starts(checks, scratch):
     """SIGTERM at any moment of the start: it ends, at once, and leaves a chain that is whole."""
     server = Server(scratch, "starts")
+    began = time.monotonic()
+    with server.running():
+        took = time.monotonic() - began
     codes = []
     for attempt in range(STARTS):
         child = server.begin()
-        time.sleep(attempt * 0.01)
+        # Up to twice as long as a start takes on this machine.
+        time.sleep(2 * took * attempt / STARTS)
         child.send_signal(signal.SIGTERM)
         codes.append(child.wait(20))
     # Before it listens for signals the kernel ends it.
     wanted = {0, -signal.SIGTERM}
     checks.equal("ended while it starts: cleanly, or before it began", set(codes) - wanted, set())
     checks.true("ended while it starts: some had begun", 0 in codes, codes)
-    # One that is ended between making its log and the log's first line leaves an empty file.
-    logs = [log for log in (server.home / "audit").glob("*.jsonl") if log.stat().st_size]
-    verify = [server.command[0], "audit", "verify", *logs]
-    done = subprocess.run(verify, env=server.env, capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    checks.true("ended while it starts: its logs are whole", done.returncode == 0, said)
+    whole, said = server.verified()
+    checks.true("ended while it starts: its logs are whole", whole, said)
     with server.running():
         checks.equal("ended while it starts: the next one serves", server.read("kept"), "of kept\n")
+
+
+def ended_while_it_reloads(checks, scratch):
+    """SIGTERM at any moment of a reload, of a good configuration and of a bad one: it ends with 0 and a whole log."""
+    server = Server(scratch, "reloads")
+    file = server.home / "roothold.toml"
+    good = file.read_text()
+    codes = []
+    for attempt in range(RELOADS):
+        with server.running():
+            file.write_text(good if attempt % 2 else good + "[nothing]\n")
+            server.child.send_signal(signal.SIGHUP)
+            time.sleep(attempt * 0.002)
+            server.child.send_signal(signal.SIGTERM)
+            codes.append(server.child.wait(20))
+        file.write_text(good)
+    checks.equal("ended while it reloads: with 0 each time", set(codes), {0})
+    whole, said = server.verified()
+    checks.true("ended while it reloads: its logs are whole", whole, said)
+    stopped = said.count("stopped in order")
+    checks.equal("ended while it reloads: each ended its log", stopped, RELOADS)
 
 
 def no_descriptors(checks, scratch):
     """More connections than file descriptors: nothing spins, and calls are answered again afterwards."""
     server = Server(scratch, "descriptors")
-    limits = (DESCRIPTORS, DESCRIPTORS)
-    few = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)}
-    with server.running(**few):
+    with server.running(**limited(DESCRIPTORS)):
         flood = [socket.create_connection(HERE, timeout=5) for _ in range(500)]
         time.sleep(0.5)
         before, began = server.processor_seconds(), time.monotonic()
@@ -130,17 +79,63 @@ def no_descriptors(checks, scratch):
         checks.equal("no descriptors left: it lives", server.child.poll(), None)
         for connection in flood:
             connection.close()
-        answered = until(lambda: heard(server), 20, "no call is answered again")
+        answered = until(server.heard, 20, "no call is answered again")
         checks.equal("no descriptors left: then calls are answered", answered, "of kept\n")
     checks.equal("no descriptors left: it ends with 0", server.child.returncode, 0)
 
 
-def heard(server):
-    try:
-        text = server.read("kept")
-    except (OSError, Broken):
-        return None
-    return text if text == "of kept\n" else None
+def keys_are_rotated(checks, scratch):
+    """The keys that sign tokens are replaced as issuers do it, under load; then their file is broken, and gone."""
+    more = f"""
+[auth.jwt]
+issuer = "{tokens.ISSUER}"
+audience = "{tokens.AUDIENCE}"
+jwks_file = "{{home}}/keys/jwks.json"
+"""
+    server = Server(scratch, "rotated", more=more)
+    file = server.home / "keys" / "jwks.json"
+    file.parent.mkdir()
+    old, new = (tokens.Signer(scratch, name) for name in ("old", "new"))
+    by_old, by_new = (signer.token("files:read") for signer in (old, new))
+    tokens.publish(file, old)
+
+    def status(token):
+        return call(HERE, None, "listRoots", {}, key=token)[0]
+
+    def comes_to(token, wanted):
+        until(lambda: status(token) == wanted, 10, f"a token is never answered {wanted}")
+
+    with server.running():
+        comes_to(by_old, 200)
+        checks.equal("keys are rotated: the next one is not known yet", status(by_new), 401)
+        # Less than one principal may ask for.
+        some = {"pause": 0.05, "writes": False}
+        with Load(HERE, [by_old] * 4, **some) as first:
+            first.wait_for(200, 30)
+            tokens.publish(file, old, new)
+            comes_to(by_new, 200)
+            first.wait_for(first.tally.calls + 200, 30)
+        with Load(HERE, [by_new] * 4, **some) as second:
+            second.wait_for(200, 30)
+            tokens.publish(file, new)
+            comes_to(by_old, 401)
+            second.wait_for(second.tally.calls + 200, 30)
+            for what in ("broken", "empty", "gone"):
+                if what == "gone":
+                    file.unlink()
+                else:
+                    file.write_text("" if what == "empty" else '{"keys": [{"kty"')
+                # Longer than until it is looked at.
+                time.sleep(2.5)
+                checks.equal(f"keys are rotated, {what}: what was read last is in force", status(by_new), 200)
+                checks.equal(f"keys are rotated, {what}: and nothing else", status(by_old), 401)
+            second.wait_for(second.tally.calls + 200, 30)
+            tokens.publish(file, new, old)
+            comes_to(by_old, 200)
+        failures = first.tally.failures + second.tally.failures
+        checks.equal("keys are rotated: no call with a good token failed", failures[:3], [])
+    said = (server.home / "log").read_text()
+    checks.true("keys are rotated: the log says what was not taken", "keys read before stay in force" in said)
 
 
 def taken_away(checks, scratch):
@@ -205,13 +200,23 @@ def clients_vanish(checks, scratch):
     checks.equal("clients vanish: it ends with 0", server.child.returncode, 0)
 
 
+CASES = (
+    ended_while_it_starts,
+    ended_while_it_reloads,
+    no_descriptors,
+    keys_are_rotated,
+    taken_away,
+    clients_vanish,
+)
+
+
 def main():
     checks = Checks("faults")
     with (
         checks.guard("the servers run"),
         tempfile.TemporaryDirectory(prefix="rh-", dir="/tmp") as scratch,
     ):
-        for case in (ended_while_it_starts, no_descriptors, taken_away, clients_vanish):
+        for case in CASES:
             with checks.guard(case.__name__):
                 case(checks, scratch)
     checks.finish()

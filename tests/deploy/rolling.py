@@ -4,11 +4,14 @@
 The updates are a swarm's: a new replica is started and healthy before an old one is asked to end.
 """
 
+import os
+import shutil
+import ssl
 import tempfile
 import time
 from pathlib import Path
 
-from lib.balancer import nginx_image, settings
+from lib.balancer import certificates, nginx_image, settings
 from lib.checks import Checks
 from lib.engine import Engine, until
 from lib.image import build_roothold
@@ -59,6 +62,20 @@ class Cluster:
             *[f"--volume={self.balancer}/tls:/etc/nginx-certificates:ro", balancer],
         )
         until(lambda: answers(("127.0.0.1", 8443), self.tls), 20, "nginx passes no call on")
+
+    def renew_certificate(self):
+        """Gives nginx a certificate of another authority, which clients trust by then, and another key."""
+        made = self.balancer / "next"
+        shutil.rmtree(made, ignore_errors=True)
+        certificates(made)
+        self.tls.load_verify_locations(cafile=made / "ca.crt")
+        for name in ("server.key", "server.crt"):
+            os.chown(made / name, 101, 101)
+            (made / name).rename(self.balancer / "tls" / name)
+
+    @staticmethod
+    def shown_certificate():
+        return ssl.get_server_certificate(("127.0.0.1", 8443))
 
     def load(self, **more):
         return Load(("127.0.0.1", 8443), self.site.keys, tls=self.tls, **more)
@@ -118,11 +135,15 @@ def takes_back(checks, cluster):
 
 
 def reloads(checks, cluster):
-    """nginx takes its settings and certificates anew, again and again."""
+    """nginx takes its settings and another certificate, again and again."""
+    shown = {cluster.shown_certificate()}
     with cluster.load() as load:
         load.wait_for(300, 30)
         for _ in range(5):
+            cluster.renew_certificate()
             cluster.engine.docker("kill", "--signal=HUP", "nginx")
+            until(lambda: cluster.shown_certificate() not in shown, 20, "no new certificate is shown")
+            shown.add(cluster.shown_certificate())
             load.wait_for(load.tally.calls + 300, 30)
     tally = load.tally
     print(f"note  nginx reloads: {tally.calls} calls")

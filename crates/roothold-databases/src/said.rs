@@ -30,6 +30,12 @@ pub(crate) fn unreachable(cause: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Unavailable, text).with_source(ForLog(cause.into()))
 }
 
+/// The server takes no changes, whatever its role may do.
+pub(crate) fn only_reads(cause: impl Into<String>) -> Fault {
+    let text = "the database can only be read just now, as a standby can, and nothing was changed; try again later";
+    Fault::new(FaultKind::Unavailable, text).with_source(ForLog(cause.into()))
+}
+
 /// The server does not let us in.
 pub(crate) fn refused_credentials(cause: impl Into<String>) -> Fault {
     let text = "the database refuses this server's credentials; an operator must mend them";

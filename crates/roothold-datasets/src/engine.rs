@@ -168,6 +168,11 @@ impl Engine {
         (self.inner.spec.memory_bytes / self.threads() / 4).min(MOST)
     }
 
+    /// The pool of memory, for what is not a query.
+    pub(crate) fn memory(&self) -> Arc<dyn MemoryPool> {
+        Arc::clone(&self.inner.environment.memory_pool)
+    }
+
     pub(crate) fn environment(&self) -> &Arc<RuntimeEnv> {
         &self.inner.environment
     }

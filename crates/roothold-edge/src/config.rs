@@ -40,6 +40,10 @@ pub struct EdgeConfig {
     pub keep_alive_timeout: Duration,
     /// How long a client may read nothing of an answer or a stream before it is cut. Default 30 s.
     pub write_timeout: Duration,
+    /// How long the machine of a client may be silent, not even acknowledging, before its connection is cut; at least
+    /// 4 s. Default 2 min. Without it one that vanished would be kept until the kernel gives up, or for ever
+    /// where nothing is sent to it, as in a subscription that has nothing to tell.
+    pub peer_timeout: Duration,
     /// Most open connections; one beyond is closed at once. Default 10,000.
     pub connections_max: usize,
     /// Most open connections of one remote address. Default none, since behind a balancer every
@@ -87,6 +91,7 @@ impl Default for EdgeConfig {
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            peer_timeout: Duration::from_mins(2),
             connections_max: 10_000,
             connections_per_ip_max: None,
             h2_streams_max: 200,

@@ -112,6 +112,25 @@ impl ConnState {
     }
 }
 
+/// Has the kernel ask a silent machine whether it is still there, and end the connection if it is not. A system that
+/// cannot do so keeps the connection until it gives up by itself.
+pub(crate) fn notice_gone(stream: &tokio::net::TcpStream, within: Duration) {
+    use rustix::net::sockopt;
+    // Asked for the first time at the middle of the time, and then four times until its end.
+    let (first, next) = (within / 2, within / 8);
+    let second = Duration::from_secs(1);
+    let _ = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, first.max(second)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, next.max(second)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 4));
+    // That is for connections on which nothing is sent; here what is sent and not acknowledged.
+    #[cfg(target_os = "linux")]
+    let _ = sockopt::set_tcp_user_timeout(
+        stream,
+        u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
+    );
+}
+
 /// A socket that keeps the times.
 pub(crate) struct GuardedIo<S> {
     inner: S,

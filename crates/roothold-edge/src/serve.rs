@@ -24,16 +24,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, REFRESH_INTERVAL};
 use crate::config::EdgeConfig;
-use crate::conn::{ConnState, GuardedIo, Times};
+use crate::conn::{ConnState, GuardedIo, Times, notice_gone};
 use crate::edge::{Edge, StartError};
 use crate::front::{Front, Via};
 use crate::observer::Refusal;
 use crate::shutdown::{Phase, Shutdown};
 
+/// How long handlers have to answer once they were told that time is up.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a shutdown came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut because `drain_timeout` had passed, or on abort.
+    /// Connections that were open when `drain_timeout` had passed, or on abort, and were cut or told so.
     pub connections_cut: usize,
     /// Handlers that were still running for clients that had gone.
     pub handlers_abandoned: usize,
@@ -199,6 +202,7 @@ impl<H: ServerHandler> Served<H> {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        notice_gone(&stream, self.front.config.peer_timeout);
         let served = Arc::clone(self);
         self.connections.spawn(async move {
             served.front.observer.connection_opened(remote);
@@ -294,8 +298,12 @@ impl<H: ServerHandler> Served<H> {
         }
     }
 
+    /// Says that time is up, so that handlers can tell their clients, and cuts what is left a moment later.
     async fn cut_rest(&self, detached: &TaskTracker) -> (usize, usize) {
         let connections = self.connections.len();
+        self.shutdown().cut();
+        self.wind_down.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS, self.connections.wait()).await;
         self.cut.cancel();
         self.connections.wait().await;
         let handlers = detached.len();

@@ -42,6 +42,7 @@ pub struct Shutdown {
     begun: CancellationToken,
     aborted: CancellationToken,
     draining: CancellationToken,
+    cutting: CancellationToken,
     phase: Arc<watch::Sender<Phase>>,
 }
 
@@ -58,6 +59,7 @@ impl Shutdown {
             begun: CancellationToken::new(),
             aborted: CancellationToken::new(),
             draining: CancellationToken::new(),
+            cutting: CancellationToken::new(),
             phase: Arc::new(watch::Sender::new(Phase::Serving)),
         }
     }
@@ -96,6 +98,16 @@ impl Shutdown {
     /// Waits until [`abort`](Self::abort) was called.
     pub async fn aborted(&self) {
         self.aborted.cancelled().await;
+    }
+
+    /// Waits until the time of the requests under way is over. What a handler answers at once then still reaches its
+    /// client; a moment later connections are cut.
+    pub async fn cutting(&self) {
+        self.cutting.cancelled().await;
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cutting.cancel();
     }
 
     pub(crate) fn draining_token(&self) -> CancellationToken {

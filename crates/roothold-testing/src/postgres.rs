@@ -124,6 +124,30 @@ impl Postgres {
         value.unwrap_or_default()
     }
 
+    /// Takes every connection that the server has left, an administrator's among them, for as long as what it returns is
+    /// kept. Those of a role are ended, and taken too.
+    ///
+    /// # Panics
+    /// If there are more than 1,000.
+    pub fn crowd(&self, role: &str) -> Crowd {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+        );
+        let url = self.url("postgres", "postgres");
+        let taken = runtime.block_on(async {
+            let mut taken = Vec::new();
+            while let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+                let talk = tokio::spawn(connection);
+                client.batch_execute(&end).await.unwrap();
+                taken.push((client, talk));
+                assert!(taken.len() <= 1000, "it has no end");
+            }
+            taken.into_iter().map(|(client, _)| client).collect()
+        });
+        Crowd { _clients: taken, _runtime: runtime }
+    }
+
     async fn with<T, F: Future<Output = T>>(
         &self,
         database: &str,
@@ -150,6 +174,13 @@ impl Postgres {
         );
         self.say(name, &role).await;
     }
+}
+
+/// Connections that leave none to others, until they are dropped.
+pub struct Crowd {
+    _clients: Vec<Client>,
+    // Dropped last, and with it the connections.
+    _runtime: tokio::runtime::Runtime,
 }
 
 /// Where the programs of PostgreSQL are: in `PATH`, or where Debian keeps them.

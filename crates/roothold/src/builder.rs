@@ -259,6 +259,7 @@ impl Builder {
         let metrics = metrics.with(|registry| datasets.metrics.register(registry));
         let metrics = metrics.with(|registry| databases.metrics().register(registry));
         let metrics = metrics.with(|registry| traces.register(registry));
+        let stop = CancellationToken::new();
         let engine = Engine {
             catalog: self.catalog,
             policy,
@@ -275,7 +276,8 @@ impl Builder {
             admission: Admission::new(&self.config.limits),
             confirmations: Confirmations::default(),
             limits: self.config.limits.clone(),
-            stop: CancellationToken::new(),
+            cut: stop.child_token(),
+            stop,
             walls,
         };
         Ok(Roothold { config: self.config, engine: Arc::new(engine), private })

@@ -69,6 +69,8 @@ pub(crate) struct Engine {
     pub(crate) confirmations: Confirmations,
     /// Cancelled when the server no longer waits for what is running.
     pub(crate) stop: CancellationToken,
+    /// Cancelled when what clients wait for is to end, so that they can still be told why; and with `stop`.
+    pub(crate) cut: CancellationToken,
     pub(crate) walls: Walls,
     pub(crate) hub: Hub,
     /// The jobs, where a tool can make any.
@@ -236,7 +238,9 @@ impl Engine {
             record.runs(&call.ticket, &budget);
         }
         let work = (parsed.run)(call, Permits::new(permits));
-        let result = self.wait(work, budget.clone(), request.cancel, changes).await;
+        // A run of a job is given back, not ended.
+        let end = if request.job.is_some() { &self.stop } else { &self.cut };
+        let result = self.wait(work, budget.clone(), (request.cancel, end), changes).await;
         if budget.was_cut() {
             record.cut();
         }
@@ -259,7 +263,7 @@ impl Engine {
         tokio::select! {
             biased;
             ticket = self.admission.admit(request.principal, request.cancel) => ticket,
-            () = self.stop.cancelled() => Err(stopping()),
+            () = self.cut.cancelled() => Err(stopping()),
         }
     }
 
@@ -347,7 +351,7 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<Answer, Fault>>,
         budget: Budget,
-        cancel: &CancellationToken,
+        (cancel, end): (&CancellationToken, &CancellationToken),
         changes: bool,
     ) -> Result<Answer, Fault> {
         // Whatever ends the wait, blocking work must notice: also when this future is dropped.
@@ -366,7 +370,7 @@ impl Engine {
                 FaultKind::Timeout,
                 "the call ran out of time; ask for less, such as a smaller directory or range",
             ),
-            () = self.stop.cancelled() => stopping(),
+            () = end.cancelled() => stopping(),
         };
         if !changes {
             return Err(why);

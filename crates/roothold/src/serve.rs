@@ -4,6 +4,7 @@ mod front;
 mod idle;
 mod lines;
 mod listening;
+mod lost_lines;
 mod manager;
 mod observer;
 mod pipes;
@@ -68,6 +69,7 @@ impl Roothold {
         // All end when they are dropped, whichever way this future ends.
         let _idle = idle::watch(&self);
         let _renewing = renew::watch(&self);
+        let _lost = lost_lines::watch();
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
@@ -105,6 +107,7 @@ impl Roothold {
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);
         let _renewing = renew::watch(&self);
+        let _lost = lost_lines::watch();
         self.engine.databases.watch();
         sweep::begin(&self);
         // Subscriptions last until they are ended, and would keep the client waiting.
@@ -150,7 +153,8 @@ impl Roothold {
 }
 
 /// Gives jobs back as soon as the end begins: others may go on with them while requests are answered.
-/// Users who were asked something are not waited for any more.
+/// Users who were asked something are not waited for any more. When the time of requests is over, calls end with a word
+/// to their clients.
 fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
     let (begun, engine) = (shutdown.clone(), Arc::clone(engine));
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -159,6 +163,8 @@ fn drain(shutdown: &Shutdown, engine: &Arc<Engine>) -> AbortOnDropHandle<()> {
         if let Some(jobs) = &engine.jobs {
             jobs.drain();
         }
+        begun.cutting().await;
+        engine.cut.cancel();
     }))
 }
 

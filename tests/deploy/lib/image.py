@@ -42,25 +42,18 @@ def envoy():
     return str(next(PROGRAMS.glob("lib/python*/site-packages/envoy/_bin/envoy")))
 
 
-def build_roothold(engine, tag="roothold:test", **arguments):
-    """Builds the image of ROOTHOLD_BIN.
+def build_roothold(engine, tag="roothold:test", root=None, **arguments):
+    """Builds the image, of what `deploy/image-root` laid out in `root`, or else of ROOTHOLD_BIN.
 
     All of the Dockerfile's last stage is built as it stands. The stage before it, which compiles, is
-    replaced by the program that is built already, with the libraries that it is linked with.
+    replaced by what is built already.
     """
     with tempfile.TemporaryDirectory(prefix="roothold-image-") as context:
         out = Path(context) / "out"
-        for directory in DIRECTORIES:
-            (out / directory).mkdir(parents=True)
-        (out / "tmp").chmod(0o1777)
-        target = out / "usr/local/bin/roothold"
-        # Without debug information, which is most of a test binary.
-        subprocess.run(["strip", "-o", target, binary("ROOTHOLD_BIN")], check=True)
-        certificates = Path("/etc/ssl/certs/ca-certificates.crt")
-        if certificates.exists():
-            shutil.copy(certificates, out / "etc/ssl/certs/")
-        for library in libraries(target):
-            place(out, library)
+        if root:
+            shutil.copytree(root, out)
+        else:
+            lay_out(out)
         last = DOCKERFILE.read_text().split("\nFROM ")[-1]
         (Path(context) / "Dockerfile").write_text(
             f"ARG RUNTIME_IMAGE=scratch\nFROM scratch AS build\nCOPY out/ /out/\nWORKDIR /owned\nFROM {last}"
@@ -68,6 +61,21 @@ def build_roothold(engine, tag="roothold:test", **arguments):
         options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         engine.docker("build", "--quiet", "--tag", tag, *options, context)
     return tag
+
+
+def lay_out(out):
+    """Lays ROOTHOLD_BIN out as the image has it, with the libraries that it is linked with."""
+    for directory in DIRECTORIES:
+        (out / directory).mkdir(parents=True)
+    (out / "tmp").chmod(0o1777)
+    target = out / "usr/local/bin/roothold"
+    # Without debug information, which is most of a test binary.
+    subprocess.run(["strip", "-o", target, binary("ROOTHOLD_BIN")], check=True)
+    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    if certificates.exists():
+        shutil.copy(certificates, out / "etc/ssl/certs/")
+    for library in libraries(target):
+        place(out, library)
 
 
 def libraries(path):

@@ -1,5 +1,6 @@
 //! What the text of files may hold: a ceiling on the length of Rust files, and words that are
-//! somebody's unfinished business or belong to one person's machine.
+//! somebody's unfinished business or belong to one person's machine. No text at all, whoever writes it, may hold
+//! what a merge leaves where it did not know what to do.
 
 use std::path::{Path, PathBuf};
 
@@ -33,18 +34,46 @@ const FORBIDDEN: &[(&str, &str)] = &[
     (concat!(".lib", "rary/"), "a path of somebody's machine"),
 ];
 
+/// What begins a line that a merge left: the character, seven times, and then a blank or nothing.
+const CONFLICT: &[u8] = b"<|=>";
+
 pub(super) fn check(root: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<Problem>> {
     let mut problems = Vec::new();
-    for file in files.iter().filter(|file| is_written(file)) {
+    for file in files {
         let bytes = std::fs::read(root.join(file))
             .with_context(|| format!("reading {}", file.display()))?;
         let place = file.display().to_string();
+        problems.extend(conflicts(&place, &bytes));
+        if !is_written(file) {
+            continue;
+        }
         match str::from_utf8(&bytes) {
             Ok(text) => problems.extend(scan(&place, text)),
             Err(_) => problems.push(Problem::new(place, "is not UTF-8")),
         }
     }
     Ok(problems)
+}
+
+/// What a merge left in a text. What is no text, such as an image, holds a zero.
+fn conflicts(place: &str, bytes: &[u8]) -> Vec<Problem> {
+    if bytes.contains(&0) {
+        return Vec::new();
+    }
+    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    lines
+        .filter(|(_, line)| is_conflict(line))
+        .map(|(number, _)| {
+            Problem::new(format!("{place}:{number}"), "a merge was not finished: choose")
+        })
+        .collect()
+}
+
+fn is_conflict(line: &[u8]) -> bool {
+    let Some((marker, rest)) = line.split_first_chunk::<7>() else { return false };
+    CONFLICT.contains(&marker[0])
+        && marker.iter().all(|byte| *byte == marker[0])
+        && matches!(rest.first(), None | Some(b' ' | b'\r'))
 }
 
 fn is_written(file: &Path) -> bool {
@@ -79,6 +108,27 @@ mod tests {
         for (word, _) in FORBIDDEN {
             let found = scan("a.md", &format!("fine\n// {word} x\n"));
             assert!(found.len() == 1 && found[0].place == "a.md:2", "{word}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_merge_left_is_found_in_whatever_is_text() {
+        let left = |sides: [&str; 4]| {
+            let [ours, base, theirs, end] = sides;
+            format!("a\n{ours}\nb\n{base}\nc\n{theirs}\nd\n{end}\n")
+        };
+        let markers = [("<", " HEAD"), ("|", " 1f2e"), ("=", ""), (">", " other\r")]
+            .map(|(mark, name)| mark.repeat(7) + name);
+        let text = left(markers.each_ref().map(String::as_str));
+        let places: Vec<String> =
+            conflicts("Cargo.lock", text.as_bytes()).into_iter().map(|found| found.place).collect();
+        assert_eq!(places, ["Cargo.lock:2", "Cargo.lock:4", "Cargo.lock:6", "Cargo.lock:8"]);
+        let latin = [b"\xe9\n".as_slice(), text.as_bytes()].concat();
+        assert_eq!(conflicts("a.txt", &latin).len(), 4, "not only in UTF-8");
+        assert_eq!(conflicts("x.png", &[b"\0".as_slice(), text.as_bytes()].concat()), []);
+        for fine in ["========", "=======x", " =======", "<<<<<<", "<<<<<<<<< x", "a <<<<<<< b", ""]
+        {
+            assert_eq!(conflicts("a.md", fine.as_bytes()), [], "{fine}");
         }
     }
 

@@ -319,9 +319,11 @@ impl<'a> Walk<'a> {
         let above = above.as_fd();
         let name = &self.public[frame.public_len + usize::from(frame.public_len > 0)..];
         let index = self.permit.index();
+        let at = frame.next - 1;
         let mut is_open = !frame.at.was_kept;
         if self.for_names
             && !is_open
+            && !frame.at.entries.is_branch(at)
             && let Some(stat) = gate::stat_entry(above, name)
             && let Some(entries) = index.get_leaf(&stat)
         {
@@ -341,6 +343,9 @@ impl<'a> Walk<'a> {
             Err(errno) => return Ok(Err(errno)),
         };
         if let Some(entries) = index.get(&stat) {
+            if entries.has_directories() {
+                frame.at.entries.note_branch(at);
+            }
             return Ok(Ok(Reached { handle: Some(Arc::new(handle)), entries, was_kept: true }));
         }
         if is_open {

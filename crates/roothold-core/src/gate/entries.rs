@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
@@ -17,6 +18,8 @@ const NAMES_BYTES_MAX: usize = 256 * 1024 * 1024;
 const SIZE_TRUSTED_MAX: usize = 4 * 1024 * 1024;
 /// How many entries are looked at between two checks of the budget.
 const CHECK_EVERY: usize = 1024;
+/// In one word of a set of bits.
+const BITS: usize = u64::BITS as usize;
 
 /// What an entry is, without following a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) struct Entries {
     /// Entries whose kind could not be found out.
     unknown: usize,
     has_directories: bool,
+    /// A bit for each entry, if one is a directory: see [`Self::note_branch`].
+    branches: Box<[AtomicU64]>,
 }
 
 /// Names one behind the other. Whether they are text is found out once for all of them.
@@ -184,7 +189,9 @@ impl Reading {
             Err(error) => Names::Bytes(error.into_bytes()),
         };
         let has_directories = self.index.iter().any(|slot| slot.kind == EntryKind::Directory);
-        Entries { names, index: self.index, unknown: self.unknown, has_directories }
+        let bits = if has_directories { self.index.len() } else { 0 };
+        let branches = (0..bits.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
+        Entries { names, index: self.index, unknown: self.unknown, has_directories, branches }
     }
 
     /// By the bytes of the names. Numbers are sorted first, of a part of each name and where it is:
@@ -234,12 +241,26 @@ impl Entries {
             Names::Text(names) => names.capacity(),
             Names::Bytes(names) => names.capacity(),
         };
-        names + self.index.capacity() * size_of::<Slot>()
+        names + self.index.capacity() * size_of::<Slot>() + size_of_val(&*self.branches)
     }
 
     /// Whether one of them is a directory.
     pub(crate) fn has_directories(&self) -> bool {
         self.has_directories
+    }
+
+    /// Notes that the directory there was found to hold directories itself. That may change: it only says which
+    /// way of looking at it will probably cost less.
+    pub(crate) fn note_branch(&self, at: usize) {
+        if let Some(word) = self.branches.get(at / BITS) {
+            word.fetch_or(1 << (at % BITS), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`Self::note_branch`] was called for it.
+    pub(crate) fn is_branch(&self, at: usize) -> bool {
+        let word = self.branches.get(at / BITS).map(|word| word.load(Ordering::Relaxed));
+        word.is_some_and(|word| word & 1 << (at % BITS) != 0)
     }
 
     /// Whether no entry was left out.
@@ -317,6 +338,25 @@ mod tests {
 
     use super::*;
     use crate::testing::budget;
+
+    #[test]
+    fn what_was_noted_of_an_entry_is_that_one_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || Entries::read(fs::File::open(dir.path()).unwrap(), 0, &budget()).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let files = read();
+        files.note_branch(0);
+        assert!(!files.is_branch(0), "there are no directories");
+        for name in 0..BITS + 2 {
+            fs::create_dir(dir.path().join(format!("{name:03}"))).unwrap();
+        }
+        let entries = read();
+        entries.note_branch(1);
+        entries.note_branch(BITS + 1);
+        entries.note_branch(usize::MAX);
+        let noted = (0..BITS + 9).filter(|at| entries.is_branch(*at));
+        assert_eq!(noted.collect::<Vec<_>>(), [1, BITS + 1]);
+    }
 
     #[test]
     fn a_reading_ends_with_its_call() {

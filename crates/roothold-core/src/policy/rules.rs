@@ -2,7 +2,7 @@
 //! own, which see the path below it.
 
 use super::spec::{PolicyError, PolicySpec};
-use super::temp::TEMP_PATTERNS;
+use super::temp::TEMP_PATTERN;
 use super::verb_rule;
 use crate::action::Verb;
 use crate::fault::{Fault, Rule};
@@ -45,7 +45,7 @@ impl RootRules {
         };
         // Our own temporary files are nobody's to see.
         let mut exclude = spec.exclude.clone();
-        exclude.extend(TEMP_PATTERNS.map(str::to_owned));
+        exclude.push(TEMP_PATTERN.to_owned());
         let allowing: Compile = |patterns| PatternSet::allowing(patterns);
         let excluding: Compile = |patterns| PatternSet::excluding(patterns);
         Ok(Self {

@@ -104,6 +104,13 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
+/// Whether a transaction that changes data was refused since the server is a standby, which is what answers for a
+/// while after a failover.
+pub(super) fn is_standby(error: &tokio_postgres::Error) -> bool {
+    let codes = [&SqlState::FEATURE_NOT_SUPPORTED, &SqlState::READ_ONLY_SQL_TRANSACTION];
+    error.code().is_some_and(|code| codes.contains(&code))
+}
+
 /// The text of the caller, and how many characters more than in it stand before what was sent of it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {

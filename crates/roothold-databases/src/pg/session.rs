@@ -7,7 +7,8 @@ use tokio_postgres::Client;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Cancel, Conn, Way};
-use super::error::{Asked, Trouble, fault, is_lost};
+use super::error::{Asked, Trouble, fault, is_lost, is_standby, words};
+use crate::said;
 use crate::session::{Failure, Server};
 use crate::spec::SourceAccess;
 
@@ -61,8 +62,14 @@ impl Server for Way {
         time: Duration,
     ) -> Result<(), Failure> {
         let begun = conn.client.batch_execute(&begin_sql(self, access, time)).await;
-        begun
-            .map_err(|error| Failure { lost: is_lost(&error), fault: Trouble::from(error).fault() })
+        begun.map_err(|error| Failure {
+            lost: is_lost(&error),
+            fault: if is_standby(&error) {
+                said::only_reads(words(&error))
+            } else {
+                Trouble::from(error).fault()
+            },
+        })
     }
 
     async fn commit(&self, conn: &mut Conn) -> Result<(), Failure> {

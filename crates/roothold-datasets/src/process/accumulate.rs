@@ -38,6 +38,11 @@ impl Function {
         &self.0
     }
 
+    /// Whether one accumulator can be that of many groups.
+    pub(super) fn is_grouped(&self) -> bool {
+        self.0.groups_accumulator_supported()
+    }
+
     /// An accumulator that has seen nothing.
     pub(super) fn start(&self) -> Result<Folded> {
         self.0.create_accumulator().map(Folded)

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::{SortColumn, SortOptions, cast, lexsort_to_indices, take};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::functions_aggregate as functions;
 use datafusion::logical_expr::AggregateUDF;
 use roothold_core::{Fault, FaultKind};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::accumulate::{Function, hashed, to_hashed};
 use super::decode::{Counts, Decode};
 use super::fold::{Fold, Work, broken};
-use super::groups::{Grouping, Groups, can_group};
+use super::groups::{Grouping, Groups, Taken, can_group};
 use super::input::{Input, Stop};
 use super::operation::{Aggregate, AggregateFunction, AggregateOptions};
 use super::saved::{SAVED_BYTES_MAX, Saved, damaged};
@@ -28,6 +29,10 @@ use crate::table::kind_of;
 const LIMIT_DEFAULT: usize = 100;
 /// The most groups that are told.
 const LIMIT_MAX: usize = 10_000;
+/// What putting groups in order takes for each.
+const ORDERED_ROW_BYTES: usize = 16;
+/// How many times as large as their columns rows are in JSON, together with the columns.
+const JSON_TIMES: usize = 4;
 
 /// Aggregates one chunk.
 pub(super) struct AggregateWork {
@@ -50,6 +55,9 @@ struct Argument {
 pub(super) struct Aggregation {
     work: Arc<AggregateWork>,
     groups: Groups,
+    /// The groups in place of `groups`, which is empty then, since a checkpoint or a report wanted them as
+    /// a table; until the next chunk does otherwise.
+    taken: Option<Taken>,
     names: Vec<String>,
     order: Option<usize>,
     descending: bool,
@@ -62,6 +70,7 @@ impl Aggregation {
         input: &dyn Input,
         options: &AggregateOptions,
         limits: &ProcessLimits,
+        pool: Arc<dyn MemoryPool>,
     ) -> Result<Self, Fault> {
         let mut calls = options.aggregates.clone();
         if calls.is_empty() {
@@ -104,13 +113,38 @@ impl Aggregation {
             arguments.push(argument);
             made.push(function);
         }
-        let grouping = Grouping::new(key_fields(&decode, &keys)?, made).map_err(broken)?;
+        let fields = key_fields(&decode, &keys)?;
+        let grouping = Grouping::new(fields, made, Some(pool)).map_err(broken)?;
         let groups = Groups::new(&grouping).map_err(broken)?;
         let order = order(options, &names)?;
         let work = Arc::new(AggregateWork { decode, grouping, keys, arguments });
         let limit = options.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
         let (descending, groups_max) = (options.descending, limits.groups_max);
-        Ok(Self { work, groups, names, order, descending, limit, groups_max })
+        Ok(Self { work, groups, taken: None, names, order, descending, limit, groups_max })
+    }
+
+    fn none(&self) -> Result<Groups, Fault> {
+        Groups::new(&self.work.grouping).map_err(broken)
+    }
+
+    /// The groups, to be added to.
+    fn live(&mut self) -> Result<&mut Groups, Fault> {
+        if let Some(taken) = self.taken.take() {
+            self.groups.merge(taken.table()).map_err(broken)?;
+        }
+        Ok(&mut self.groups)
+    }
+
+    /// The groups as a table.
+    fn table(&mut self) -> Result<&Taken, Fault> {
+        let taken = match self.taken.take() {
+            Some(taken) => taken,
+            None => {
+                let none = self.none()?;
+                std::mem::replace(&mut self.groups, none).take().map_err(broken)?
+            }
+        };
+        Ok(self.taken.insert(taken))
     }
 }
 
@@ -256,14 +290,9 @@ impl Argument {
 }
 
 impl Work for AggregateWork {
-    type Part = RecordBatch;
+    type Part = Taken;
 
-    fn work(
-        &self,
-        input: &dyn Input,
-        span: &Span,
-        stop: &Stop,
-    ) -> Result<(Counts, RecordBatch), Fault> {
+    fn work(&self, input: &dyn Input, span: &Span, stop: &Stop) -> Result<(Counts, Taken), Fault> {
         let mut groups = Groups::new(&self.grouping).map_err(broken)?;
         let counts = self.decode.run(input, span, stop, &mut |batch, _| {
             let keys: Vec<_> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
@@ -285,17 +314,16 @@ impl Fold for Aggregation {
         &self.work
     }
 
-    fn fold(&mut self, part: RecordBatch) -> Result<Option<Value>, Fault> {
-        if part.num_rows() > 0 {
-            self.groups.merge(&part).map_err(broken)?;
-        }
-        if self.groups.len() > self.groups_max || self.groups.size() > SAVED_BYTES_MAX {
+    fn fold(&mut self, part: Taken) -> Result<Option<Value>, Fault> {
+        let groups_max = self.groups_max;
+        let groups = self.live()?;
+        groups.merge(part.table()).map_err(broken)?;
+        if groups.len() > groups_max || groups.size() > SAVED_BYTES_MAX {
             return Err(Fault::new(
                 FaultKind::Limit,
                 format!(
-                    "there are more groups than an aggregation chunk by chunk can hold ({} and {SAVED_BYTES_MAX} bytes); \
-                     group by fewer columns, or ask with SQL, which spills to disk",
-                    self.groups_max
+                    "there are more groups than an aggregation chunk by chunk can hold ({groups_max} and {SAVED_BYTES_MAX} bytes); \
+                     group by fewer columns, or ask with SQL, which spills to disk"
                 ),
             ));
         }
@@ -303,47 +331,59 @@ impl Fold for Aggregation {
     }
 
     fn save(&mut self) -> Result<Saved, Fault> {
-        let tables = vec![self.groups.copy().map_err(broken)?];
-        Ok(Saved { header: Value::Null, tables })
+        let taken = self.table()?;
+        // A checkpoint's bytes are about as many as the table's.
+        let held = taken.reserve(taken.size()).map_err(broken)?;
+        Ok(Saved { header: Value::Null, tables: vec![taken.table().clone()], _held: held })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {
-        self.groups = Groups::new(&self.work.grouping).map_err(broken)?;
-        let table = saved.tables.first().ok_or_else(damaged)?;
-        if table.num_rows() == 0 {
-            return Ok(());
-        }
-        self.groups.merge(table).map_err(broken)
+        let table = saved.tables.into_iter().next().ok_or_else(damaged)?;
+        self.groups = self.none()?;
+        self.taken = Some(Taken::new(&self.work.grouping, table).map_err(broken)?);
+        Ok(())
     }
 
     fn report(&mut self) -> Result<Value, Fault> {
-        let mut copy = Groups::new(&self.work.grouping).map_err(broken)?;
-        let state = self.groups.copy().map_err(broken)?;
-        // Without keys there is one group, also of no rows.
-        if state.num_rows() > 0 {
-            copy.merge(&state).map_err(broken)?;
-        } else if self.work.keys.is_empty() {
-            let none = RecordBatch::new_empty(self.work.decode.schema().clone());
-            let arguments = self.work.arguments.iter().map(|argument| argument.of(&none));
-            copy.one_without_rows(&arguments.collect::<Result<Vec<_>, _>>()?).map_err(broken)?;
-        }
-        let result = copy.finish().map_err(broken)?;
-        let shown = self.sorted(&result)?;
-        let rows = (0..shown.first().map_or(0, Array::len)).map(|row| {
-            shown.iter().map(|column| values::json(column, row)).collect::<Result<Vec<_>, _>>()
-        });
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let truncated = rows.len() < result.num_rows();
-        Ok(json!({
-            "columns": self.names,
-            "groups": result.num_rows(),
-            "truncated": truncated,
-            "result": rows,
-        }))
+        let mut copy = self.none()?;
+        copy.merge(self.table()?.table()).map_err(broken)?;
+        self.told(copy)
+    }
+
+    fn conclude(&mut self) -> Result<Value, Fault> {
+        self.live()?;
+        let none = self.none()?;
+        let groups = std::mem::replace(&mut self.groups, none);
+        self.told(groups)
     }
 }
 
 impl Aggregation {
+    fn told(&self, mut groups: Groups) -> Result<Value, Fault> {
+        // Without keys there is one group, also of no rows.
+        if groups.len() == 0 && self.work.keys.is_empty() {
+            let none = RecordBatch::new_empty(self.work.decode.schema().clone());
+            let arguments = self.work.arguments.iter().map(|argument| argument.of(&none));
+            groups.one_without_rows(&arguments.collect::<Result<Vec<_>, _>>()?).map_err(broken)?;
+        }
+        let result = groups.finish().map_err(broken)?;
+        let all = result.table().num_rows();
+        let _order = result.reserve(all * ORDERED_ROW_BYTES).map_err(broken)?;
+        let shown = self.sorted(result.table())?;
+        let bytes = shown.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        let _shown = result.reserve(bytes * JSON_TIMES).map_err(broken)?;
+        let rows = (0..shown.first().map_or(0, Array::len)).map(|row| {
+            shown.iter().map(|column| values::json(column, row)).collect::<Result<Vec<_>, _>>()
+        });
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({
+            "columns": self.names,
+            "groups": all,
+            "truncated": rows.len() < all,
+            "result": rows,
+        }))
+    }
+
     /// The groups that are told, in order: by what was asked for, then by the groups' own values.
     fn sorted(&self, result: &RecordBatch) -> Result<Vec<ArrayRef>, Fault> {
         let own = (0..self.work.keys.len()).map(|key| (key, false));

@@ -54,6 +54,12 @@ pub(super) trait Fold: Send + 'static {
 
     /// The result so far: an object.
     fn report(&mut self) -> Result<Value, Fault>;
+
+    /// The result over all chunks, in the form of the report. Nothing is asked of the fold afterwards, so
+    /// it may give away what it holds.
+    fn conclude(&mut self) -> Result<Value, Fault> {
+        self.report()
+    }
 }
 
 /// A failure of the engine in the middle of a fold.

@@ -99,6 +99,8 @@ pub(super) struct Runner<F: Fold> {
     runtime: Handle,
     stop: Stop,
     spans: mpsc::Receiver<Read>,
+    /// What it came to.
+    done: Option<Value>,
     /// How the reading ended, once it did.
     ended: Option<Result<(), Fault>>,
     working: VecDeque<JoinHandle<Result<Worked<Part<F>>, Fault>>>,
@@ -127,8 +129,8 @@ impl<F: Fold> Runner<F> {
         let (sender, receiver) = mpsc::channel(1);
         let reading = stop.clone();
         runtime.spawn_blocking(move || read(spans, &reading, &sender));
-        let working = VecDeque::new();
-        Ok(Self { fold, trace, input, runtime, stop, spans: receiver, ended: None, working })
+        let (done, ended, working) = (None, None, VecDeque::new());
+        Ok(Self { fold, trace, input, runtime, stop, spans: receiver, done, ended, working })
     }
 
     fn has_room(&self) -> bool {
@@ -183,6 +185,9 @@ impl<F: Fold> Runner<F> {
     }
 
     async fn advance(&mut self) -> Result<Step, Fault> {
+        if self.done.is_some() {
+            return self.finish();
+        }
         if self.fold.is_full() {
             self.halt();
             return self.finish();
@@ -215,9 +220,26 @@ impl<F: Fold> Runner<F> {
     }
 
     fn finish(&mut self) -> Result<Step, Fault> {
-        self.fold.finish()?;
-        let value = self.partial()?;
+        let value = if let Some(done) = &self.done {
+            done.clone()
+        } else {
+            self.fold.finish()?;
+            let value = self.fold.conclude()?;
+            self.done.insert(self.with_rows(value)).clone()
+        };
         Ok(Step::Done(Report { value, progress: self.trace.progress }))
+    }
+
+    /// The result with what is counted of any operation.
+    fn with_rows(&self, mut value: Value) -> Value {
+        if let Some(object) = value.as_object_mut() {
+            object.insert("rows".into(), self.trace.progress.rows.into());
+            object.insert("bad_rows".into(), self.trace.bad.count.into());
+            if self.trace.bad.count > 0 {
+                object.insert("bad".into(), serde_json::json!(self.trace.bad.first));
+            }
+        }
+        value
     }
 
     /// Ends whatever is under way.
@@ -270,7 +292,7 @@ impl<F: Fold> Running for Runner<F> {
     fn state(&mut self) -> Result<Vec<u8>, Fault> {
         let saved = self.fold.save()?;
         let header = serde_json::json!({ "trace": self.trace, "fold": saved.header });
-        Saved { header, tables: saved.tables }.encode()
+        Saved { header, ..saved }.encode()
     }
 
     fn reading(&self) -> Reading {
@@ -279,15 +301,11 @@ impl<F: Fold> Running for Runner<F> {
     }
 
     fn partial(&mut self) -> Result<Value, Fault> {
-        let mut value = self.fold.report()?;
-        if let Some(object) = value.as_object_mut() {
-            object.insert("rows".into(), self.trace.progress.rows.into());
-            object.insert("bad_rows".into(), self.trace.bad.count.into());
-            if self.trace.bad.count > 0 {
-                object.insert("bad".into(), serde_json::json!(self.trace.bad.first));
-            }
+        if let Some(done) = &self.done {
+            return Ok(done.clone());
         }
-        Ok(value)
+        let value = self.fold.report()?;
+        Ok(self.with_rows(value))
     }
 }
 

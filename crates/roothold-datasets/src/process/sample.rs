@@ -225,7 +225,7 @@ impl Fold for Sample {
 
     fn save(&mut self) -> Result<Saved, Fault> {
         let header = serde_json::to_value(&self.taken).map_err(Fault::internal)?;
-        Ok(Saved { header, tables: Vec::new() })
+        Ok(Saved { header, ..Saved::default() })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {

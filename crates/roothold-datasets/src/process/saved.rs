@@ -4,6 +4,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::spill::get_record_batch_memory_size;
 use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -20,6 +22,8 @@ pub(super) struct Saved {
     pub(super) header: Value,
     /// States of accumulators.
     pub(super) tables: Vec<RecordBatch>,
+    /// What was reserved for the bytes, while they are made.
+    pub(super) _held: Option<MemoryReservation>,
 }
 
 impl Saved {
@@ -30,13 +34,20 @@ impl Saved {
     pub(super) fn encode(&self) -> Result<Vec<u8>, Fault> {
         let mut out = MAGIC.to_vec();
         out.extend([0; 32]);
+        let tables = self.tables.iter().map(get_record_batch_memory_size).sum::<usize>();
+        out.reserve(tables.min(SAVED_BYTES_MAX));
         let header = serde_json::to_vec(&self.header).map_err(Fault::internal)?;
         put(&mut out, &header);
         for table in &self.tables {
+            let begin = out.len();
+            put(&mut out, &[]);
             let mut writer =
-                StreamWriter::try_new(Vec::new(), &table.schema()).map_err(Fault::internal)?;
+                StreamWriter::try_new(&mut out, &table.schema()).map_err(Fault::internal)?;
             writer.write(table).map_err(Fault::internal)?;
-            put(&mut out, &writer.into_inner().map_err(Fault::internal)?);
+            writer.finish().map_err(Fault::internal)?;
+            drop(writer);
+            let length = (out.len() - begin - 8) as u64;
+            out[begin..begin + 8].copy_from_slice(&length.to_le_bytes());
             if out.len() > SAVED_BYTES_MAX {
                 return Err(Fault::new(
                     FaultKind::Limit,
@@ -65,7 +76,7 @@ impl Saved {
             let batches = reader.collect::<Result<Vec<_>, _>>().map_err(Fault::internal)?;
             tables.push(concat_batches(&schema, &batches).map_err(Fault::internal)?);
         }
-        Ok(Self { header, tables })
+        Ok(Self { header, tables, _held: None })
     }
 }
 
@@ -101,6 +112,7 @@ mod tests {
         Saved {
             header: serde_json::json!({ "next": 3 }),
             tables: vec![table.slice(1, 1), table.slice(0, 0), table],
+            _held: None,
         }
     }
 

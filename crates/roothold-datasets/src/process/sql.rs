@@ -113,7 +113,7 @@ impl Running for Sql {
     }
 
     fn state(&mut self) -> Result<Vec<u8>, Fault> {
-        Saved { header: json!({ "trace": self.trace, "fold": null }), tables: Vec::new() }.encode()
+        Saved { header: json!({ "trace": self.trace, "fold": null }), ..Saved::default() }.encode()
     }
 
     fn reading(&self) -> Reading {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryPool;
 use roothold_core::{Fault, FaultKind};
 use tokio::runtime::Handle;
 
@@ -89,8 +90,12 @@ impl Start {
         Ok(Box::new(Sql::new(engine, source, options, self.trace)?))
     }
 
-    /// Begins the work.
-    pub(super) fn run(mut self, runtime: Handle) -> Result<Box<dyn Running>, Fault> {
+    /// Begins the work, on blocking threads of `runtime`; what may grow large is reserved from `pool`.
+    pub(super) fn run(
+        mut self,
+        runtime: Handle,
+        pool: Arc<dyn MemoryPool>,
+    ) -> Result<Box<dyn Running>, Fault> {
         let (from, operation) = (self.input.clone(), self.operation.clone());
         let (from, limits) = (from.as_ref(), self.trace.limits.clone());
         match (&operation, self.output.take()) {
@@ -111,7 +116,7 @@ impl Start {
                 self.with(Profile::new(from, columns, &limits)?, runtime)
             }
             (Operation::Aggregate(options), None) => {
-                self.with(Aggregation::new(from, options, &limits)?, runtime)
+                self.with(Aggregation::new(from, options, &limits, pool)?, runtime)
             }
             (Operation::Search(options), None) => {
                 let lines = is_by_lines(from, options)?;

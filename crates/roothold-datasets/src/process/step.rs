@@ -20,7 +20,7 @@ pub struct ProcessLimits {
 impl Default for ProcessLimits {
     fn default() -> Self {
         Self {
-            chunk_bytes: 8 << 20,
+            chunk_bytes: 2 << 20,
             chunks_concurrent: 2,
             record_bytes_max: 8 << 20,
             columns_max: 1_000,

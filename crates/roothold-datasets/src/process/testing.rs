@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use roothold_core::{Budget, Fault};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -122,6 +123,11 @@ pub(super) fn budget() -> Budget {
     Budget::new(1 << 20, 1000, Duration::from_mins(1))
 }
 
+/// Memory without an end.
+pub(super) fn pool() -> Arc<dyn MemoryPool> {
+    Arc::new(UnboundedMemoryPool::default())
+}
+
 /// A process at its beginning.
 pub(super) fn begin(
     input: &Memory,
@@ -130,7 +136,7 @@ pub(super) fn begin(
 ) -> Result<(Process, Operation), Fault> {
     let operation: Operation = serde_json::from_value(operation.clone()).unwrap();
     let start = Start::new(Arc::new(input.clone()), &operation, limits.clone())?;
-    Ok((Process::bare(start.run(Handle::current())?), operation))
+    Ok((Process::bare(start.run(Handle::current(), pool())?), operation))
 }
 
 /// A process behind its first chunks.
@@ -141,7 +147,7 @@ pub(super) fn go_on(
     next: u64,
 ) -> Result<Process, Fault> {
     let start = Start::after(Arc::new(input.clone()), operation, state, next)?;
-    Ok(Process::bare(start.run(Handle::current())?))
+    Ok(Process::bare(start.run(Handle::current(), pool())?))
 }
 
 /// Runs to the end; with `resume`, on a new process after every chunk.

@@ -42,6 +42,16 @@ pub(super) fn open(path: &Path) -> anyhow::Result<File> {
     File::open(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
+/// Whether a file is empty and was never anything else, as far as its times tell: where the file system keeps no
+/// time of making, it is not known, and so it was.
+pub(super) fn was_never_written(file: &File) -> bool {
+    let Ok(found) = file.metadata() else { return false };
+    let times = (found.created(), found.modified());
+    found.is_file()
+        && found.len() == 0
+        && matches!(times, (Ok(made), Ok(changed)) if changed <= made)
+}
+
 /// Writes a file that must not be there yet, making its directories.
 pub(super) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let writing = || format!("{} cannot be written", path.display());

@@ -58,6 +58,7 @@ impl Limits {
         within("limits.header_timeout_seconds", self.header_timeout_seconds, 1..=HOUR)?;
         within("limits.body_timeout_seconds", self.body_timeout_seconds, 1..=HOUR)?;
         within("limits.keep_alive_timeout_seconds", self.keep_alive_timeout_seconds, 1..=DAY)?;
+        within("limits.peer_timeout_seconds", self.peer_timeout_seconds, 4..=DAY)?;
         within("limits.requests_burst", self.requests_burst, 1..=1_000_000)?;
         within("limits.auth_failures_burst", self.auth_failures_burst, 1..=1_000_000)?;
         self.check_subscriptions()?;

@@ -160,7 +160,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatasetEngine {
-    /// The memory that queries may hold together for sorting, grouping and joining, in bytes; decoding takes some tens of MB besides. Default: the smaller of 256 MiB and 40 % of the memory that the container may use.
+    /// The memory that queries and aggregations may hold together for sorting, grouping and joining, in bytes; decoding takes some tens of MB besides. Default: the smaller of 256 MiB and 40 % of the memory that the container may use.
     pub memory_bytes_max: Option<u64>,
     /// Threads that read and query. Default: one a core.
     pub threads: Option<usize>,
@@ -187,7 +187,7 @@ impl Default for DatasetEngine {
             spill_dir: None,
             spill_bytes_max: 8 * 1024 * MIB,
             output_bytes_max: 64 * 1024 * MIB,
-            chunk_bytes: 8 * MIB,
+            chunk_bytes: 2 * MIB,
             query_timeout_seconds: 60,
         }
     }

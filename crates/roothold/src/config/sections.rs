@@ -364,6 +364,8 @@ pub struct Limits {
     pub body_timeout_seconds: u64,
     /// How long an idle connection is kept, in seconds; must outlive the balancer's 60.
     pub keep_alive_timeout_seconds: u64,
+    /// How long a client's machine may be silent, not even acknowledging what it is sent, before its connection is closed, in seconds.
+    pub peer_timeout_seconds: u64,
     /// Threads for blocking file work.
     pub blocking_threads_max: usize,
 }
@@ -399,6 +401,7 @@ impl Default for Limits {
             header_timeout_seconds: 10,
             body_timeout_seconds: 30,
             keep_alive_timeout_seconds: 75,
+            peer_timeout_seconds: 120,
             blocking_threads_max: 32,
         }
     }

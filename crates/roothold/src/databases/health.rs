@@ -1,4 +1,7 @@
 //! Whether a database can be used by a role, as far as is known: by what the probe found, and by what calls met.
+//!
+//! A look that times out finds nothing out: the server was reached and let the role in, and it or this machine was
+//! busy. It counts only once several in a row did.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +18,8 @@ const AGAIN_FIRST: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// How often the one that `/ready` depends on is asked, and one that is disabled.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// After how many looks in a row that timed out it counts as down.
+const OVERDUE_MAX: u32 = 3;
 
 /// What is known of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -77,6 +82,8 @@ struct Known {
     /// What was said when it did not answer.
     reason: Option<String>,
     failures: u32,
+    /// How many looks in a row timed out.
+    overdue: u32,
     /// When it was last asked, or answered a call.
     asked: Option<Instant>,
     /// Whether a call gave reason to ask it.
@@ -108,7 +115,7 @@ impl Health {
         Ok(Turn(Some(&self.is_tried)))
     }
 
-    /// Why it is down, for the operator.
+    /// Why it is down, or that it is slow, for the operator.
     pub(crate) fn reason(&self) -> Option<String> {
         self.known().reason.clone()
     }
@@ -156,6 +163,7 @@ impl Health {
             Some(fault) if fault.kind() == FaultKind::Unavailable => {
                 self.turn_to(role, State::Down, Some(fault));
             }
+            Some(fault) if fault.kind() == FaultKind::Timeout => self.learn_of_silence(role, fault),
             // No connection was free, or the server stops: it says nothing but that it was asked.
             Some(_) => {
                 let mut known = self.known();
@@ -164,13 +172,28 @@ impl Health {
         }
     }
 
+    /// Takes in that asking it did not end in time. One that is down stays so.
+    fn learn_of_silence(&self, role: &Role, fault: &Fault) {
+        let mut known = self.known();
+        known.overdue = known.overdue.saturating_add(1);
+        if known.overdue >= OVERDUE_MAX || known.state == State::Down {
+            drop(known);
+            self.turn_to(role, State::Down, Some(fault));
+            return;
+        }
+        (known.asked, known.is_suspect) = (Some(Instant::now()), true);
+        known.reason = Some(for_operators(fault));
+        drop(known);
+        tracing::info!(name = %role.section.name, role_of = role.principal(), "the database was slow to answer");
+    }
+
     fn turn_to(&self, role: &Role, state: State, fault: Option<&Fault>) {
         let mut known = self.known();
         let turned = known.state != state;
         let failures = if state == State::Down { known.failures.saturating_add(1) } else { 0 };
         let reason = fault.map(for_operators);
         let asked = Some(Instant::now());
-        *known = Known { state, reason, failures, asked, is_suspect: false };
+        *known = Known { state, reason, failures, overdue: 0, asked, is_suspect: false };
         drop(known);
         if turned {
             DatabaseTurned { role, state, fault }.emit();

@@ -206,3 +206,41 @@ fn what_is_wrong_with_one_person_s_role_is_no_outage_of_the_others() {
     learn(bob, Some(&down));
     assert_eq!((all[0].state(), databases.required_are_ready()), (State::Down, false));
 }
+
+#[test]
+fn one_that_is_slow_counts_as_down_only_when_it_is_so_again_and_again() {
+    let policy = policy();
+    let databases = databases(&(postgres("shop", 1) + "required = true\n"), &policy);
+    let all = databases.all();
+    let [role] = all[0].roles() else { panic!("one role") };
+    let slow = Fault::new(FaultKind::Timeout, "the database does not answer in time");
+    let down = Fault::new(FaultKind::Unavailable, "the server refused the login");
+    let learn = |fault: Option<&Fault>| {
+        role.health.learn_of_probe(role, fault);
+        (role.health.state(), databases.required_are_ready())
+    };
+    // Before it was ever heard of, nothing is said for it.
+    assert_eq!(learn(Some(&slow)), (State::Unasked, false));
+    assert_eq!(learn(None), (State::Ready, true));
+    for _ in 0..5 {
+        assert_eq!(learn(Some(&slow)), (State::Ready, true));
+        assert!(role.health.reason().unwrap().contains("in time"), "operators see it");
+        assert!(role.health.due_in(false).is_some_and(|wait| wait <= Duration::from_secs(1)));
+        assert_eq!(learn(Some(&slow)), (State::Ready, true));
+        assert_eq!(learn(None), (State::Ready, true));
+        assert_eq!(role.health.reason(), None);
+    }
+    learn(Some(&slow));
+    learn(Some(&slow));
+    assert_eq!(learn(Some(&slow)), (State::Down, false));
+    assert_eq!(learn(Some(&slow)), (State::Down, false), "and stays so");
+    assert_eq!(learn(None), (State::Ready, true));
+    learn(Some(&slow));
+    assert_eq!(learn(Some(&down)), (State::Down, false), "what is known counts at once");
+    // What a call finds out counts as much as what a look does.
+    learn(None);
+    learn(Some(&slow));
+    learn(Some(&slow));
+    role.health.learn_of_call(role, None);
+    assert_eq!(learn(Some(&slow)), (State::Ready, true));
+}

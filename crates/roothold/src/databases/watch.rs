@@ -81,7 +81,7 @@ impl Databases {
             if fault.kind() != FaultKind::Timeout {
                 return fault;
             }
-            Fault::new(FaultKind::Unavailable, "the database does not answer in time")
+            Fault::new(FaultKind::Timeout, "the database does not answer in time")
         });
         role.health.learn_of_probe(&role, report.as_ref().err());
         if role.principal().is_some() {

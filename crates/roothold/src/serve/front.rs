@@ -138,6 +138,7 @@ fn edge_config(config: &Config) -> EdgeConfig {
         header_timeout: seconds(limits.header_timeout_seconds),
         body_timeout: seconds(limits.body_timeout_seconds),
         keep_alive_timeout: seconds(limits.keep_alive_timeout_seconds),
+        peer_timeout: seconds(limits.peer_timeout_seconds),
         connections_max: limits.connections_max,
         pre_stop_delay: seconds(server.pre_stop_delay_seconds),
         drain_timeout: seconds(server.drain_timeout_seconds),

@@ -6,6 +6,7 @@ mod console;
 use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -19,10 +20,12 @@ use tokio::net::TcpListener;
 
 use crate::builder::StartError;
 use crate::call::Engine;
-use crate::telemetry::Found;
+use crate::telemetry::{Found, log_lines_lost};
 
 /// Scrapers are few; more connections than this wait.
 const CONNECTIONS_MAX: usize = 16;
+/// How long one lasts at most, which is for one answer: else who does not read theirs would keep the place.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The addresses that `host:port` means; none for an empty text.
 pub(crate) fn addresses(listen: &str) -> Result<Vec<SocketAddr>, StartError> {
@@ -59,7 +62,7 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
             () = shutdown.aborted() => return,
         };
         let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
@@ -68,9 +71,15 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
             let service =
                 service_fn(move |request| answer(Arc::clone(&engine), shutdown.clone(), request));
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "a connection of the private port failed");
+            http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            http.keep_alive(false);
+            let served = http.serve_connection(TokioIo::new(stream), service);
+            match tokio::time::timeout(CONNECTION_TIME_MAX, served).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a connection of the private port failed");
+                }
+                Err(_) => tracing::info!("whoever asked the private port did not read the answer"),
             }
         });
     }
@@ -153,6 +162,7 @@ async fn text(engine: Arc<Engine>, shutdown: &Shutdown) -> String {
             audit_healthy: engine.audit.is_healthy(),
             audit,
             audit_failures,
+            log_lines_lost: log_lines_lost(),
         };
         engine.metrics.text(&found, &engine.caches())
     });

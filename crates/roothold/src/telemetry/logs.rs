@@ -12,6 +12,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::lines;
+
 /// Drivers of databases, whose lines hold statements with their values.
 const DRIVERS: [&str; 3] = ["tokio_postgres", "mysql_async", "rusqlite"];
 
@@ -59,9 +61,9 @@ pub(crate) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = filter(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Else a line that cannot be written is told on stderr itself, which panics when whoever
-        // read it has gone: a lost line must not cost a call.
+        .with_writer(lines::stderr)
+        // Else what goes wrong with a line is told on stderr itself, which panics when whoever read it
+        // has gone: a lost line must not cost a call.
         .log_internal_errors(false);
     let json = match format {
         LogFormat::Json => true,

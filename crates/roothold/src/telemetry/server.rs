@@ -41,6 +41,7 @@ pub(crate) struct Found {
     pub(crate) audit_healthy: bool,
     pub(crate) audit: AuditFigures,
     pub(crate) audit_failures: u64,
+    pub(crate) log_lines_lost: u64,
 }
 
 /// The metrics of the server as a whole.
@@ -58,6 +59,7 @@ pub(super) struct ServerMetrics {
     audit_lag: Gauge<f64, AtomicU64>,
     audit_syncs: Counter,
     audit_sync_time: Counter<f64, AtomicU64>,
+    log_lines_lost: Counter,
     directories: Vec<OwnDirectory>,
 }
 
@@ -75,6 +77,7 @@ impl ServerMetrics {
         registry.describe(&described::READY, self.ready.clone());
         registry.describe(&described::STOPPING, self.stopping.clone());
         registry.describe(&described::WALLS, self.walls.clone());
+        registry.describe(&described::LOG_LINES_LOST, self.log_lines_lost.clone());
         registry.describe(&described::DISK_FREE, self.disk_free.clone());
         registry.describe(&described::DISK_SIZE, self.disk_size.clone());
         registry.describe(&described::AUDIT_HEALTHY, self.audit_healthy.clone());
@@ -96,6 +99,7 @@ impl ServerMetrics {
         self.audit_healthy.set(i64::from(found.audit_healthy));
         let audit = &found.audit;
         // Two scrapes at once must not set it back.
+        self.log_lines_lost.inner().fetch_max(found.log_lines_lost, Ordering::Relaxed);
         self.audit_failures.inner().fetch_max(found.audit_failures, Ordering::Relaxed);
         self.audit_lines.inner().fetch_max(audit.lines, Ordering::Relaxed);
         self.audit_unsynced.set(whole(audit.unsynced));

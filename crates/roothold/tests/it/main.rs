@@ -28,6 +28,7 @@ mod paging;
 mod processing;
 mod product;
 mod replicas;
+mod rotating;
 mod searching;
 mod shutdown;
 #[cfg(feature = "datasets")]

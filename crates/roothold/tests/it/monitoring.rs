@@ -167,8 +167,8 @@ fn the_page_of_the_private_port_shows_the_server() {
     let database = crate::databases::sqlite(&dirs, "shop.sqlite3");
     let server = server(&dirs, &crate::databases::section("shop", &database));
     server.send(&read(&dirs, "$ROOT/hello.txt")).result();
-    let mut conn = Conn::open_soon(server.private);
-    let page = conn.send(&Request::get("/"));
+    let ask = |path: &str| Conn::open_soon(server.private).send(&Request::get(path));
+    let page = ask("/");
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     let policy = page.header("content-security-policy").unwrap();
@@ -185,5 +185,5 @@ fn the_page_of_the_private_port_shows_the_server() {
     }
     assert!(!text.contains("<script") && !text.contains("http://") && !text.contains("https://"));
     assert!(!text.contains(dirs.base().to_str().unwrap()), "no path of the host");
-    assert_eq!(conn.send(&Request::get("/elsewhere")).status, 404);
+    assert_eq!(ask("/elsewhere").status, 404);
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use roothold_testing::Postgres;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::jobs::{
     PATIENCE, background, begin, count, dirs, ended, eventually, is_running, replica, start,
 };
-use crate::support::{Dirs, Server, Spec, custom_tool_binary};
+use crate::support::{Dirs, Request, Server, Spec, custom_tool_binary};
+use crate::watch::Listening;
 
 /// Two replicas by one configuration, the first of which is taken away from a job in its middle.
 fn goes_on_elsewhere<'a>(
@@ -109,6 +111,80 @@ fn replicas_that_share_a_database_finish_each_others_jobs() {
             assert!(first.wait(PATIENCE).unwrap().success(), "{}", first.log());
         },
     );
+}
+
+/// Longer than a hint of the kernel and a word of the database take; a client at a replica that has to wait for the
+/// clock instead waits longer.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_is_written_through_one_replica_is_told_by_another() {
+    let (database, dirs) = (Postgres::start(), Dirs::with_fixture());
+    let url = database.url("postgres:a-password", "postgres");
+    let state = format!("{KEYS}[state]\npostgres = \"${{JOBS_URL}}\"\n");
+    let replica = |name: &str| {
+        let mut spec = Spec::new(dirs.base(), dirs.config(&state));
+        spec.audit = dirs.base().join(format!("audit-{name}"));
+        std::fs::create_dir_all(&spec.audit).unwrap();
+        spec.env.push(("JOBS_URL", &url));
+        spec.start()
+    };
+    let (first, second) = (replica("a"), replica("b"));
+    let [file, dir] = ["$ROOT/hello.txt", "$ROOT/sub"].map(|path| dirs.fill_in(path));
+    let uris = [format!("file://{file}"), format!("file://{dir}")];
+    let mut listening = Listening::open(&first, &uris);
+    assert_eq!(listening.acknowledged(), json!({"resourceSubscriptions": uris}));
+    eventually("it has looked", || (first.audit().counts().1 >= 1).then_some(()));
+    let mut told = |what: &str, tool: &str, arguments: &serde_json::Value, uri: &str| {
+        second.asked(tool, arguments).unwrap();
+        let asked = Instant::now();
+        assert_eq!(listening.updated(), uri, "{what}");
+        assert!(asked.elapsed() < TOLD_WITHIN, "{what}: {:?}", asked.elapsed());
+    };
+    let new = format!("{dir}/new.txt");
+    told("a file", "write_file", &json!({"path": file, "content": "PUBLIC"}), &uris[0]);
+    told("a new one", "write_file", &json!({"path": new, "content": "PUBLIC"}), &uris[1]);
+    let edits = json!([{"oldText": "PUBLIC", "newText": "PUBLIC-OTHER"}]);
+    told("an edit", "edit_file", &json!({"path": file, "edits": edits}), &uris[0]);
+    told("one that is gone", "delete_file", &json!({"path": new}), &uris[1]);
+    let audit = |server: &Server| String::from_utf8(server.audit().raw).unwrap();
+    assert!(audit(&first).contains("notifications/resources/updated"));
+    assert!(!audit(&second).contains("notifications/resources/updated"));
+}
+
+#[test]
+fn a_job_that_another_replica_does_is_told_where_it_is_followed() {
+    let (database, dirs) = (Postgres::start(), dirs(20_000));
+    let url = database.url("postgres:a-password", "postgres");
+    let one = format!("{KEYS}[jobs]\nrunning_max = 1\nlease_seconds = 20\n");
+    let replica = |name: &str| {
+        let mut spec = with_database(&dirs, name, &url, "");
+        let state = "[state]\npostgres = \"${JOBS_URL}\"\n";
+        spec.config = dirs.config(&format!("{one}{state}"));
+        spec.start()
+    };
+    let first = replica("a");
+    // The first has its hands full, so that the other does what comes next.
+    let busy = begin(&first, &background(&dirs, 2000));
+    eventually("it is at work", || is_running(&first, &busy, 1));
+    let second = replica("b");
+    let id = begin(&second, &background(&dirs, 100));
+    let filter = json!({"notifications": {"taskIds": [id]}});
+    let listen = Request::modern("subscriptions/listen", &filter).with_tasks();
+    let mut listening = Listening::send(&first, &listen);
+    assert_eq!(listening.acknowledged(), json!({"taskIds": [id]}));
+    let mut told = Vec::new();
+    while told.last().is_none_or(|status| status != "completed") {
+        let message = listening.message();
+        assert_eq!(message["method"], "notifications/tasks", "{message}");
+        assert_eq!(message["params"]["taskId"], id.as_str());
+        told.push(message["params"]["status"].as_str().unwrap().to_owned());
+    }
+    let ran = |server: &Server| {
+        server.audit().of_kind("intent").filter(|line| line["request_id"] == id.as_str()).count()
+    };
+    assert_eq!((ran(&first), ran(&second)), (0, 1), "the second did it");
+    assert!(told.len() >= 2, "while it ran, and at its end: {told:?}");
 }
 
 #[test]

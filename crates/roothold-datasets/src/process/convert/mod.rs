@@ -190,7 +190,7 @@ impl Fold for Conversion {
             Some(footer) => vec![footer.save()?],
             None => Vec::new(),
         };
-        Ok(Saved { header: json!(self.written), tables })
+        Ok(Saved { header: json!(self.written), tables, _held: None })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {

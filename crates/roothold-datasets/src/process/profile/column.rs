@@ -46,7 +46,7 @@ impl ColumnPlan {
         if can_group(kind) {
             let key = Arc::new(Field::new("value", kind.clone(), true));
             let count = Function::new(count_udaf(), &DataType::Boolean, &[])?;
-            kept = Some(Grouping::new(vec![key], vec![count])?);
+            kept = Some(Grouping::new(vec![key], vec![count], None)?);
             range = Some([
                 Function::new(min_udaf(), kind, &[])?,
                 Function::new(max_udaf(), kind, &[])?,
@@ -184,15 +184,15 @@ impl Column {
         if next.kept.is_none() && self.kept.is_some() {
             self.spread_out()?;
         }
-        match (&mut self.kept, &mut next.kept) {
+        match (&mut self.kept, next.kept.take()) {
             (Some(mine), Some(its)) => {
-                mine.merge(&its.take()?)?;
+                mine.merge(its.take()?.table())?;
                 if mine.len() > self.plan.kept_max {
                     self.spread_out()?;
                 }
             }
             (None, Some(its)) if its.len() > 0 => {
-                let values = its.take()?.column(0).clone();
+                let values = its.take()?.table().column(0).clone();
                 self.spread(|spread| spread.update(&values))?;
             }
             _ => {}
@@ -207,10 +207,10 @@ impl Column {
 
     /// Goes over from keeping every value to sketches.
     fn spread_out(&mut self) -> Result<()> {
-        let Some(mut kept) = self.kept.take() else { return Ok(()) };
+        let Some(kept) = self.kept.take() else { return Ok(()) };
         let mut spread = self.new_spread()?;
         if kept.len() > 0 {
-            spread.update(kept.take()?.column(0))?;
+            spread.update(kept.take()?.table().column(0))?;
         }
         self.spread = Some(spread);
         Ok(())

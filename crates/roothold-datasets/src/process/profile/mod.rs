@@ -122,7 +122,7 @@ impl Fold for Profile {
             tables.push(one_row(state)?);
             tables.extend(kept);
         }
-        Ok(Saved { header: columns.into(), tables })
+        Ok(Saved { header: columns.into(), tables, _held: None })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {

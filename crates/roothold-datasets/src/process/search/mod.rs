@@ -164,7 +164,7 @@ impl Fold for Search {
 
     fn save(&mut self) -> Result<Saved, Fault> {
         let header = serde_json::to_value(&self.found).map_err(Fault::internal)?;
-        Ok(Saved { header, tables: Vec::new() })
+        Ok(Saved { header, ..Saved::default() })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {

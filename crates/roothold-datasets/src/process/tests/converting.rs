@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::super::convert::Output;
 use super::super::input::ShapeFormat;
 use super::super::start::Start;
-use super::super::testing::{CSV, Memory, budget, chunks_of, wait};
+use super::super::testing::{CSV, Memory, budget, chunks_of, pool, wait};
 use super::super::{Operation, Process, Step};
 use super::COLUMNS;
 
@@ -73,7 +73,7 @@ async fn convert(
     let (disk, input) = (Disk::default(), Arc::new(input.clone()));
     let output = || Some(Box::new(disk.clone()) as Box<dyn Output>);
     let start = Start::new(input.clone(), &operation, chunks_of(bytes))?.into_output(output());
-    let mut process = Process::bare(start.run(Handle::current())?);
+    let mut process = Process::bare(start.run(Handle::current(), pool())?);
     loop {
         match process.step(&budget()).await? {
             Step::Done(report) => return Ok((disk.content(), report.value)),
@@ -84,7 +84,7 @@ async fn convert(
                 disk.crash();
                 let start = Start::after(input.clone(), &operation, &state, chunk.next)?
                     .into_output(output());
-                process = Process::bare(start.run(Handle::current())?);
+                process = Process::bare(start.run(Handle::current(), pool())?);
             }
             Step::Chunk(_) => {}
         }
@@ -183,14 +183,15 @@ fn an_output_that_lost_bytes_is_not_gone_on_with() {
         let disk = Disk::default();
         let start = Start::new(Arc::new(input()), &operation, chunks_of(700)).unwrap();
         let mut process = Process::bare(
-            start.into_output(Some(Box::new(disk.clone()))).run(Handle::current()).unwrap(),
+            start.into_output(Some(Box::new(disk.clone()))).run(Handle::current(), pool()).unwrap(),
         );
         let Step::Chunk(chunk) = process.step(&budget()).await.unwrap() else { panic!("a chunk") };
         let state = process.state().unwrap();
         let start = Start::after(Arc::new(input()), &operation, &state, chunk.next).unwrap();
-        let lost = start.into_output(Some(Box::new(Disk::default()))).run(Handle::current());
+        let lost =
+            start.into_output(Some(Box::new(Disk::default()))).run(Handle::current(), pool());
         assert_eq!(lost.err().unwrap().kind(), FaultKind::Unavailable);
         let start = Start::new(Arc::new(input()), &operation, chunks_of(700)).unwrap();
-        assert_eq!(start.run(Handle::current()).err().unwrap().kind(), FaultKind::Invalid);
+        assert_eq!(start.run(Handle::current(), pool()).err().unwrap().kind(), FaultKind::Invalid);
     });
 }

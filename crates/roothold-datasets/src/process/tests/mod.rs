@@ -2,6 +2,7 @@
 
 mod answers;
 mod converting;
+mod memory;
 mod schemas;
 mod sources;
 mod stopping;
@@ -74,6 +75,7 @@ fn operations() -> Vec<Value> {
         json!({"operation": "aggregate", "group_by": ["t", "i"], "aggregates": [
             {"function": "count"}, {"function": "sum", "column": "n"}, {"function": "max", "column": "t"},
             {"function": "approx_distinct", "column": "n"}, {"function": "avg", "column": "i", "name": "mean"},
+            {"function": "stddev", "column": "n"}, {"function": "min", "column": "t"},
         ], "limit": 1000}),
         json!({"operation": "aggregate", "aggregates": [{"function": "count", "column": "t"}, {"function": "min", "column": "i"}]}),
         json!({"operation": "search", "pattern": "1", "context": 2, "max_matches": 7}),

@@ -141,7 +141,10 @@ fn a_step_ends_although_its_reading_does_not() {
         let shared = Arc::new(Shared(stuck.clone()));
         let limits = ProcessLimits::default();
         let mut process = Process::bare(
-            Start::new(shared, &operation, limits).unwrap().run(Handle::current()).unwrap(),
+            Start::new(shared, &operation, limits)
+                .unwrap()
+                .run(Handle::current(), testing::pool())
+                .unwrap(),
         );
         let budget = Budget::new(1, 1, Duration::from_mins(1));
         let cancel = budget.clone();

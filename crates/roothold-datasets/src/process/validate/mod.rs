@@ -158,7 +158,7 @@ impl Fold for Validation {
     }
 
     fn save(&mut self) -> Result<Saved, Fault> {
-        Ok(Saved { header: serde_json::json!(self.chunks_with_bad), tables: Vec::new() })
+        Ok(Saved { header: serde_json::json!(self.chunks_with_bad), ..Saved::default() })
     }
 
     fn load(&mut self, saved: Saved) -> Result<(), Fault> {

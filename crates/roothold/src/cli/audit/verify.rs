@@ -27,6 +27,8 @@ pub(super) struct Verify {
 
 const EXAMPLES: &str = "Exit code: 0 every log is whole, 1 one is not.
 
+A log is made before its first line is written, and that line before any call is served. One that was never written to is that of a server that was ended in between; one that was emptied later is broken, as is one of which the state store knows a line.
+
 A call is unfinished if it was allowed and has no outcome: it was cut off, or still runs. A log that a server still writes may end within a line; ask again.
 
 Servers that keep jobs tell their state store every 30 seconds, and at their end, how far their log has come. With --config a log that was cut off or written anew before that is broken, too.
@@ -39,26 +41,36 @@ Examples:
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let heads = self.config.as_deref().map(kept_heads).transpose()?.unwrap_or_default();
-        let mut broken = 0;
+        let mut broken = 0_u64;
         for path in self.paths {
             let files = if disk::is_directory(&path) { logs_in(&path)? } else { vec![path] };
             for file in files {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 let kept = heads.get(&*name).map_or(&[][..], std::slice::from_ref);
-                match verify_against(BufReader::new(disk::open(&file)?), kept) {
-                    Ok(summary) => {
-                        let known =
-                            if kept.is_empty() { "" } else { "; as the state store knows it" };
-                        print(&format!("{}: whole; {}{known}", file.display(), line(&summary)));
-                    }
-                    Err(bad) => {
-                        broken += 1;
-                        say(&format!("{}: broken at {bad}", file.display()));
-                    }
-                }
+                broken += u64::from(!is_whole(&file, kept)?);
             }
         }
         Ok(u8::from(broken > 0))
+    }
+}
+
+/// Says what a log is, and whether it is whole.
+fn is_whole(path: &Path, kept: &[Head]) -> anyhow::Result<bool> {
+    let (file, place) = (disk::open(path)?, path.display());
+    if kept.is_empty() && disk::was_never_written(&file) {
+        print(&format!("{place}: empty; its server was ended before it served a call"));
+        return Ok(true);
+    }
+    match verify_against(BufReader::new(file), kept) {
+        Ok(summary) => {
+            let known = if kept.is_empty() { "" } else { "; as the state store knows it" };
+            print(&format!("{place}: whole; {}{known}", line(&summary)));
+            Ok(true)
+        }
+        Err(bad) => {
+            say(&format!("{place}: broken at {bad}"));
+            Ok(false)
+        }
     }
 }
 

@@ -201,6 +201,10 @@ pub(crate) static TRACE_SPANS: Described = Described::counter(
     "Spans of traces by what became of them; `dropped` are those that the queue had no room for",
 )
 .by(&[words("outcome", &["exported", "failed", "dropped"])]);
+pub(crate) static LOG_LINES_LOST: Described = Described::counter(
+    "roothold_log_lines_lost",
+    "Lines of the log that had no room on stderr, since nobody read it",
+);
 pub(crate) static DISK_FREE: Described = Described::gauge(
     "roothold_disk_free",
     "Free on the file system of the audit log, of the store of jobs, of what queries do not hold in memory",
@@ -284,9 +288,13 @@ pub(crate) static DATASET_READ: Described =
         .bytes()
         .by(&[DATASET_OPERATION]);
 pub(crate) static DATASET_MEMORY: Described =
-    Described::gauge("roothold_dataset_memory", "Memory that queries hold").bytes();
-pub(crate) static DATASET_MEMORY_MAX: Described =
-    Described::gauge("roothold_dataset_memory_max", "Memory that queries may hold").bytes();
+    Described::gauge("roothold_dataset_memory", "Memory that queries and aggregations hold")
+        .bytes();
+pub(crate) static DATASET_MEMORY_MAX: Described = Described::gauge(
+    "roothold_dataset_memory_max",
+    "Memory that queries and aggregations may hold",
+)
+.bytes();
 pub(crate) static DATASET_SPILL: Described =
     Described::gauge("roothold_dataset_spill", "Bytes on disk that did not fit").bytes();
 
@@ -399,6 +407,7 @@ pub(crate) static GROUPS: [Group; 9] = [
             &CONFIG_READS,
             &CONFIG_REFUSED,
             &TRACE_SPANS,
+            &LOG_LINES_LOST,
             &DISK_FREE,
             &DISK_SIZE,
         ],

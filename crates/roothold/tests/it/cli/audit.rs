@@ -44,6 +44,25 @@ fn a_changed_line_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_log_without_a_line_is_whole_unless_it_ever_had_one() {
+    let (person, file) = recorded();
+    let dir = file.parent().unwrap();
+    // A server that was killed between making its log and writing to it, and others before and after it.
+    for name in ["audit-20200101T000000Z-00000000.jsonl", "audit-99990101T000000Z-00000000.jsonl"] {
+        std::fs::File::create(dir.join(name)).unwrap();
+    }
+    let verify = ["audit", "verify", dir.to_str().unwrap()];
+    let said = person.run(&verify).good();
+    assert_eq!(said.matches("empty; its server was ended before it served a call").count(), 2);
+    assert_eq!(said.matches("stopped in order").count(), 1, "{said}");
+    // One that had lines, wherever it stands.
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
+    let broken = person.run(&["audit", "verify", file.to_str().unwrap()]).bad(1);
+    assert!(broken.contains("broken at line 1: the boot line is missing"), "{broken}");
+    assert_eq!(person.run(&verify).code, 1, "among others, too");
+}
+
+#[test]
 fn the_log_is_shown_for_people_and_for_programs() {
     let (person, file) = recorded();
     let dir = file.parent().unwrap().to_str().unwrap();

@@ -72,8 +72,34 @@ fn a_server_that_stops_leaves_nothing_running() {
     conn.write(&long().bytes());
     eventually("it runs", || sleeping(database, "stops") == 1);
     server.signal(Signal::TERM);
+    is_told_to_try_again(&mut conn);
     assert!(server.wait(PATIENCE).is_some(), "it did not end: {}", server.log());
     eventually("it still runs", || running(database, "stops") == 0);
+}
+
+fn is_told_to_try_again(conn: &mut Conn) {
+    let (kind, text) = conn.read().expect("a word before the end").asked().unwrap_err();
+    assert_eq!(kind, "unavailable", "{text}");
+    assert!(text.contains("try again"), "{text}");
+}
+
+#[test]
+fn a_second_signal_ends_what_runs_with_a_word() {
+    let (database, dirs) = (orders("stops_at_once"), Dirs::with_fixture());
+    let url = database.url("stops_at_once", "stops_at_once");
+    let mut server = start(&dirs, &postgres("app", &url, ""));
+    let mut conn = Conn::open(server.address);
+    conn.write(&long().bytes());
+    eventually("it runs", || sleeping(database, "stops_at_once") == 1);
+    server.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(server.wait(Duration::from_millis(50)).is_none(), "it waits for the call");
+    server.signal(Signal::TERM);
+    is_told_to_try_again(&mut conn);
+    let ended = server.wait(PATIENCE).expect("it ends");
+    assert_eq!(ended.code(), Some(1), "a call was cut: {}", server.log());
+    eventually("it still runs", || running(database, "stops_at_once") == 0);
+    assert_eq!(server.audit().counts(), (1, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod checking;
 mod configured;
 mod confirming;
 mod executing;
+mod failing;
 mod granted;
 mod hangup;
 mod mysql;

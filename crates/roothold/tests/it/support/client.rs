@@ -108,6 +108,11 @@ impl Conn {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Writes to a server that may be gone, which reading tells.
+    pub(crate) fn write_if_open(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
     pub(crate) fn send(&mut self, request: &Request) -> Reply {
         self.write(&request.bytes());
         self.read().expect("an answer")

@@ -6,6 +6,7 @@ mod dirs;
 mod schema;
 mod server;
 mod stdio;
+mod way;
 
 pub(crate) use audit::Audit;
 pub(crate) use client::{Asked, Conn, Reply, Request, outcome, texts};
@@ -13,6 +14,7 @@ pub(crate) use dirs::{Dirs, find_canary};
 pub(crate) use schema::misfit;
 pub(crate) use server::{Server, Spec, custom_tool_binary, under_profile};
 pub(crate) use stdio::Stdio;
+pub(crate) use way::Way;
 
 /// The hash by which a write says which content it means.
 pub(crate) fn content_hash(bytes: &[u8]) -> String {
