@@ -14,9 +14,11 @@ use datafusion::arrow::error::ArrowError;
 use crate::options::Format;
 use crate::prepared::Style;
 
+mod blocks;
 mod column;
 mod delimited;
 mod json;
+mod numbers;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +74,13 @@ impl Rows {
             self.columns.iter_mut().for_each(|column| column.truncate(self.count));
         }
         is_whole
+    }
+
+    /// Puts down that columns of the file have no value.
+    fn skip(&mut self, columns: std::ops::Range<usize>) {
+        for place in self.places[columns].iter().flatten() {
+            self.columns[*place].push_null();
+        }
     }
 
     fn place(&mut self, column: usize) -> Option<&mut Column> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
-use datafusion::arrow::array::types::{Date32Type, Float64Type, Int64Type};
+use datafusion::arrow::array::types::Date32Type;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
     TimestampMicrosecondArray, timezone::Tz,
@@ -12,6 +12,8 @@ use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::compute::kernels::cast_utils::{Parser as _, string_to_datetime};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::arrow::error::ArrowError;
+
+use super::numbers;
 
 /// One column of a batch.
 pub(super) struct Column {
@@ -58,8 +60,8 @@ impl Column {
             return true;
         }
         let is_value = match &mut self.values {
-            Values::Integers(values) => push(values, Int64Type::parse(cell)),
-            Values::Numbers(values) => push(values, Float64Type::parse(cell)),
+            Values::Integers(values) => push(values, numbers::integer(cell)),
+            Values::Numbers(values) => push(values, numbers::float(cell)),
             Values::Booleans(values) => {
                 let is_true = cell.eq_ignore_ascii_case("true");
                 if !is_true && !cell.eq_ignore_ascii_case("false") {
@@ -97,9 +99,9 @@ impl Column {
             Values::Integers(values) => {
                 let digits = number.strip_prefix('-').unwrap_or(number);
                 let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-                push(values, if is_whole { Int64Type::parse(number) } else { None })
+                push(values, if is_whole { numbers::integer(number) } else { None })
             }
-            Values::Numbers(values) => push(values, Float64Type::parse(number)),
+            Values::Numbers(values) => push(values, numbers::float(number)),
             _ => false,
         };
         is_value && self.is_valid()

@@ -1,6 +1,7 @@
 //! Plain lines of fields between delimiters.
 
 use super::Rows;
+use super::blocks::Places;
 
 pub(super) struct Delimited {
     delimiter: u8,
@@ -23,7 +24,7 @@ impl Delimited {
     pub(super) fn feed(&mut self, text: &str, rows: &mut Rows, rows_max: usize) -> usize {
         let bytes = text.as_bytes();
         let (mut taken, mut field) = (0, 0);
-        for at in memchr::memchr2_iter(self.delimiter, b'\n', bytes) {
+        for at in Places::new(bytes, self.delimiter, b'\n') {
             if let Some(end) = self.ends.get_mut(field) {
                 *end = at;
             }

@@ -5,9 +5,38 @@ use datafusion::arrow::datatypes::Schema;
 use super::Rows;
 
 pub(super) struct Json {
-    /// The names of the table's columns, in quotes.
-    names: Vec<Vec<u8>>,
+    keys: Vec<Key>,
 }
+
+/// The name of a column, as it stands before a value.
+struct Key {
+    /// In quotes.
+    name: Vec<u8>,
+    /// The same with a colon, if it is short: to be compared as one number, of which the mask
+    /// leaves as many bytes as it has.
+    short: Option<(u128, u128)>,
+    /// How many bytes that is.
+    length: usize,
+}
+
+impl Key {
+    fn new(name: &str) -> Self {
+        let name = [b"\"", name.as_bytes(), b"\""].concat();
+        let length = name.len() + 1;
+        let short = (length <= SHORT).then(|| {
+            let mut key = [0; SHORT];
+            key[..name.len()].copy_from_slice(&name);
+            key[name.len()] = b':';
+            (u128::from_le_bytes(key), u128::MAX >> (8 * (SHORT - length)))
+        });
+        Self { name, short, length }
+    }
+}
+
+/// So many bytes are compared at once.
+const SHORT: usize = 16;
+/// A search for the end of a text that is longer is worth its start.
+const NEAR: usize = 32;
 
 /// One line, and how far it was read.
 struct Line<'a> {
@@ -25,8 +54,7 @@ enum Value<'a> {
 
 impl Json {
     pub(super) fn new(schema: &Schema) -> Self {
-        let quoted = |name: &String| [b"\"", name.as_bytes(), b"\""].concat();
-        Self { names: schema.fields().iter().map(|field| quoted(field.name())).collect() }
+        Self { keys: schema.fields().iter().map(|field| Key::new(field.name())).collect() }
     }
 
     /// Takes lines up to the first that is not plain.
@@ -49,19 +77,28 @@ impl Json {
         taken
     }
 
+    /// The column of the member that is next, at `first` or behind it.
+    fn find(&self, line: &mut Line<'_>, first: usize, rows: &mut Rows) -> Option<usize> {
+        let skipped = self.keys[first..].iter().position(|key| line.skip(&key.name))?;
+        line.take(b':')?;
+        // What the object leaves out is null.
+        rows.skip(first..first + skipped);
+        Some(first + skipped)
+    }
+
     /// Puts down the members of one object; `None` if it is not plain.
     fn push(&self, line: &str, rows: &mut Rows) -> Option<()> {
         let mut line = Line { text: line, at: 0 };
         let mut next = 0;
         line.take(b'{')?;
         loop {
-            let column = next + self.names.get(next..)?.iter().position(|name| line.skip(name))?;
-            // What the object leaves out is null.
-            (next..column).filter_map(|at| rows.places[at]).for_each(|place| {
-                rows.columns[place].push_null();
-            });
+            let column = if line.skip_key(self.keys.get(next)?) {
+                line.skip_spaces();
+                next
+            } else {
+                self.find(&mut line, next, rows)?
+            };
             next = column + 1;
-            line.take(b':')?;
             let value = line.value()?;
             if let Some(column) = rows.place(column) {
                 let is_value = match value {
@@ -80,9 +117,7 @@ impl Json {
             }
         }
         line.take(b'}')?;
-        (next..self.names.len()).filter_map(|at| rows.places[at]).for_each(|place| {
-            rows.columns[place].push_null();
-        });
+        rows.skip(next..self.keys.len());
         let rest = &line.text[line.at..];
         (rest.is_empty() || rest == "\r").then_some(())
     }
@@ -110,6 +145,19 @@ impl<'a> Line<'a> {
         Some(())
     }
 
+    /// Goes over a name and the colon right behind it, if they are next.
+    #[inline]
+    fn skip_key(&mut self, key: &Key) -> bool {
+        let (Some((bytes, mask)), Some(next)) = (key.short, self.rest().first_chunk()) else {
+            return false;
+        };
+        let is_next = (u128::from_le_bytes(*next) ^ bytes) & mask == 0;
+        if is_next {
+            self.at += key.length;
+        }
+        is_next
+    }
+
     /// Goes over these bytes, if they are next.
     fn skip(&mut self, bytes: &[u8]) -> bool {
         let is_next = self.rest().starts_with(bytes);
@@ -124,13 +172,9 @@ impl<'a> Line<'a> {
         match *self.rest().first()? {
             b'"' => {
                 let start = self.at + 1;
-                let text = &self.text[start..];
-                let end = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
-                if text.as_bytes()[end] != b'"' {
-                    return None;
-                }
-                self.at = start + end + 1;
-                Some(Value::Text(&text[..end]))
+                let end = start + end_of_text(&self.text.as_bytes()[start..])?;
+                self.at = end + 1;
+                Some(Value::Text(&self.text[start..end]))
             }
             b'-' | b'0'..=b'9' => {
                 let is_part =
@@ -146,4 +190,29 @@ impl<'a> Line<'a> {
             _ => None,
         }
     }
+}
+
+/// Where the quote stands that ends a text without escapes.
+#[inline]
+fn end_of_text(text: &[u8]) -> Option<usize> {
+    let (eights, _) = text[..text.len().min(NEAR)].as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(*eight);
+        let ends = zeros(eight ^ EIGHT_QUOTES) | zeros(eight ^ EIGHT_ESCAPES);
+        if ends != 0 {
+            let end = at * 8 + ends.trailing_zeros() as usize / 8;
+            return (text[end] == b'"').then_some(end);
+        }
+    }
+    let searched = eights.len() * 8;
+    let end = searched + memchr::memchr2(b'"', b'\\', &text[searched..])?;
+    (text[end] == b'"').then_some(end)
+}
+
+const EIGHT_QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const EIGHT_ESCAPES: u64 = u64::from_le_bytes([b'\\'; 8]);
+
+/// Marks the bytes that are zero; the lowest mark is right, and those above it may not be.
+fn zeros(eight: u64) -> u64 {
+    eight.wrapping_sub(0x0101_0101_0101_0101) & !eight & 0x8080_8080_8080_8080
 }

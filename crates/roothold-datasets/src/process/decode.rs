@@ -3,8 +3,9 @@
 //! Rows are decoded thousands at a time. Where that fails, the same decoder is asked for halves,
 //! down to single rows: what is bad is decided by one piece of code, however many rows it sees.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::compute::{cast, concat_batches};
@@ -33,6 +34,23 @@ pub(super) struct Decode {
     /// As a JSON decoder gives it.
     raw: SchemaRef,
     batch_rows: usize,
+    spare: Spare,
+}
+
+/// Decoders of JSON that nobody uses at the moment: the memory that they have grown to is used again.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<json::Decoder>>>);
+
+impl Spare {
+    fn decoders(&self) -> MutexGuard<'_, Vec<json::Decoder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spare")
+    }
 }
 
 /// What a chunk was found to hold.
@@ -113,7 +131,8 @@ impl Decode {
         let schema = Arc::new(shape.schema.project(&columns).map_err(Fault::internal)?);
         let batch_rows = (BATCH_VALUES_MAX / shape.schema.fields().len().max(1)).clamp(32, 8192);
         let raw = whole::as_text(&schema);
-        Ok(Self { shape: shape.clone(), columns, schema, raw, batch_rows })
+        let spare = Spare::default();
+        Ok(Self { shape: shape.clone(), columns, schema, raw, batch_rows, spare })
     }
 
     /// The schema of the batches.
@@ -196,6 +215,9 @@ impl Decode {
     }
 
     fn json_decoder(&self) -> Result<json::Decoder, ArrowError> {
+        if let Some(spare) = self.spare.decoders().pop() {
+            return Ok(spare);
+        }
         json::ReaderBuilder::new(self.raw.clone())
             .with_coerce_primitive(true)
             .with_batch_size(self.batch_rows + 1)
@@ -298,6 +320,7 @@ impl TextRun<'_, '_> {
             }
             start = end;
         }
+        self.decode.spare.decoders().push(decoder);
         Ok(())
     }
 

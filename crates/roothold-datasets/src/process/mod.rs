@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! input   what is needed of opened files
-//! spans   cuts them into chunks; `records` knows where records end
+//! spans   cuts them into chunks, whose text is in `buffers`; `records` knows where records end
 //! decode  a chunk's batches of columns, and its bad rows (`bad`, `reason`)
 //! fold    what an operation is; `profile` and the others are such
 //! runner  chunks at work, folded in order; `saved` is a checkpoint's bytes
@@ -14,6 +14,7 @@
 mod accumulate;
 mod aggregate;
 mod bad;
+mod buffers;
 mod convert;
 mod decode;
 mod fold;

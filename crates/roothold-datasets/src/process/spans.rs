@@ -3,7 +3,6 @@
 //! **Invariant**: where a chunk ends depends on where it begins, on the bytes and on the limits,
 //! and on nothing else; so a run that is resumed has the chunks of one that was not.
 
-use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use memchr::memchr;
 use roothold_core::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
+use super::buffers::{Buffers, ChunkText};
 use super::input::{FileSize, GroupSize, Input, ShapeFormat, Stop, TextRead};
 use super::records::{Cutter, count_lines};
 use super::step::ProcessLimits;
@@ -45,7 +45,7 @@ pub(super) struct Span {
 #[derive(Debug)]
 pub(super) enum Body {
     /// Whole records of text.
-    Text(Vec<u8>),
+    Text(ChunkText),
     /// Row groups of a Parquet file.
     RowGroups(Range<usize>),
 }
@@ -57,6 +57,7 @@ pub(super) struct Spans {
     files: Vec<FileSize>,
     at: Position,
     text: Option<Text>,
+    buffers: Buffers,
     groups: Vec<GroupSize>,
 }
 
@@ -70,7 +71,10 @@ struct Text {
 impl Spans {
     pub(super) fn new(input: Arc<dyn Input>, limits: ProcessLimits, at: Position) -> Self {
         let files = input.files();
-        Self { input, limits, files, at, text: None, groups: Vec::new() }
+        // Those at work, the one that waits for its turn, and the one that is read.
+        let at_once = limits.chunks_concurrent.saturating_add(2);
+        let buffers = Buffers::new(at_once, limits.chunk_bytes.saturating_mul(2));
+        Self { input, limits, files, at, text: None, buffers, groups: Vec::new() }
     }
 
     /// The next chunk; none after the last.
@@ -131,12 +135,14 @@ impl Spans {
             Some(text) => text,
             None => self.open()?,
         };
-        let mut data = std::mem::take(&mut text.carry);
+        let mut data = self.buffers.text();
+        data.push(&text.carry);
         let end = self.fill(&mut text, &mut data, stop)?;
         if end == 0 {
             return Ok(None);
         }
-        text.carry = data[end..].to_vec();
+        text.carry.clear();
+        text.carry.extend_from_slice(&data[end..]);
         data.truncate(end);
         let is_csv = matches!(self.input.shape().format, ShapeFormat::Csv { .. });
         let lines = count_lines(&data, is_csv && memchr(b'\r', &data).is_some());
@@ -159,16 +165,14 @@ impl Spans {
     /// Reads until `data` holds whole records and returns where the last of them ends.
     ///
     /// Looks at the same lengths whether a part of `data` was read for the chunk before or not.
-    fn fill(&self, text: &mut Text, data: &mut Vec<u8>, stop: &Stop) -> Result<usize, Fault> {
+    fn fill(&self, text: &mut Text, data: &mut ChunkText, stop: &Stop) -> Result<usize, Fault> {
         let framing = self.input.shape().framing();
         let mut cutter = Cutter::default();
         let mut target = self.limits.chunk_bytes.max(1);
         loop {
             if data.len() < target && !text.ended {
-                let want = (target - data.len()) as u64;
-                data.reserve_exact(target - data.len());
-                let read = (&mut text.read).take(want).read_to_end(data);
-                text.ended = (read.map_err(|error| self.unreadable(error))? as u64) < want;
+                let read = data.read_up_to(target, &mut text.read);
+                text.ended = !read.map_err(|error| self.unreadable(error))?;
             }
             if data.len() < target {
                 return Ok(data.len());
