@@ -3,6 +3,7 @@
 taken away, its clients vanish. Each server is a process in this script's own namespaces.
 """
 
+import os
 import signal
 import socket
 import struct
@@ -15,7 +16,8 @@ from lib.alone import HERE, Server, limited
 from lib.checks import Checks
 from lib.engine import until
 from lib.load import Load
-from lib.mcp import call, request
+from lib.mcp import call, message, request
+from lib.watched import POSTGRES, ROLE, Postgres
 
 STARTS = 24
 RELOADS = 10
@@ -138,6 +140,47 @@ jwks_file = "{{home}}/keys/jwks.json"
     checks.true("keys are rotated: the log says what was not taken", "keys read before stay in force" in said)
 
 
+def a_database_moves(checks, scratch):
+    """The name of a database leads to another machine, which is the new primary: it is found without a restart."""
+    hosts = f"{scratch}/hosts"
+    known = open("/etc/hosts", encoding="utf-8").read()
+
+    def name_leads_to(address):
+        with open(hosts, "w", encoding="utf-8") as file:
+            file.write(f"{known}\n{address} database.test\n")
+
+    name_leads_to("127.0.0.1")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+    database = Postgres(f"{scratch}/moving")
+    dsn = f"postgresql://shop@database.test:{POSTGRES}/shop?sslmode=disable"
+    more = f'[[databases]]\nname = "shop"\nkind = "postgres"\nplaintext = true\ndsn = "{dsn}"\n'
+    server = Server(scratch, "moves", more=more)
+
+    def asked():
+        sql = {"database": "shop", "sql": "SELECT count(*) FROM orders"}
+        status, headers, body = call(HERE, None, "query_database", sql)
+        result = message(headers, body)["result"]
+        return status == 200 and not result.get("isError") and result["structuredContent"]["rows"] == [[100]]
+
+    try:
+        database.start()
+        database.say("postgres", "CREATE DATABASE shop")
+        database.say("shop", ROLE)
+        with server.running():
+            until(asked, 20, "it is never asked")
+            database.stop()
+            checks.true("a database moves: without it there is no answer", not asked())
+            database.start("127.0.0.2")
+            checks.true("a database moves: nor where it was", not asked())
+            name_leads_to("127.0.0.2")
+            until(asked, 60, "it is not found where it is now")
+            checks.ok("a database moves: it is found where its name leads now")
+            checks.equal("a database moves: files are read", server.heard(), "of kept\n")
+    finally:
+        database.stop()
+        subprocess.run(["umount", "/etc/hosts"], check=True)
+
+
 def taken_away(checks, scratch):
     """A root that is moved, replaced, unmounted or removed: what stands at its place instead is never shown."""
     server = Server(scratch, "roots")
@@ -205,6 +248,7 @@ CASES = (
     ended_while_it_reloads,
     no_descriptors,
     keys_are_rotated,
+    a_database_moves,
     taken_away,
     clients_vanish,
 )
@@ -216,6 +260,8 @@ def main():
         checks.guard("the servers run"),
         tempfile.TemporaryDirectory(prefix="rh-", dir="/tmp") as scratch,
     ):
+        # A database runs as somebody else.
+        os.chmod(scratch, 0o755)
         for case in CASES:
             with checks.guard(case.__name__):
                 case(checks, scratch)

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Calls per second through nginx with one, two and three replicas, each held to the same part of a core.
 
-A measurement, for `./test --full` and by hand: on a machine that does something else it says little.
+A measurement, for `./test --full` and by hand: on a machine that does something else it says little. The part is the
+largest of a few that leaves room for nginx and the clients, whose shares of a core are told beside it:
+
+    ROOTHOLD_BIN=… tests/deploy/run scaling
 """
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -12,16 +16,18 @@ from lib.balancer import nginx_image, settings
 from lib.checks import Checks
 from lib.engine import Engine, until
 from lib.image import build_roothold
-from lib.load import Load
 from lib.mcp import answers
+from lib.rate import Rate
 from lib.site import Site
 
 REPLICAS = 3
-# So little that three of them, nginx and the clients leave two cores idle.
-CPUS = "0.03"
+# The parts of a core that are tried. With all of them at work, this much of the machine must be left.
+PARTS = (0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.03)
+IDLE = 0.2
 # Enough that each replica always has calls waiting.
 CLIENTS = 48
 SECONDS = 6
+TRY_SECONDS = 3
 # Up and down again, so that what drifts falls on all alike.
 ORDER = [1, 2, 3, 3, 2, 1]
 NAME = ("127.0.0.1", 8443)
@@ -39,7 +45,7 @@ def start(engine, scratch):
     for number in range(REPLICAS):
         engine.docker(
             *["run", "--detach", f"--name=replica-{number}", "--network=front", "--no-healthcheck"],
-            *["--network-alias=roothold", f"--cpus={CPUS}", f"--env=ROOTHOLD_CONFIG={placed}"],
+            *["--network-alias=roothold", f"--env=ROOTHOLD_CONFIG={placed}"],
             *[*site.options(), image],
         )
     engine.docker(
@@ -52,19 +58,64 @@ def start(engine, scratch):
     return site, tls
 
 
-def measure(engine, site, tls, wanted):
-    """Returns the calls per second of so many replicas."""
+def processor_seconds(engine, name):
+    """Returns the processor time that a container took so far; none of one that does not run."""
+    pid = engine.inspect(name)["State"]["Pid"]
+    if not pid:
+        return 0.0
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" and not controllers:
+            stat = Path(f"/sys/fs/cgroup{path}/cpu.stat")
+            if stat.exists():
+                return int(stat.read_text().split()[1]) / 1e6
+        if "cpuacct" in controllers.split(","):
+            return int(Path(f"/sys/fs/cgroup/cpuacct{path}/cpuacct.usage").read_text()) / 1e9
+    raise RuntimeError("this system does not say what a container takes")
+
+
+def run_replicas(engine, wanted, part):
+    """Has so many replicas run, each with its part of a core."""
     for number in range(REPLICAS):
-        engine.docker("start" if number < wanted else "stop", f"replica-{number}")
+        name = f"replica-{number}"
+        engine.docker("update", f"--cpus={part}", name)
+        engine.docker("start" if number < wanted else "stop", name)
     time.sleep(3)
-    with Load(NAME, site.keys, tls=tls, writes=False) as load:
+
+
+def measure(engine, site, tls, seconds):
+    """Returns the calls per second, and what clients, nginx and replicas took of a core meanwhile."""
+    names = [f"replica-{number}" for number in range(REPLICAS)]
+    taken = lambda: (
+        processor_seconds(engine, "nginx"),
+        sum(processor_seconds(engine, name) for name in names),
+    )
+    with Rate(NAME, tls, site.keys) as rate:
         time.sleep(2)
-        before, began = load.tally.calls, time.monotonic()
-        time.sleep(SECONDS)
-        rate = (load.tally.calls - before) / (time.monotonic() - began)
-    if load.tally.failures:
-        raise RuntimeError(f"calls failed: {load.tally.failures[:3]}")
-    return rate
+        calls, clients, before, began = rate.calls, rate.processor_seconds, taken(), time.monotonic()
+        time.sleep(seconds)
+        took = time.monotonic() - began
+        nginx, replicas = ((now - then) / took for now, then in zip(taken(), before))
+        shares = {"clients": (rate.processor_seconds - clients) / took, "nginx": nginx, "replicas": replicas}
+        return (rate.calls - calls) / took, shares
+
+
+def shown(shares):
+    return ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+
+
+def largest_part(engine, site, tls):
+    """Returns the largest part of a core with which all replicas, nginx and the clients leave something of the machine."""
+    cores = os.cpu_count()
+    for part in PARTS:
+        run_replicas(engine, REPLICAS, part)
+        rate, shares = measure(engine, site, tls, TRY_SECONDS)
+        print(f"note  {REPLICAS} × {part} cores, tried: {rate:.0f} calls/s; {shown(shares)} of {cores} cores")
+        # The replicas take all that they may, and nobody keeps them from it.
+        is_full = shares["replicas"] >= 0.95 * REPLICAS * part
+        if is_full and sum(shares.values()) <= cores - IDLE and shares["clients"] <= 0.8:
+            return part
+    raise RuntimeError("the machine has no room for this measurement")
 
 
 def main():
@@ -76,14 +127,18 @@ def main():
     ):
         Path(scratch).chmod(0o755)
         site, tls = start(engine, Path(scratch))
-        rates = {}
+        part = largest_part(engine, site, tls)
+        rates, shares = {}, {}
         for wanted in ORDER:
-            rates.setdefault(wanted, []).append(measure(engine, site, tls, wanted))
+            run_replicas(engine, wanted, part)
+            rate, shares[wanted] = measure(engine, site, tls, SECONDS)
+            rates.setdefault(wanted, []).append(rate)
         mean = {wanted: sum(found) / len(found) for wanted, found in rates.items()}
         for wanted in sorted(mean):
             linear = mean[wanted] / (wanted * mean[1])
             print(
-                f"note  {wanted} × {CPUS} cores: {mean[wanted]:.0f} calls/s, {linear:.2f} of linear"
+                f"note  {wanted} × {part} cores: {mean[wanted]:.0f} calls/s, {linear:.2f} of linear; "
+                f"{shown(shares[wanted])} cores"
             )
             checks.true(f"{wanted} replicas: at least 0.9 of linear", linear >= 0.9, rates)
     checks.finish()

@@ -384,6 +384,13 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Takes each lock that every call takes, none of which waits for a disk, and gives it back.
+    pub(crate) fn touch(&self) {
+        let _ = (self.audit.current().figures(), self.databases.all());
+    }
+}
+
 fn stopping() -> Fault {
     Fault::new(
         FaultKind::Unavailable,

@@ -15,6 +15,7 @@ mod renew;
 mod signals;
 mod stamps;
 mod sweep;
+mod watchdog;
 mod writer;
 
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl Roothold {
             let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
         });
+        let _telling = watchdog::begin(&self);
         // Connections wait already, and will be accepted.
         manager::ready(address).await;
         let stored = AtomicBool::new(false);

@@ -29,7 +29,8 @@ def is_sound(checks):
     for right, wrong in [("ProtectClock", "ProtectClok"), ("Type=notify", "Type=notfy")]:
         _, said = verify(text.replace(right, wrong))
         checks.true(f"{wrong} would be noticed", wrong.split("=")[-1] in said, said)
-    checks.true("the manager is told by the server", "\nType=notify\n" in text)
+    for line in ("Type=notify", "WatchdogSec=60"):
+        checks.true(f"the manager is told by the server: {line}", f"\n{line}\n" in text)
     code, out, err = run(["systemd-analyze", "security", "--offline=true", UNIT])
     level = re.search(r"Overall exposure level for roothold.service: ([0-9.]+)", out)
     found = float(level[1]) if code == 0 and level else 10.0

@@ -79,9 +79,9 @@ class Postgres:
         if done.returncode != 0:
             raise RuntimeError(f"{name}: {done.stderr[-1000:]}{done.stdout[-1000:]}")
 
-    def start(self):
+    def start(self, address="127.0.0.1"):
         command = [self.programs / "postgres", "-D", self.home / "data", "-c", "fsync=off"]
-        for option in ("listen_addresses=127.0.0.1", f"port={POSTGRES}", f"unix_socket_directories={self.home}"):
+        for option in (f"listen_addresses={address}", f"port={POSTGRES}", f"unix_socket_directories={self.home}"):
             command += ["-c", option]
         with open(self.home / "log", "ab") as log:
             self.child = subprocess.Popen(

@@ -61,6 +61,7 @@ struct Memory {
     /// The size at which the disk is full; 0 is no limit.
     room: AtomicUsize,
     sync_fails: AtomicBool,
+    panics: AtomicBool,
 }
 
 impl Memory {
@@ -71,6 +72,7 @@ impl Memory {
 
 impl Sink for Arc<Memory> {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.panics.load(Ordering::Relaxed), "as it is told");
         let mut held = self.bytes.lock().unwrap();
         let limit = |n: &AtomicUsize| match n.load(Ordering::Relaxed) {
             0 => usize::MAX,
@@ -87,6 +89,7 @@ impl Sink for Arc<Memory> {
     }
 
     fn sync(&self) -> io::Result<()> {
+        assert!(!self.panics.load(Ordering::Relaxed), "as it is told");
         if self.sync_fails.load(Ordering::Relaxed) {
             return Err(io::Error::other("device error"));
         }

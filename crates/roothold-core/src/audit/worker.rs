@@ -1,7 +1,8 @@
 //! The log's own thread: writes out what has waited, and syncs what was written.
 //!
 //! It ticks only while there is something to do and sleeps otherwise, so an idle server stays
-//! idle. It ends when the log closes or latches; errors reach the callers through the latch.
+//! idle. It ends when the log closes or latches; errors reach the callers through the latch, and so does its own end
+//! where that is a panic: nothing would be synced any more.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +18,19 @@ pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("audit".to_owned()).spawn(move || run(&shared))
 }
 
+/// Latches the log when its thread ends in a panic.
+struct LatchOnPanic<'a>(&'a Shared);
+
+impl Drop for LatchOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.latch("the log's thread failed");
+        }
+    }
+}
+
 fn run(shared: &Shared) {
+    let _latching = LatchOnPanic(shared);
     let mut dirty_since: Option<Instant> = None;
     while let Some(pending_seq) = wait(shared, dirty_since.is_none()) {
         if shared.write_to(pending_seq).is_err() {

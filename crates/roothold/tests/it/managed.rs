@@ -67,6 +67,36 @@ fn a_manager_is_told_of_the_start_of_reloads_and_of_the_end() {
     assert_eq!(server.wait(PATIENCE).unwrap().code(), Some(0), "{}", server.log());
 }
 
+#[test]
+fn a_manager_that_watches_is_told_again_and_again_that_calls_are_answered() {
+    let dirs = Dirs::with_fixture();
+    let manager = Manager::new(&dirs);
+    let mut spec = Spec::new(dirs.base(), dirs.config("[server]\nlandlock = \"require\"\n"));
+    spec.env = vec![("NOTIFY_SOCKET", manager.path.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let mut server = spec.start();
+    let told = |word: &str| manager.told().iter().any(|line| line == word);
+    let mut ready = false;
+    for _ in 0..5 {
+        while !told("WATCHDOG=1") {
+            ready = true;
+        }
+    }
+    assert!(ready, "the start is told beside it");
+    // A process that stands still says nothing, whatever it said before.
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(200));
+    manager.socket.set_nonblocking(true).unwrap();
+    while manager.socket.recv(&mut [0; 4096]).is_ok() {}
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(manager.socket.recv(&mut [0; 4096]).is_err(), "it is told by one that is stopped");
+    server.signal(Signal::CONT);
+    manager.socket.set_nonblocking(false).unwrap();
+    while !told("WATCHDOG=1") {}
+    server.signal(Signal::TERM);
+    while !told("STOPPING=1") {}
+    assert_eq!(server.wait(PATIENCE).unwrap().code(), Some(0), "{}", server.log());
+}
+
 /// Its socket is full, and what it is told would wait for ever.
 #[test]
 fn a_manager_that_does_not_listen_keeps_nobody() {

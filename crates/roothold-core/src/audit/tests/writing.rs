@@ -251,3 +251,33 @@ fn a_checkpoint_pins_what_was_written() {
     assert!(matches!(found.reason, BrokenReason::HeadMissing(2)), "{found}");
     log.checkpoint(&key).unwrap_err();
 }
+
+/// Whether it writes or syncs, on the log's own thread or on a caller's: nobody may go on as if it were recorded.
+#[test]
+fn a_panic_of_whoever_writes_ends_the_log() {
+    for reads in [Reads::Written, Reads::Queued] {
+        let fsync_interval = Duration::from_millis(100);
+        let (log, memory) = log_in_memory(AuditOptions { fsync_interval, ..options(reads) });
+        let call = log.next_call();
+        log.intent_read(&intent(call)).unwrap();
+        // In written mode the line is in the file by then, and its sync is what panics.
+        log.outcome(&outcome(call)).unwrap();
+        memory.panics.store(true, Ordering::Relaxed);
+        eventually(|| !log.is_healthy());
+        memory.panics.store(false, Ordering::Relaxed);
+        let refused = log.intent_read(&intent(log.next_call())).unwrap_err();
+        assert!(matches!(refused, AuditError::Unavailable(_)), "{refused}");
+        assert!(log.intent_write(&intent(log.next_call())).is_err());
+        assert!(log.close().is_err(), "what was recorded is not known to be stored");
+        verify(memory.text().as_bytes()).unwrap();
+    }
+    let (log, memory) = log_in_memory(options(Reads::Written));
+    memory.panics.store(true, Ordering::Relaxed);
+    let call = log.next_call();
+    let announced = log.announce_write(&intent(call)).unwrap();
+    let durable = || log.make_durable(&announced);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(durable)).is_err());
+    memory.panics.store(false, Ordering::Relaxed);
+    assert!(log.outcome(&outcome(call)).is_err());
+    eventually(|| !log.is_healthy());
+}
