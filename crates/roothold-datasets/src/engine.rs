@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use roothold_core::{Budget, Fault, FaultKind};
 use tokio::runtime::{Handle, Runtime};
@@ -33,6 +33,8 @@ const METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Expressions nest as deep as a query is long; see the limit on its words in `query/gate.rs`. Only
 /// what is used of a stack takes memory.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
+/// The part of the pool that one process may reserve before it begins.
+const RESERVED_PART: usize = 8;
 /// How often a waiting call looks whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -166,6 +168,28 @@ impl Engine {
     pub(crate) fn sort_reservation(&self) -> usize {
         const MOST: usize = 10 * 1024 * 1024;
         (self.inner.spec.memory_bytes / self.threads() / 4).min(MOST)
+    }
+
+    /// Waits until so many bytes of the pool are free, or, of a small pool, as many as one may have, and
+    /// reserves them until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The budget's own.
+    ///
+    /// # Cancellation
+    /// Nothing is reserved.
+    pub(crate) async fn reserve(
+        &self,
+        bytes: usize,
+        budget: &Budget,
+    ) -> Result<MemoryReservation, Fault> {
+        let held = MemoryConsumer::new("chunks").register(&self.memory());
+        let bytes = bytes.min(self.inner.spec.memory_bytes / RESERVED_PART);
+        while held.try_grow(bytes).is_err() {
+            budget.check()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(held)
     }
 
     /// The pool of memory, for what is not a query.

@@ -291,6 +291,12 @@ impl JobLink {
 /// How often a client is told of progress while a step goes on.
 const TELL_EVERY: Duration = Duration::from_millis(400);
 
+/// How many chunks a client is told of one by one.
+const TOLD_FREELY: u32 = 32;
+
+/// How often it is told of the others at most: chunks can be worked through by the hundred in a second.
+const TELL_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+
 /// How often a job's partial result is asked for at most: making and storing it costs.
 const PARTIAL_EVERY: Duration = Duration::from_secs(1);
 
@@ -342,7 +348,7 @@ impl Call {
     }
 
     async fn here<W: Steps>(&self, mut work: W) -> Result<Long<W::Answer>, Fault> {
-        let (mut told, mut spans) = (None, ChunkSpans::default());
+        let (mut told, mut spans) = (Told::default(), ChunkSpans::default());
         loop {
             let underway = work.underway();
             let mut step = pin!(spans.step(self, &mut work));
@@ -351,24 +357,25 @@ impl Call {
                     biased;
                     stepped = &mut step => break stepped?,
                     () = tokio::time::sleep(TELL_EVERY), if underway.is_some() => {
-                        if let Some(underway) = &underway {
-                            self.tell(underway(), &mut told).await;
+                        if let Some(due) = underway.as_ref().and_then(|far| told.due(far(), Instant::now())) {
+                            self.progress(due).await;
                         }
                     }
                 }
             };
             match stepped {
-                Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
-                Step::Chunk(chunk) => self.tell(progress_of(chunk), &mut told).await,
+                Step::Done(answer) => {
+                    if let Some(last) = told.left.take() {
+                        self.progress(last).await;
+                    }
+                    return Ok(Long(Inner::Done(answer)));
+                }
+                Step::Chunk(chunk) => {
+                    if let Some(due) = told.due(progress_of(chunk), Instant::now()) {
+                        self.progress(due).await;
+                    }
+                }
             }
-        }
-    }
-
-    /// Tells progress, which must grow from one message to the next.
-    async fn tell(&self, progress: Progress, told: &mut Option<f64>) {
-        if told.is_none_or(|told| progress.done > told) {
-            *told = Some(progress.done);
-            self.progress(progress).await;
         }
     }
 
@@ -390,6 +397,34 @@ impl Call {
             // A worker that has left is noticed when the next step is waited for.
             let _ = wanted.send(stepped);
         }
+    }
+}
+
+/// What a client was told of progress.
+#[derive(Default)]
+struct Told {
+    messages: u32,
+    last: Option<(f64, Instant)>,
+    /// What it was not told, since it had just been told something.
+    left: Option<Progress>,
+}
+
+impl Told {
+    /// The progress, if it is to be told now. It must grow from one message to the next.
+    fn due(&mut self, progress: Progress, now: Instant) -> Option<Progress> {
+        if let Some((done, at)) = self.last {
+            if progress.done <= done {
+                return None;
+            }
+            if self.messages >= TOLD_FREELY && now.duration_since(at) < TELL_AT_MOST_EVERY {
+                self.left = Some(progress);
+                return None;
+            }
+        }
+        self.messages += 1;
+        self.last = Some((progress.done, now));
+        self.left = None;
+        Some(progress)
     }
 }
 
@@ -431,4 +466,25 @@ fn progress_of(chunk: Chunk) -> Progress {
 
 pub(crate) fn no_jobs() -> Fault {
     Fault::new(FaultKind::Unsupported, "this server keeps no jobs; call again without background")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_chunks_are_told_of_a_few_times_a_second_and_the_last_is_kept() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let far = |done: u32| Progress::of(f64::from(done), 1000.0);
+        let mut times = 0;
+        for done in 1..=1000 {
+            let at = begun + Duration::from_millis(done.into());
+            times += u32::from(told.due(far(done), at).is_some());
+        }
+        assert_eq!(times, TOLD_FREELY + (1000 - TOLD_FREELY) / 50);
+        assert_eq!(told.left.take(), Some(far(1000)));
+        let later = begun + Duration::from_secs(9);
+        assert_eq!(told.due(far(900), later), None, "it grows");
+        assert_eq!(told.due(far(1001), later), Some(far(1001)));
+    }
 }

@@ -43,6 +43,7 @@ mod whole;
 
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use roothold_core::{Budget, Fault};
 
 use self::input::Input;
@@ -69,12 +70,15 @@ pub use step::{Chunk, ProcessLimits, Progress, Report, Step};
 /// is of no more use then, its last checkpoint is. Dropping it ends its work.
 pub struct Process {
     running: Box<dyn Running>,
+    /// What its chunks take of the pool.
+    _room: Option<MemoryReservation>,
     /// Its runtime lasts as long as the work.
     _engine: Option<Engine>,
 }
 
 impl Process {
-    /// Begins `operation` over `source`. Only a conversion has an `output`, and needs one.
+    /// Begins `operation` over `source`, once there is memory for its chunks. Only a conversion has an
+    /// `output`, and needs one.
     ///
     /// # Errors
     /// `Invalid` for what the source does not have or the operation does not take; and what
@@ -126,17 +130,18 @@ impl Process {
         begin: impl FnOnce(Arc<dyn Input>) -> Result<Start, Fault> + Send + 'static,
     ) -> Result<Self, Fault> {
         let meter = Arc::new(Meter::new(budget));
-        let (inner, source, operation) = (engine.clone(), source.clone(), operation.clone());
-        let look = Arc::clone(&meter);
-        let work = move || {
-            let start = begin(Arc::new(Opened::new(&source, inner.limits(), &look)?))?;
-            match &operation {
-                Operation::Sql(options) => start.run_sql(&inner, &source, options),
-                _ => start.run(inner.handle()?, inner.memory()),
-            }
-        };
-        let running = engine.blocking(budget, &meter, work).await?;
-        Ok(Self { running, _engine: Some(engine.clone()) })
+        let (limits, look, of) = (*engine.limits(), Arc::clone(&meter), source.clone());
+        let look = move || begin(Arc::new(Opened::new(&of, &limits, &look)?));
+        let start = engine.blocking(budget, &meter, look).await?;
+        if let Operation::Sql(options) = operation {
+            let running = start.run_sql(engine, source, options)?;
+            return Ok(Self { running, _room: None, _engine: Some(engine.clone()) });
+        }
+        let room = engine.reserve(start.chunk_bytes(), budget).await?;
+        let inner = engine.clone();
+        let run = move || start.run(inner.handle()?, inner.memory());
+        let running = engine.blocking(budget, &meter, run).await?;
+        Ok(Self { running, _room: Some(room), _engine: Some(engine.clone()) })
     }
 
     /// Goes on to the next chunk, or to the end.

@@ -80,6 +80,14 @@ impl Start {
         self
     }
 
+    /// What chunks take that are read, wait and are worked on, in bytes: their text, and about as much while
+    /// it is decoded.
+    pub(super) fn chunk_bytes(&self) -> usize {
+        let limits = &self.trace.limits;
+        let chunks = limits.chunks_concurrent.saturating_add(2);
+        chunks.saturating_mul(limits.chunk_bytes).saturating_mul(2)
+    }
+
     /// A query needs the source itself.
     pub(super) fn run_sql(
         self,

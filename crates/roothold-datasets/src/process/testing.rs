@@ -191,6 +191,6 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 impl Process {
     /// A process that has no engine.
     pub(super) fn bare(running: Box<dyn Running>) -> Self {
-        Self { running, _engine: None }
+        Self { running, _room: None, _engine: None }
     }
 }

@@ -3,19 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use datafusion::error::Result as Reserved;
 use datafusion::execution::memory_pool::{
     GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation, UnboundedMemoryPool,
 };
-use roothold_core::{Fault, FaultKind};
+use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::super::start::Start;
 use super::super::testing::{CSV, Memory, budget, chunks_of, wait};
-use super::super::{Operation, Process, Step};
+use super::super::{Operation, Process, ProcessLimits, Step};
 use super::COLUMNS;
+use crate::testing::Workspace;
 
 const GROUPS: usize = 40_000;
 /// A key, and what is kept of a group, in a table.
@@ -186,6 +188,56 @@ fn a_checkpoint_needs_memory_to_be_gone_on_from() {
         };
         assert!(go_on(64 << 20).is_ok());
         assert_eq!(go_on(1 << 10).err().unwrap().kind(), FaultKind::Limit);
+    });
+}
+
+#[test]
+fn a_process_waits_for_memory_until_its_budget_ends() {
+    let engine = crate::testing::engine();
+    let dir = Workspace::new();
+    let source = dir.file("a.csv", "i\n1\n2\n").source("a.csv");
+    let operation: Operation = serde_json::from_value(json!({"operation": "profile"})).unwrap();
+    let begin = |budget: Budget| {
+        let (engine, source, operation) = (&engine, &source, &operation);
+        async move {
+            let limits = ProcessLimits::default();
+            Process::open(engine, source, operation, limits, None, &budget).await
+        }
+    };
+    wait(async {
+        let all = MemoryConsumer::new("a query").register(&engine.memory());
+        all.grow(engine.figures().memory_bytes_max);
+        let soon = Budget::new(1, 1, Duration::from_millis(100));
+        assert_eq!(begin(soon).await.err().unwrap().kind(), FaultKind::Timeout);
+        let (process, ()) = tokio::join!(begin(budget()), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(all);
+        });
+        let process = process.unwrap();
+        assert!(engine.figures().memory_bytes > 0, "its chunks count");
+        assert_eq!(to_the_end(process, |_| Ok(())).await.unwrap()["rows"], 2);
+        assert_eq!(engine.figures().memory_bytes, 0);
+    });
+}
+
+#[test]
+fn more_at_once_than_there_is_memory_for_take_turns() {
+    let engine = crate::testing::engine();
+    let dir = Workspace::new();
+    let source = dir.file("a.csv", "i\n1\n2\n").source("a.csv");
+    let operation: Operation = serde_json::from_value(json!({"operation": "profile"})).unwrap();
+    wait(async {
+        let each = (0..40).map(|_| async {
+            let limits = ProcessLimits::default();
+            let budget = budget();
+            let process = Process::open(&engine, &source, &operation, limits, None, &budget);
+            let value = to_the_end(process.await?, |_| Ok(())).await?;
+            let figures = engine.figures();
+            assert!(figures.memory_bytes <= figures.memory_bytes_max, "{figures:?}");
+            Ok::<_, Fault>(value["rows"] == json!(2))
+        });
+        let all = futures::future::try_join_all(each).await.unwrap();
+        assert!(all.into_iter().all(|is_right| is_right));
     });
 }
 
