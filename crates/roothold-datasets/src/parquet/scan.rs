@@ -28,23 +28,26 @@ pub(crate) struct ParquetTable {
     /// All columns of the files, and the visible ones.
     file_schema: SchemaRef,
     schema: SchemaRef,
+    /// Whether no row is kept: see [`Self::with_views`].
+    is_folded: bool,
 }
 
 impl ParquetTable {
     pub(crate) fn new(prepared: Arc<Prepared>, first: usize) -> Self {
         let (file_schema, schema) =
             (Arc::clone(&prepared.file_schema), Arc::clone(&prepared.schema));
-        Self { prepared, first, file_schema, schema }
+        Self { prepared, first, file_schema, schema, is_folded: false }
     }
 
-    /// The same with texts as views of the pages that they stand in, which are not copied, and are
-    /// kept for as long as one of their texts is.
+    /// The same for a query that keeps no row, but figures: with texts as views of the pages that
+    /// they stand in, which are not copied, and are kept for as long as one of their texts is.
     pub(crate) fn with_views(&self) -> Self {
         Self {
             prepared: Arc::clone(&self.prepared),
             first: self.first,
             file_schema: with_views(&self.file_schema),
             schema: with_views(&self.schema),
+            is_folded: true,
         }
     }
 }
@@ -123,9 +126,11 @@ impl TableProvider for ParquetTable {
             .build();
         let mut options = state.config_options().execution.parquet.clone();
         // Of columns that are read for their filter alone there is nothing to leave undecoded; a
-        // filter within the decoder would only find out which rows those are. The top of a sort is
-        // mostly found by one column; of the others only its rows are decoded.
-        options.pushdown_filters = filters.is_empty() || self.has_others(projection, filters);
+        // filter within the decoder would only find out which rows those are. Without a filter
+        // there may be the top of a sort, mostly found by one column: of the others only its rows
+        // are decoded. What is sorted behind figures is known too late for that.
+        options.pushdown_filters =
+            if filters.is_empty() { !self.is_folded } else { self.has_others(projection, filters) };
         let format =
             ParquetFormat::default().with_options(datafusion::config::TableParquetOptions {
                 global: options,
