@@ -232,6 +232,13 @@ fn yield_to_calls() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
+/// Lets others have the processor who wait for it. Linux lets a thread go on for a while, whatever its
+/// priority, and looks then only at its next tick, which is up to 4 ms later: so whoever decodes asks a few times
+/// in a millisecond. Costs next to nothing where nobody waits.
+pub(crate) fn give_way() {
+    std::thread::yield_now();
+}
+
 /// Work that somebody waits for; dropped, it stops.
 struct Waiting<T> {
     task: JoinHandle<Result<T, Fault>>,

@@ -1,4 +1,5 @@
-//! A table over text files: each partition reads the records of one piece after the other.
+//! A table over text files: each partition reads the records of one piece after the other, and
+//! takes the next that nobody has, so that all of them end at about the same time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,9 +28,27 @@ use crate::meter::Meter;
 use crate::options::Format;
 use crate::prepared::Prepared;
 use crate::records::{Piece, Records, aligned};
+use crate::stored::Stored;
 
-/// A piece that is smaller is not worth a partition of its own.
-const PIECE_BYTES_MIN: u64 = 1024 * 1024;
+/// A piece that is smaller is not worth its start.
+pub(crate) const PIECE_BYTES_MIN: u64 = 1024 * 1024;
+/// Nor is one that is a smaller part of the whole.
+const PIECES_MAX: u64 = 64;
+
+/// How much of what is left of a whole the next piece takes: much at first, so that there are few
+/// pieces, and little at the end, so that those who work on them end together. Of an object each
+/// piece is a request or more: there are as many as partitions.
+pub(crate) fn share(left: u64, whole: u64, partitions: usize, file: &Stored) -> u64 {
+    let partitions = partitions.max(1) as u64;
+    if file.object().is_some() {
+        return (whole / partitions + 1).max(PIECE_BYTES_MIN);
+    }
+    shrinking(left, whole, partitions)
+}
+
+fn shrinking(left: u64, whole: u64, partitions: u64) -> u64 {
+    (left / (2 * partitions)).max(whole / PIECES_MAX).max(PIECE_BYTES_MIN)
+}
 
 /// Whether the pieces of files began where the pieces before them ended.
 #[derive(Debug, Default)]
@@ -41,6 +60,8 @@ struct SeamsInner {
     begun: Vec<((usize, u64), u64)>,
     /// The same: where the piece before it ended.
     ended: Vec<((usize, u64), u64)>,
+    /// Two of them do not agree.
+    is_broken: bool,
 }
 
 impl Seams {
@@ -51,13 +72,26 @@ impl Seams {
         inner.begun.iter().all(|begun| inner.ended.contains(begun))
     }
 
+    /// Whether a piece is known not to have: what is read means nothing.
+    fn are_broken(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_broken
+    }
+
     fn note_begun(&self, file: usize, cut: u64, at: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).begun.push(((file, cut), at));
+        let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.begun.push(((file, cut), at));
+        inner.is_broken |= disagree(&inner.ended, (file, cut), at);
     }
 
     fn note_ended(&self, file: usize, cut: u64, at: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended.push(((file, cut), at));
+        let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.ended.push(((file, cut), at));
+        inner.is_broken |= disagree(&inner.begun, (file, cut), at);
     }
+}
+
+fn disagree(noted: &[((usize, u64), u64)], cut: (usize, u64), at: u64) -> bool {
+    noted.iter().any(|(there, noted)| *there == cut && *noted != at)
 }
 
 /// The visible columns of text files.
@@ -80,35 +114,28 @@ impl TextTable {
         Self { prepared, meter, seams, is_cut }
     }
 
-    /// The work of each partition: pieces of about the same size together, in the order of files.
-    fn pieces(&self, partitions: usize) -> Vec<Vec<Piece>> {
-        let total = self.prepared.source.bytes();
-        let share = (total / partitions.max(1) as u64 + 1).max(PIECE_BYTES_MIN);
-        let mut groups: Vec<Vec<Piece>> = vec![Vec::new()];
-        let mut room = share;
+    /// The pieces that partitions take in turn, in the order of files.
+    fn pieces(&self, partitions: usize) -> Vec<Piece> {
+        let whole = self.prepared.source.bytes();
+        let (mut rest, mut pieces) = (whole, Vec::new());
         for (file, prepared) in self.prepared.files.iter().enumerate() {
             let size = prepared.file.size();
-            let is_cut = self.is_cut && self.prepared.is_seekable(file);
+            let is_cut = self.is_cut && partitions > 1 && self.prepared.is_seekable(file);
             let mut from = 0;
             loop {
-                if room == 0 {
-                    groups.push(Vec::new());
-                    room = share;
-                }
+                let share = share(rest, whole, partitions, &prepared.file);
                 let left = size - from;
-                let takes = if is_cut && left > room + PIECE_BYTES_MIN { room } else { left };
+                let takes = if is_cut && left > share + PIECE_BYTES_MIN { share } else { left };
                 let until = (from + takes < size).then_some(from + takes);
-                if let Some(group) = groups.last_mut() {
-                    group.push(Piece { file, from, until });
-                }
-                room = room.saturating_sub(takes);
+                pieces.push(Piece { file, from, until });
+                rest = rest.saturating_sub(takes);
                 from += takes;
                 if until.is_none() {
                     break;
                 }
             }
         }
-        groups
+        pieces
     }
 }
 
@@ -134,11 +161,12 @@ impl TableProvider for TextTable {
         // Only whoever reads from the beginning knows the numbers of lines.
         let counts_lines = prepared.format == Format::Text && columns.contains(&0);
         let partitions = if counts_lines { 1 } else { state.config().target_partitions() };
-        let groups = self.pieces(partitions);
+        let pieces = self.pieces(partitions);
+        let partitions = partitions.min(pieces.len()).max(1);
         let schema = Arc::new(prepared.file_schema.project(&columns)?);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(groups.len()),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
@@ -146,11 +174,28 @@ impl TableProvider for TextTable {
             prepared: Arc::clone(prepared),
             meter: Arc::clone(&self.meter),
             seams: Arc::clone(&self.seams),
-            groups,
+            round: Mutex::new(Round::new(&pieces, partitions)),
+            pieces,
             columns,
             schema,
             properties: Arc::new(properties),
         }))
+    }
+}
+
+/// One execution of a scan: which partitions take part in it, and the pieces that they take.
+#[derive(Debug)]
+struct Round {
+    has_begun: Vec<bool>,
+    queue: Queue,
+}
+
+type Queue = Arc<Mutex<VecDeque<Piece>>>;
+
+impl Round {
+    fn new(pieces: &[Piece], partitions: usize) -> Self {
+        let queue = Arc::new(Mutex::new(pieces.iter().cloned().collect()));
+        Self { has_begun: vec![false; partitions], queue }
     }
 }
 
@@ -160,10 +205,25 @@ struct TextScan {
     prepared: Arc<Prepared>,
     meter: Arc<Meter>,
     seams: Arc<Seams>,
-    groups: Vec<Vec<Piece>>,
+    pieces: Vec<Piece>,
+    round: Mutex<Round>,
     columns: Vec<usize>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
+}
+
+impl TextScan {
+    /// The pieces of the execution that a partition takes part in: another one each time.
+    fn join(&self, partition: usize) -> Queue {
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if round.has_begun.get(partition).is_none_or(|has_begun| *has_begun) {
+            *round = Round::new(&self.pieces, round.has_begun.len());
+        }
+        if let Some(has_begun) = round.has_begun.get_mut(partition) {
+            *has_begun = true;
+        }
+        Arc::clone(&round.queue)
+    }
 }
 
 impl DisplayAs for TextScan {
@@ -207,13 +267,27 @@ impl ExecutionPlan for TextScan {
         Ok(self)
     }
 
+    /// A recursive query executes its part again and again, each time from the beginning.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = self.properties.output_partitioning().partition_count();
+        Ok(Arc::new(Self {
+            prepared: Arc::clone(&self.prepared),
+            meter: Arc::clone(&self.meter),
+            seams: Arc::clone(&self.seams),
+            round: Mutex::new(Round::new(&self.pieces, partitions)),
+            pieces: self.pieces.clone(),
+            columns: self.columns.clone(),
+            schema: Arc::clone(&self.schema),
+            properties: Arc::clone(&self.properties),
+        }))
+    }
+
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let pieces = self.groups.get(partition).cloned().unwrap_or_default();
         let reading = Reading {
             prepared: Arc::clone(&self.prepared),
             meter: Arc::clone(&self.meter),
             seams: Arc::clone(&self.seams),
-            pieces: pieces.into(),
+            queue: self.join(partition),
             columns: self.columns.clone(),
             open: None,
         };
@@ -230,16 +304,21 @@ struct Reading {
     prepared: Arc<Prepared>,
     meter: Arc<Meter>,
     seams: Arc<Seams>,
-    pieces: VecDeque<Piece>,
+    queue: Queue,
     columns: Vec<usize>,
     open: Option<(Piece, Records)>,
 }
 
 impl Reading {
     fn next(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        // All of it is read again, in one piece.
+        if self.seams.are_broken() {
+            return Err(Fault::internal("a piece began within a record"));
+        }
         loop {
             let Some((piece, records)) = &mut self.open else {
-                let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
+                let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some(piece) = next else { return Ok(None) };
                 self.open = Some((piece.clone(), self.begin(&piece)?));
                 continue;
             };
@@ -274,5 +353,40 @@ impl Reading {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
             .map_err(Fault::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_smaller_and_are_few() {
+        for (whole, partitions) in
+            [(1 << 30, 2), (1 << 30, 8), (10 << 20, 2), (5, 3), (1 << 44, 64)]
+        {
+            let (mut left, mut count, mut last) = (whole, 0, u64::MAX);
+            while left > 0 {
+                let next = shrinking(left, whole, partitions);
+                assert!(next > 0 && next <= last);
+                (left, count, last) = (left.saturating_sub(next), count + 1, next);
+            }
+            assert!(count <= 2 * PIECES_MAX, "{whole} in {count} pieces");
+            assert!(last <= (whole / PIECES_MAX).max(PIECE_BYTES_MIN));
+        }
+    }
+
+    #[test]
+    fn seams_break_as_soon_as_two_pieces_disagree() {
+        let seams = Seams::default();
+        seams.note_begun(0, 100, 105);
+        assert!(!seams.hold() && !seams.are_broken(), "the piece before is not read yet");
+        seams.note_ended(0, 100, 105);
+        assert!(seams.hold() && !seams.are_broken());
+        seams.note_ended(0, 200, 207);
+        seams.note_begun(1, 200, 204);
+        assert!(!seams.are_broken(), "another file");
+        seams.note_begun(0, 200, 204);
+        assert!(seams.are_broken() && !seams.hold());
     }
 }

@@ -1,5 +1,6 @@
 //! A table over Parquet files, scanned by DataFusion.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,11 +11,12 @@ use datafusion::datasource::file_format::FileFormat as _;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
-use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::prepared::Prepared;
+use crate::scan::{PIECE_BYTES_MIN, share};
 use crate::store::FileStore;
 
 /// The visible columns of Parquet files. Their store must know the files by their numbers.
@@ -47,6 +49,45 @@ impl ParquetTable {
     }
 }
 
+impl ParquetTable {
+    /// The files, cut at places of which only those count at which a row group begins: partitions
+    /// take the pieces in turn.
+    fn groups(&self, partitions: usize) -> Result<Vec<FileGroup>> {
+        let whole = self.prepared.source.bytes();
+        let (mut rest, mut pieces) = (whole, Vec::new());
+        for (at, file) in self.prepared.files.iter().enumerate() {
+            let size = file.file.size();
+            let mut from = 0;
+            while from < size {
+                let share = share(rest, whole, partitions, &file.file);
+                let left = size - from;
+                let is_cut = partitions > 1 && left > share + PIECE_BYTES_MIN;
+                let takes = if is_cut { share } else { left };
+                let piece =
+                    PartitionedFile::new_from_meta(FileStore::meta(&file.file, self.first + at));
+                let (start, end) = (i64::try_from(from), i64::try_from(from + takes));
+                let outside = |error| DataFusionError::External(Box::new(error));
+                pieces.push(piece.with_range(start.map_err(outside)?, end.map_err(outside)?));
+                rest = rest.saturating_sub(takes);
+                from += takes;
+            }
+        }
+        let count = pieces.len().div_ceil(partitions.max(1)).max(1);
+        Ok(pieces.chunks(count).map(|pieces| FileGroup::new(pieces.to_vec())).collect())
+    }
+
+    /// Whether columns are asked for that no filter looks at.
+    fn has_others(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
+        let looked_at: HashSet<&str> =
+            filters.iter().flat_map(Expr::column_refs).map(|column| column.name.as_str()).collect();
+        let is_other = |at: &usize| !looked_at.contains(self.schema.field(*at).name().as_str());
+        projection.map_or_else(
+            || (0..self.schema.fields().len()).any(|at| is_other(&at)),
+            |columns| columns.iter().any(is_other),
+        )
+    }
+}
+
 #[async_trait]
 impl TableProvider for ParquetTable {
     fn schema(&self) -> SchemaRef {
@@ -57,30 +98,34 @@ impl TableProvider for ParquetTable {
         TableType::Base
     }
 
+    /// Filters are known to the scan, and asked once more behind it.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let prepared = &self.prepared;
-        let columns = prepared.columns(projection);
-        let files: Vec<PartitionedFile> = prepared
-            .files
-            .iter()
-            .enumerate()
-            .map(|(at, file)| FileStore::meta(&file.file, self.first + at))
-            .map(PartitionedFile::new_from_meta)
-            .collect();
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let columns = self.prepared.columns(projection);
+        let groups = self.groups(state.config().target_partitions())?;
         let source = Arc::new(ParquetSource::new(Arc::clone(&self.file_schema)));
         let config = FileScanConfigBuilder::new(FileStore::url()?, source)
             .with_file_groups(groups)
             .with_projection_indices(Some(columns))?
             .with_limit(limit)
             .build();
-        let options = state.config_options().execution.parquet.clone();
+        let mut options = state.config_options().execution.parquet.clone();
+        // Of columns that are read for their filter alone there is nothing to leave undecoded; a
+        // filter within the decoder would only find out which rows those are. The top of a sort is
+        // mostly found by one column; of the others only its rows are decoded.
+        options.pushdown_filters = filters.is_empty() || self.has_others(projection, filters);
         let format =
             ParquetFormat::default().with_options(datafusion::config::TableParquetOptions {
                 global: options,

@@ -7,6 +7,7 @@ const BLOCK: usize = 64;
 
 /// A bit for each byte of a block that is one of the two.
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "a condition would be a jump")]
 fn marks(block: &[u8; BLOCK], one: u8, other: u8) -> u64 {
     let mut found = [0; BLOCK];
     for (at, (found, byte)) in found.iter_mut().zip(block).enumerate() {

@@ -137,12 +137,11 @@ impl Aggregation {
 
     /// The groups as a table.
     fn table(&mut self) -> Result<&Taken, Fault> {
-        let taken = match self.taken.take() {
-            Some(taken) => taken,
-            None => {
-                let none = self.none()?;
-                std::mem::replace(&mut self.groups, none).take().map_err(broken)?
-            }
+        let taken = if let Some(taken) = self.taken.take() {
+            taken
+        } else {
+            let none = self.none()?;
+            std::mem::replace(&mut self.groups, none).take().map_err(broken)?
         };
         Ok(self.taken.insert(taken))
     }
@@ -370,7 +369,7 @@ impl Aggregation {
         let all = result.table().num_rows();
         let _order = result.reserve(all * ORDERED_ROW_BYTES).map_err(broken)?;
         let shown = self.sorted(result.table())?;
-        let bytes = shown.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        let bytes = shown.iter().map(Array::get_array_memory_size).sum::<usize>();
         let _shown = result.reserve(bytes * JSON_TIMES).map_err(broken)?;
         let rows = (0..shown.first().map_or(0, Array::len)).map(|row| {
             shown.iter().map(|column| values::json(column, row)).collect::<Result<Vec<_>, _>>()

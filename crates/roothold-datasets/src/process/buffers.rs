@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::engine::give_way;
+
 /// The most that is read at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -63,6 +65,7 @@ impl ChunkText {
             // Memory that nothing is read into is not touched.
             let end = target.min(self.len + READ_BYTES);
             self.make_room(end);
+            give_way();
             match read.read(&mut self.bytes[self.len..end]) {
                 Ok(0) => return Ok(false),
                 Ok(more) => self.len += more,

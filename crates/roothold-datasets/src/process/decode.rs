@@ -21,9 +21,14 @@ use super::reason;
 use super::records::{Framing, count_lines};
 use super::spans::{Body, Span};
 use super::whole;
+use crate::engine::give_way;
 
 /// The most values that are decoded at a time, over all columns.
 const BATCH_VALUES_MAX: usize = 256 * 1024;
+/// The most rows: so many take about a millisecond.
+pub(super) const BATCH_ROWS_MAX: usize = 2048;
+/// How much text is given to a decoder before others may have the processor.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Which columns are wanted of which files.
 #[derive(Debug, Clone)]
@@ -129,7 +134,8 @@ impl Decode {
     /// Decodes `columns` of the files, which count in their whole schema.
     pub(super) fn new(shape: &Shape, columns: Vec<usize>) -> Result<Self, Fault> {
         let schema = Arc::new(shape.schema.project(&columns).map_err(Fault::internal)?);
-        let batch_rows = (BATCH_VALUES_MAX / shape.schema.fields().len().max(1)).clamp(32, 8192);
+        let batch_rows = BATCH_VALUES_MAX / shape.schema.fields().len().max(1);
+        let batch_rows = batch_rows.clamp(32, BATCH_ROWS_MAX);
         let raw = whole::as_text(&schema);
         let spare = Spare::default();
         Ok(Self { shape: shape.clone(), columns, schema, raw, batch_rows, spare })
@@ -188,6 +194,7 @@ impl Decode {
             for batch in input.row_group(span.at.file, group, &self.columns)? {
                 stop.check()?;
                 let batch = batch?;
+                give_way();
                 sink(&batch, &RowsAt::Counted(span.at.lines + counts.rows + 1))?;
                 counts.rows += batch.num_rows() as u64;
             }
@@ -231,12 +238,26 @@ impl Decode {
         data: &[u8],
     ) -> Result<Option<RecordBatch>, ArrowError> {
         let lines = json_lines(data)?;
-        let used = decoder.decode(data)?;
+        let used = feed_json(decoder, data)?;
         if used < data.len() || decoder.len() != lines || decoder.has_partial_record() {
             return Err(ArrowError::JsonError("a line is not one record".to_owned()));
         }
         decoder.flush()?.map(|batch| whole::from_text(&batch, &self.schema)).transpose()
     }
+}
+
+/// Gives the decoder `data`, and tells how much of it was taken.
+fn feed_json(decoder: &mut json::Decoder, data: &[u8]) -> Result<usize, ArrowError> {
+    let mut at = 0;
+    for piece in data.chunks(PIECE_BYTES) {
+        let used = decoder.decode(piece)?;
+        at += used;
+        if used < piece.len() {
+            break;
+        }
+        give_way();
+    }
+    Ok(at)
 }
 
 /// How many lines are not blank; an error if one cannot be an object.
@@ -259,8 +280,10 @@ fn csv_batch(
     at: &mut usize,
 ) -> Result<Option<RecordBatch>, ArrowError> {
     loop {
-        let used = decoder.decode(&data[*at..])?;
+        let piece = data.len().min(*at + PIECE_BYTES);
+        let used = decoder.decode(&data[*at..piece])?;
         *at += used;
+        give_way();
         if used == 0 || decoder.capacity() == 0 {
             return decoder.flush();
         }
@@ -362,6 +385,7 @@ impl TextRun<'_, '_> {
     }
 
     fn emit(&mut self, batch: &RecordBatch, start: usize) -> Result<(), Fault> {
+        give_way();
         (self.sink)(batch, &RowsAt::Following { text: self.text, start })?;
         self.counts.rows += batch.num_rows() as u64;
         Ok(())

@@ -14,6 +14,7 @@ use datafusion::parquet::arrow::arrow_reader::{
 use roothold_core::files::Drift;
 use roothold_core::{Budget, Fault};
 
+use super::decode::BATCH_ROWS_MAX;
 use super::input::{Batches, FileSize, GroupSize, Input, Shape, ShapeFormat, TextRead};
 use crate::limits::Limits;
 use crate::meter::Meter;
@@ -183,7 +184,7 @@ impl Input for Opened {
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer)
             .with_row_groups(vec![group])
             .with_projection(mask)
-            .with_batch_size((BATCH_VALUES_MAX / columns.len().max(1)).clamp(32, 8192))
+            .with_batch_size((BATCH_VALUES_MAX / columns.len().max(1)).clamp(32, BATCH_ROWS_MAX))
             .build()
             .map_err(|error| failures.fault(&source, &error))?;
         let wanted = Arc::new(wanted);

@@ -181,8 +181,6 @@ fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionCon
     options.execution.sort_spill_reservation_bytes = engine.sort_reservation();
     // Views of strings make the top of a sort by one column hold whole pages of all the others.
     options.execution.parquet.schema_force_view_types = false;
-    // The top of a sort is mostly found by one column; of the others only its rows are decoded.
-    options.execution.parquet.pushdown_filters = true;
     // Without it a corrupt page index fails a file that reads well.
     options.execution.parquet.skip_metadata = true;
     // Nothing is read besides what was asked for: of an object, what holds pages is looked at.

@@ -10,6 +10,7 @@ use crate::{Source, SourceOptions};
 mod formats;
 mod hostile;
 mod parquet;
+mod pieces;
 
 const PEOPLE: &str = "id,name,amount,born\n1,Ann,10.5,1990-01-02\n2,Bob,,1985-12-31\n3,Cid,7.25,\n";
 

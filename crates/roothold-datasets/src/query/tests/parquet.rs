@@ -33,6 +33,19 @@ fn file(rows: i64) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
+/// Numbers, each as eight bytes, in many groups.
+pub(super) fn numbers(rows: i64) -> Vec<u8> {
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_max_row_group_row_count(Some(10_000))
+        .build();
+    let numbers = Int64Array::from_iter_values(0..rows);
+    let batch = RecordBatch::try_from_iter([("id", Arc::new(numbers) as _)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
 #[test]
 fn parquet_is_queried_by_its_visible_columns() {
     let space = Workspace::new();
