@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -143,10 +144,19 @@ def is_confined(checks, engine, site):
     said = engine.logs("confined")
     checks.true("Landlock stands in a container", r"\"state\":\"stands\"" in said, said)
     checks.equal("a quota of CPU time is set", cpu_quota(process), 1.5)
+    checks.true("its log waits for nobody who reads it", writes_without_waiting(process))
     changed = engine.docker("diff", "confined").splitlines()
     # What is mounted shows as made; nothing else may.
     places = ("/srv", "/etc", "/var")
     checks.equal("it changed nothing", [c for c in changed if not c[2:].startswith(places)], [])
+
+
+def writes_without_waiting(process):
+    """Says whether a process has a handle on the pipe of its stderr that says when there is no room."""
+    stderr = os.readlink(process / "fd/2")
+    handles = [handle for handle in os.listdir(process / "fd") if os.readlink(process / "fd" / handle) == stderr]
+    flags = [(process / "fdinfo" / handle).read_text().split()[3] for handle in handles]
+    return stderr.startswith("pipe:") and any(int(flag, 8) & os.O_NONBLOCK for flag in flags)
 
 
 def cpu_quota(process):

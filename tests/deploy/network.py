@@ -16,13 +16,15 @@ import sys
 import tempfile
 import time
 
-from lib.alone import HERE, Server, metrics
+from lib.alone import FULL, HERE, Server, metrics
 from lib.checks import Checks
 from lib.engine import until
 from lib.mcp import META, REVISION, Broken, answer, message, request
 
 WAY = ("127.0.0.1", 8100)
 CLIENTS = 24
+# How many times as long as in the short form the clients call.
+TIMES = 4 if FULL else 1
 LOSS = "0.3"
 # Half of 500 ms there and back.
 DELAY = 0.25
@@ -31,7 +33,7 @@ PIECE = 1 << 20
 LINE = "a line of text that is sent over a bad network\n"
 LINES = 6_000
 # In the table of limits, with which the configuration ends.
-CONFIGURATION = "peer_timeout_seconds = 6\n"
+CONFIGURATION = "peer_timeout_seconds = 4\n"
 PEERS = 64
 PORTS = 30_000
 
@@ -92,7 +94,7 @@ def reset(connection):
 class Clients:
     """Clients that read, list and subscribe for some seconds; what each call came to."""
 
-    def __init__(self, address, seconds, patience=20):
+    def __init__(self, address, seconds, patience=10):
         self.address = address
         self.seconds = seconds
         self.patience = patience
@@ -192,7 +194,7 @@ def nothing_stays(checks, what, server, before):
     deadline = time.monotonic() + 60
     while True:
         # Asking keeps threads for files alive, which end after a second without work.
-        time.sleep(2.5)
+        time.sleep(1.5)
         now = figures(server)
         if all(now[name] - before[name] <= allowed.get(name, 0) for name in now):
             return checks.ok(f"{what}: no task, thread, descriptor, subscription or call stays")
@@ -213,7 +215,7 @@ def main():
             for one in (packets_are_lost, the_way_is_long, answers_break_off, peers_are_gone):
                 what = one.__name__.replace("_", " ")
                 with checks.guard(what):
-                    time.sleep(2.5)
+                    time.sleep(1.5)
                     before = figures(server)
                     one(checks)
                     nothing_stays(checks, what, server, before)
@@ -239,7 +241,7 @@ def packets_are_lost(checks):
     some = ["-m", "statistic", "--mode", "random", "--probability", LOSS]
     dropped("-A", "8000", *some)
     try:
-        clients = Clients(HERE, 15).run()
+        clients = Clients(HERE, 5 * TIMES).run()
     finally:
         dropped("-D", "8000", *some)
     told(checks, "packets are lost", clients)
@@ -248,14 +250,14 @@ def packets_are_lost(checks):
 def the_way_is_long(checks):
     """A quarter of a second each way."""
     with way(delay=DELAY):
-        clients = Clients(WAY, 8).run()
+        clients = Clients(WAY, 3 * TIMES).run()
     told(checks, "the way is long", clients)
 
 
 def answers_break_off(checks):
     """Both ends are reset in the middle of larger answers."""
     with way(reset_after=200_000):
-        clients = Clients(WAY, 6).run()
+        clients = Clients(WAY, 2 * TIMES).run()
     told(checks, "answers break off", clients, cut=True)
 
 

@@ -12,6 +12,8 @@ from lib.mcp import Broken, call, message
 from lib.process import wait_until_it_answers
 from lib.setup import binary, environment
 
+# Whether the long forms run.
+FULL = os.environ.get("ROOTHOLD_TEST_FULL") == "1"
 HERE = ("127.0.0.1", 8000)
 PRIVATE = ("127.0.0.1", 9464)
 CONFIGURATION = """

@@ -2,7 +2,8 @@
 //! lost and counted, and nobody waits for them.
 //!
 //! Files and terminals are written as ever; a pipe through a description of its own, since whether writing
-//! waits is a property of that, and others write to the one that was inherited.
+//! waits is a property of that, and others write to the one that was inherited. Where the system refuses one, as
+//! for a pipe of another user, lines wait for their reader.
 //!
 //! **Invariant**: a line that is begun is ended before the next one begins.
 
