@@ -91,8 +91,9 @@ pub(super) const DATAFRAMES: [&str; 2] = ["duckdb 2.0.1", "polars 2.1.0"];
 /// Installs them, unless that was done before, and returns their Python.
 pub(super) fn install_dataframes(root: &Path) -> anyhow::Result<PathBuf> {
     let place = root.join(PLACE).join("dataframes");
-    let packages = ["duckdb==2.0.1", "polars==2.1.0"];
-    install_once(&place, &DATAFRAMES.join(", "), "pip", &packages)?;
+    // The last one only writes the files of Parquet that the others read.
+    let packages = ["duckdb==2.0.1", "polars==2.1.0", "pyarrow==26.0.1"];
+    install_once(&place, &packages.join(", "), "pip", &packages)?;
     Ok(place.join("bin/python"))
 }
 

@@ -17,7 +17,7 @@ use anyhow::{Context as _, ensure};
 use super::super::corpus::Random;
 
 /// Changes whenever the same seed would make other files.
-const STAMP: &str = "events 2";
+const STAMP: &str = "events 3";
 
 const REGIONS: [&str; 8] =
     ["north", "south", "east", "west", "centre", "coast", "islands", "highlands"];
