@@ -18,7 +18,7 @@ from lib.setup import REPOSITORY
 from lib.site import Site
 
 # The flags of cargo, and the most megabytes that the image takes.
-VARIANTS = {"with datasets": ([], 80), "without datasets": (["--no-default-features"], 25)}
+VARIANTS = {"with datasets": ([], 125), "without datasets": (["--no-default-features"], 32)}
 CASES = [
     container.describes_itself,
     container.refuses_the_open,

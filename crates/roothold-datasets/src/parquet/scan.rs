@@ -19,6 +19,10 @@ use crate::prepared::Prepared;
 use crate::scan::{PIECE_BYTES_MIN, share};
 use crate::store::FileStore;
 
+/// What each partition keeps of columns that it decoded for a filter and needs again for their rows; by
+/// default that is up to 100 MB.
+const FILTER_CACHE_BYTES: usize = 4 * 1024 * 1024;
+
 /// The visible columns of Parquet files. Their store must know the files by their numbers.
 #[derive(Debug)]
 pub(crate) struct ParquetTable {
@@ -131,6 +135,7 @@ impl TableProvider for ParquetTable {
         // are decoded. What is sorted behind figures is known too late for that.
         options.pushdown_filters =
             if filters.is_empty() { !self.is_folded } else { self.has_others(projection, filters) };
+        options.max_predicate_cache_size = Some(FILTER_CACHE_BYTES);
         let format =
             ParquetFormat::default().with_options(datafusion::config::TableParquetOptions {
                 global: options,
