@@ -25,6 +25,7 @@ const CATEGORIES: [&str; 12] = [
     "login", "search", "upload", "download", "checkout", "refund", "invite", "export", "import",
     "share", "archive", "delete",
 ];
+
 /// The files.
 pub(super) struct Events {
     pub(super) place: PathBuf,
