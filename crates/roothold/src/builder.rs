@@ -222,10 +222,10 @@ impl Builder {
             let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
             #[cfg(feature = "datasets")]
             let reach = reach.and(datasets.reach());
-            let reach = reach.and(databases.reach(self.config.file.as_deref()));
+            let reach = reach.and(databases.reach());
             let walls = walls::raise_for_process(&self.config, policy.roots(), &reach)?;
             if walls.stand() {
-                databases.stay_within_reach();
+                databases.stay_within_reach(walls::directories_read_again(&self.config));
             }
             walls
         } else {

@@ -104,7 +104,7 @@ fn walls(
     let reach = stores_reach(config, reach)?;
     let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
     let reach = spill.into_iter().fold(reach, Reach::write);
-    let reach = reach.and(databases.reach(config.file.as_deref()));
+    let reach = reach.and(databases.reach());
     Ok(walls::try_out(config, policy.roots(), &reach)?)
 }
 
