@@ -51,6 +51,11 @@ impl Place {
         }
     }
 
+    /// Whether a file is there that may be the store; of a database it is not asked.
+    pub(crate) fn has_file(&self) -> bool {
+        self.directory().is_some_and(|dir| dir.join(FILE).is_file())
+    }
+
     /// What of it must be within reach behind the wall.
     ///
     /// # Errors
