@@ -162,7 +162,7 @@ impl Engine {
         let entry = built_in.or(made.as_ref().map(|made| &made.entry));
         let finished = CallFinished::new(&self.traces, &request, entry);
         let trace = finished.trace();
-        let mut record = Record::new(self, started, finished);
+        let mut record = Record::new(self, started, finished).map_err(CallError::Fault)?;
         let Some(entry) = entry else {
             let recorded = record.deny(&request, None, "unknown_tool");
             let fault = recorded.err();
@@ -394,7 +394,7 @@ impl Engine {
 impl Engine {
     /// Takes each lock that every call takes, none of which waits for a disk, and gives it back.
     pub(crate) fn touch(&self) {
-        let _ = (self.audit.current().figures(), self.databases.all());
+        let _ = (self.audit.current().map(|log| log.figures()), self.databases.all());
     }
 }
 

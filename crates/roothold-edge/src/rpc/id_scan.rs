@@ -100,7 +100,6 @@ impl IdScan {
     /// A byte that stands between keys and values of the top.
     fn between(&mut self, byte: u8) {
         self.at = match (self.at, byte) {
-            (At::Start, b'{') => At::Key,
             (At::Key, b'"') => {
                 self.raw.clear();
                 At::InKey
@@ -118,7 +117,7 @@ impl IdScan {
                 self.keep(byte, ID_RAW_MAX);
                 At::Word
             }
-            (At::AfterValue, b',') => At::Key,
+            (At::Start, b'{') | (At::AfterValue, b',') => At::Key,
             (At::AfterValue | At::Key, b'}') => At::End,
             _ => At::Lost,
         };

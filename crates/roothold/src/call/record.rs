@@ -35,8 +35,14 @@ struct End {
 }
 
 impl Record {
-    pub(super) fn new(engine: &Arc<Engine>, started: Instant, finished: CallFinished) -> Self {
-        let log = engine.audit.current();
+    /// # Errors
+    /// Where nothing can be recorded yet.
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        started: Instant,
+        finished: CallFinished,
+    ) -> Result<Self, Fault> {
+        let log = engine.audit.current().map_err(unrecorded)?;
         let end = End {
             engine: Arc::clone(engine),
             id: log.next_call(),
@@ -46,7 +52,7 @@ impl Record {
             open: false,
             _in_flight: engine.metrics.call_began(),
         };
-        Self { end: Some(end), running: None, budget: None }
+        Ok(Self { end: Some(end), running: None, budget: None })
     }
 
     /// Says which budget the call runs under.

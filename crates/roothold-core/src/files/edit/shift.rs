@@ -201,9 +201,8 @@ mod tests {
             let front = kind.repeat(dice.roll(4));
             let (block, new) = (dice.block(&[kind]), dice.block(&[kind]));
             let moved = |lines: &[String]| -> String {
-                let line = |line: &String| match line.trim().is_empty() {
-                    true => line.clone(),
-                    false => format!("{front}{line}"),
+                let line = |line: &String| {
+                    if line.trim().is_empty() { line.clone() } else { format!("{front}{line}") }
                 };
                 lines.iter().map(line).collect::<Vec<_>>().join("\n")
             };
