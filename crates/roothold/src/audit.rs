@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use roothold_core::audit::{AuditError, AuditFigures, AuditLog, AuditOptions};
 
-/// How many files of one process may fail before a person has to look.
+/// How many files that failed may be held by calls that do not end before a person has to look.
 const FAILED_MAX: usize = 32;
-/// With less free space than this, in bytes, another file would fail as well.
-const FREE_BYTES_MIN: u64 = 1 << 20;
+/// With less free space than this, in bytes, another file would soon fail as well. A disk may be as small as
+/// that, so it is no more than some hundred lines take.
+const FREE_BYTES_MIN: u64 = 64 * 1024;
 
 /// The audit log of a server.
 pub(crate) struct Audit {
@@ -29,10 +30,35 @@ pub(crate) struct Audit {
 /// The files that are not written any more.
 #[derive(Default)]
 struct Ended {
-    /// They stay open, and so locked: what is unfinished in a log that nobody holds counts as that of a
-    /// process that died, and is swept.
+    /// Those of calls that still run stay open, and so locked: what is unfinished in a log that nobody holds
+    /// counts as that of a process that died, and is swept.
     failed: Vec<Arc<AuditLog>>,
+    /// What the others came to, and how many they were.
+    past: AuditFigures,
+    past_files: u64,
     closed: bool,
+}
+
+impl Ended {
+    /// Lets go of the files whose calls have all ended.
+    fn let_go(&mut self) {
+        let Self { failed, past, past_files, .. } = self;
+        failed.retain(|log| {
+            let is_held = Arc::strong_count(log) > 1;
+            if !is_held {
+                add(past, &log.figures());
+                *past_files += 1;
+            }
+            is_held
+        });
+    }
+}
+
+/// Adds what is counted over all files.
+fn add(all: &mut AuditFigures, figures: &AuditFigures) {
+    all.lines += figures.lines;
+    all.syncs += figures.syncs;
+    all.sync_time += figures.sync_time;
 }
 
 impl Audit {
@@ -77,6 +103,7 @@ impl Audit {
         if ended.closed || before.is_healthy() {
             return Ok(false);
         }
+        ended.let_go();
         if ended.failed.len() >= FAILED_MAX {
             return Err(AuditError::Unavailable(
                 "too many of its files failed; mend the disk and restart the server".into(),
@@ -115,14 +142,12 @@ impl Audit {
         // Held while another file begins, which may hang.
         let Ok(ended) = self.ended.try_lock() else { return (current.figures(), 1) };
         let mut all = current.figures();
+        add(&mut all, &ended.past);
         for failed in &ended.failed {
-            let figures = failed.figures();
-            all.lines += figures.lines;
-            all.syncs += figures.syncs;
-            all.sync_time += figures.sync_time;
+            add(&mut all, &failed.figures());
         }
         let broken = !ended.closed && !current.is_healthy();
-        (all, ended.failed.len() as u64 + u64::from(broken))
+        (all, ended.past_files + ended.failed.len() as u64 + u64::from(broken))
     }
 
     fn ended(&self) -> MutexGuard<'_, Ended> {
@@ -205,12 +230,33 @@ mod tests {
     fn files_that_fail_again_and_again_end() {
         let dir = tempfile::tempdir().unwrap();
         let audit = begun(dir.path());
+        let mut calls = Vec::new();
         for _ in 0..FAILED_MAX {
+            calls.push(audit.current().unwrap());
             audit.current().unwrap().close().unwrap();
             assert!(audit.renew().unwrap());
         }
         audit.current().unwrap().close().unwrap();
         assert!(audit.renew().unwrap_err().to_string().contains("restart"));
         assert_eq!(audit.figures().1, FAILED_MAX as u64 + 1);
+        // As soon as one of these calls has ended, another may begin.
+        calls.pop();
+        assert!(audit.renew().unwrap());
+        assert_eq!(audit.figures().1, FAILED_MAX as u64 + 1);
+    }
+
+    #[test]
+    fn files_whose_calls_have_ended_are_no_limit_and_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = begun(dir.path());
+        let files = 3 * FAILED_MAX as u64;
+        for _ in 0..files {
+            audit.current().unwrap().close().unwrap();
+            assert!(audit.renew().unwrap());
+        }
+        let (figures, failed) = audit.figures();
+        assert_eq!(failed, files);
+        // Each has its first line and its last, the newest only the first.
+        assert_eq!(figures.lines, 2 * files + 1);
     }
 }

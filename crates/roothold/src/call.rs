@@ -234,6 +234,7 @@ impl Engine {
         call.trace = trace;
         let budget = call.budget.clone();
         let changes = record::may_change(&parsed.actions);
+        record.began(&budget);
         if changes {
             record.runs(&call.ticket, &budget);
         }
@@ -243,6 +244,9 @@ impl Engine {
         let result = self.wait(work, budget.clone(), (request.cancel, end), changes).await;
         if budget.was_cut() {
             record.cut();
+        }
+        if let Some(whole) = request.within.filter(|_| budget.had_effect()) {
+            whole.budget.note_effect();
         }
         result
     }

@@ -41,10 +41,10 @@ fn is_one_of(authority: &Authority, named: &[String]) -> bool {
     let host = authority.host();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-    let names = [host, bare, authority.as_str()];
+    let spellings = [host, bare, authority.as_str()];
     bare.eq_ignore_ascii_case("localhost")
         || bare.parse().is_ok_and(is_loopback)
-        || named.iter().any(|one| names.iter().any(|name| name.eq_ignore_ascii_case(one)))
+        || named.iter().any(|one| spellings.iter().any(|name| name.eq_ignore_ascii_case(one)))
 }
 
 #[cfg(test)]

@@ -92,15 +92,14 @@ fn a_file_without_a_good_key_is_warned_of() {
         "roothold.toml",
         "[server]\nlisten = \"127.0.0.1:0\"\n[auth]\nkeys_file = \"keys\"\n[[roots]]\npath = \"files\"\n",
     );
-    const WARNING: &str =
-        "warning\n  auth.keys_file: holds no key that is good, so nobody is let in";
+    let warning = "warning\n  auth.keys_file: holds no key that is good, so nobody is let in";
     let check = || person.run(&["check", "--config", &config]).good();
-    assert!(check().contains(WARNING), "{}", check());
+    assert!(check().contains(warning), "{}", check());
     let made = person.run(&["keys", "new", "ci", "--config", &config]);
     assert!(!check().contains("warning"), "{}", check());
     let id = made.err.split_whitespace().nth(1).unwrap();
     person.run(&["keys", "revoke", id, "--config", &config]).good();
-    assert!(check().contains(WARNING), "{}", check());
+    assert!(check().contains(warning), "{}", check());
     // A start says it, too, and goes on: a key that is made is taken.
     let dirs = Dirs::new();
     dirs.write("keys", "");

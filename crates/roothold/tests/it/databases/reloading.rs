@@ -314,7 +314,7 @@ fn a_server_that_began_without_databases_reads_a_configuration_that_was_swapped(
     eventually("it was not taken", || {
         query(&server, "shop", "SELECT count(*) FROM orders").is_ok()
     });
-    assert_eq!(server.gauge("roothold_config_refused"), 0.0, "{}", server.log());
+    assert!(server.gauge("roothold_config_refused") < 0.5, "{}", server.log());
 }
 
 /// The wall stands on directories, not on their names.
