@@ -5,12 +5,14 @@ No cluster is started here: what a scheduler, a kubelet or a controller does wit
 shown. That the server runs as a Pod of the chart says it should is.
 """
 
+import re
 import tomllib
 
 import yaml
 
 from lib import chart, manifests, pod, unit
 from lib.checks import Checks
+from lib.setup import REPOSITORY
 
 MEMORY = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}}
 
@@ -267,6 +269,12 @@ def keeps_promises(checks):
     private = [rule for rule in policy["ingress"] if {"port": "private"} in rule["ports"]]
     checks.true("metrics are for monitoring alone", len(private) == 1 and private[0]["from"])
     scaled = chart.template(chart.CHART / "values/kubernetes.yaml")
+    documented = re.search(r"`body_bytes_max` \| integer \| `(\d+)`", (REPOSITORY / "docs/configuration.md").read_text())
+    wanted = f"{int(documented[1]) // 2**20}m"
+    ingress = chart.the("Ingress", scaled)["metadata"]["annotations"]
+    checks.equal("ingress-nginx takes bodies as large as the server", ingress["nginx.ingress.kubernetes.io/proxy-body-size"], wanted)
+    nginx = (REPOSITORY / "deploy/nginx/nginx.conf").read_text()
+    checks.true("and nginx does", f"client_max_body_size {wanted};" in nginx)
     checks.true("what scales sets the replicas", "replicas" not in chart.the("Deployment", scaled)["spec"])
     single = chart.the("Deployment", chart.template(chart.CHART / "values/single.yaml"))["spec"]
     checks.equal("one replica on its own volume is replaced, not rolled", single["strategy"], {"type": "Recreate"})
