@@ -17,7 +17,15 @@ pub fn run(data: &[u8]) {
 
 /// What passes says to every JSON reader what it says here.
 fn any(body: &[u8]) {
-    let Ok(envelope) = rpc::parse(body) else { return };
+    let Ok(envelope) = rpc::parse(body) else {
+        // However it is cut, the same id is found or none.
+        let (one, other) = body.split_at(body.len() / 2);
+        let mut scan = rpc::IdScan::default();
+        scan.pass(one);
+        scan.pass(other);
+        assert!(body.starts_with(b"\xef") || scan.id() == rpc::IdScan::of(body));
+        return;
+    };
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         // JSON all the same, but with a number too large or nested too deep for a value: what is
         // typed later refuses it.
@@ -32,12 +40,17 @@ fn any(body: &[u8]) {
         Kind::Request { id, method } => {
             assert_eq!(serde_json::to_value(&id).expect("an id"), value["id"], "{value}");
             assert_eq!(value["method"], *method, "{value}");
+            assert_eq!(rpc::IdScan::of(body), Some(id), "{value}");
         }
         Kind::Notification { method } => {
             assert_eq!(value["method"], *method, "{value}");
             assert!(value.get("id").is_none(), "{value}");
+            assert_eq!(rpc::IdScan::of(body), None, "{value}");
         }
-        Kind::Response => assert!(value.get("method").is_none(), "{value}"),
+        Kind::Response => {
+            assert!(value.get("method").is_none(), "{value}");
+            assert_eq!(rpc::IdScan::of(body), None, "{value}");
+        }
     }
 }
 

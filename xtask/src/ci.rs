@@ -58,7 +58,12 @@ const STEPS: &[Step] = &[
         command: &["cargo", "doc", "--workspace", "--no-deps", "--locked"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
     },
-    Step { name: "test", command: &["cargo", "test", "--workspace", "--locked"], env: &[] },
+    // Most tests wait for servers that they started, half of the time on two cores with a test on each.
+    Step {
+        name: "test",
+        command: &["cargo", "test", "--workspace", "--locked"],
+        env: &[("RUST_TEST_THREADS", "4")],
+    },
 ];
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {

@@ -139,6 +139,14 @@ impl Fault {
         Self { kind: self.kind, public, rule, source: None }
     }
 
+    /// The same fault with more for the agent to read.
+    #[must_use]
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.public.push_str("; ");
+        self.public.push_str(more);
+        self
+    }
+
     /// The kind.
     pub fn kind(&self) -> FaultKind {
         self.kind

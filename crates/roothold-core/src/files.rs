@@ -8,6 +8,7 @@ mod delete;
 mod diff;
 mod edit;
 mod encoding;
+mod fresh;
 mod hints;
 mod index;
 mod info;

@@ -426,19 +426,24 @@ pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
 }
 
 pub(crate) fn not_found(permit: &Permit) -> Fault {
-    /// Enough to recognise a path by; a message must not carry a whole one of 4 KiB.
-    const SHOWN_CHARS_MAX: usize = 200;
     let Ok((root, _)) = permit.root() else { return outside_roots() };
-    let path = shown(&join(root.public(), permit.rel()));
-    let short: String = path.chars().take(SHOWN_CHARS_MAX).collect();
-    let dots = if short.len() < path.len() { "…" } else { "" };
+    let path = short(&shown(&join(root.public(), permit.rel())));
     let (what, next) = match permit.verb() {
         Verb::List => ("directory", "; if it is a file, read it or ask get_file_info"),
         _ => ("file or directory", ""),
     };
     Fault::not_found(format!(
-        "no such {what}: {short}{dots}; list its parent directory to see what is there{next}"
+        "no such {what}: {path}; list its parent directory to see what is there{next}"
     ))
+}
+
+/// Enough to recognise a path by; a message must not carry a whole one of 4 KiB.
+pub(crate) fn short(path: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 200;
+    match path.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path.to_owned(),
+    }
 }
 
 fn being_renamed() -> Fault {

@@ -8,6 +8,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -75,4 +76,28 @@ pub(crate) fn decide(policy: &Policy, verb: Verb, path: &str) -> Result<Permit, 
 
 pub(crate) fn budget() -> Budget {
     Budget::new(64 * 1024, 10_000, Duration::from_mins(1))
+}
+
+/// A file system that is mounted at a directory until it is dropped.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    pub(crate) fn at(place: PathBuf) -> Self {
+        Self::by(&["-t", "tmpfs", "tmpfs"], place)
+    }
+
+    pub(crate) fn by(args: &[&str], place: PathBuf) -> Self {
+        fs::create_dir_all(&place).unwrap();
+        let mut mount = Command::new("mount");
+        let done = mount.args(args).arg(&place).status();
+        assert!(done.unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} stays", self.0.display());
+    }
 }

@@ -59,7 +59,7 @@ pub use caller::{Caller, caller, current_caller};
 pub use calls::{ToolCall, ToolCalls};
 pub use config::{EdgeConfig, SessionLimits};
 pub use edge::{Edge, EdgeBuilder, StartError};
-pub use line::{CheckedLine, RefusedLine, read_line};
+pub use line::{CheckedLine, LongLine, RefusedLine, read_line};
 pub use observer::{MethodClass, Observer, Refusal, RequestFinished, Unobserved};
 pub use params::{span_of, takes_forms};
 pub use serve::Drained;

@@ -2,13 +2,15 @@
 //!
 //! Strict JSON-RPC and the shape of the parameters; there are no headers, and who sent it is known.
 
+use std::borrow::Cow;
+
 use rmcp::RoleServer;
 use rmcp::model::{ClientRequest, ErrorData, JsonRpcMessage, RequestId};
 use rmcp::service::RxJsonRpcMessage;
 use serde::Serialize;
 
 use crate::request::{self, Params};
-use crate::rpc::{self, Kind};
+use crate::rpc::{self, IdScan, Kind};
 use crate::{dispatch, tasks};
 
 /// A message that is refused before any handler sees it.
@@ -26,11 +28,6 @@ struct Answer<'a> {
 }
 
 impl RefusedLine {
-    /// A refusal of a message that nothing is known of, such as one that is too long.
-    pub fn invalid(message: &'static str) -> Self {
-        Self { id: None, error: ErrorData::invalid_request(message, None) }
-    }
-
     /// A refusal of a request, by its id.
     pub fn of_request(id: RequestId, error: ErrorData) -> Self {
         Self { id: Some(id), error }
@@ -52,6 +49,22 @@ impl RefusedLine {
         let mut line = serde_json::to_vec(&answer).unwrap_or_default();
         line.push(b'\n');
         line
+    }
+}
+
+/// A line that is longer than may be kept: it is passed part by part, for the id of its request.
+#[derive(Debug, Default)]
+pub struct LongLine(IdScan);
+
+impl LongLine {
+    /// Looks at the next part, and keeps nothing of it.
+    pub fn pass(&mut self, part: &[u8]) {
+        self.0.pass(part);
+    }
+
+    /// The refusal of the line, of which all was passed: by its id where it is a request that has one.
+    pub fn refused(&self, message: impl Into<Cow<'static, str>>) -> RefusedLine {
+        RefusedLine { id: self.0.id(), error: ErrorData::invalid_request(message, None) }
     }
 }
 
@@ -77,7 +90,9 @@ pub fn read_line(line: &[u8]) -> Result<(RxJsonRpcMessage<RoleServer>, CheckedLi
     let parsed = serde_json::from_slice(line);
     parsed.map(|message| (message, checked)).map_err(|error| {
         tracing::debug!(%error, "a message has no shape that the protocol knows");
-        RefusedLine::invalid("the message has no shape that the protocol knows")
+        let error =
+            ErrorData::invalid_request("the message has no shape that the protocol knows", None);
+        RefusedLine { id: IdScan::of(line), error }
     })
 }
 
@@ -139,9 +154,13 @@ mod tests {
                 -32602,
                 1.into(),
             ),
+            (br#"{"jsonrpc":"2.0","params":{"a":"\ud83d"},"id":"b","method":"ping"}"#, -32700, "b".into()),
         ] {
             assert_eq!(answer(line), (code, id), "{}", String::from_utf8_lossy(line));
         }
+        // What is no message to the SDK; by the id of a response nothing is answered.
+        let refused = read_line(br#"{"jsonrpc":"2.0","id":1,"error":{}}"#).unwrap_err();
+        assert_eq!((refused.id, refused.error.code.0), (None, -32600));
         let nothing = Ok(CheckedLine::default());
         assert_eq!(check_line(br#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#), nothing);
         assert_eq!(check_line(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#), nothing);

@@ -10,6 +10,12 @@ use rmcp::model::{ErrorCode, RequestId};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+// The fuzz package takes this file in by its path.
+#[path = "rpc/id_scan.rs"]
+mod id_scan;
+
+pub(crate) use id_scan::IdScan;
+
 /// Longest string id, in bytes.
 pub(crate) const ID_BYTES_MAX: usize = 256;
 /// Largest absolute numeric id: beyond it, clients that hold numbers as doubles mix ids up.
@@ -51,14 +57,24 @@ impl Malformed {
     }
 }
 
-/// Reads the envelope of one message.
+/// Reads the envelope of one message. Where it is not JSON, the error has the id all the same if
+/// there is no doubt about it: a client may have made the message with a more lenient library.
 pub(crate) fn parse(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
+    read(body).map_err(|bad| match bad.code {
+        ErrorCode::PARSE_ERROR => Malformed { id: IdScan::of(body), ..bad },
+        _ => bad,
+    })
+}
+
+fn read(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err(Malformed::parse("the body begins with a byte order mark; send plain UTF-8"));
     }
     let text = std::str::from_utf8(body).map_err(|_| Malformed::parse("the body is not UTF-8"))?;
     if has_lone_surrogate(body) {
-        return Err(Malformed::parse("the body holds a lone surrogate escape"));
+        return Err(Malformed::parse(
+            "the message holds one half of a surrogate pair, such as `\\ud83d` alone, which is no character; send whole characters, or U+FFFD in its place",
+        ));
     }
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => {}
@@ -102,8 +118,11 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn into_envelope(self) -> Result<Envelope<'a>, Malformed> {
-        let id = self.id.map(parse_id);
-        let readable = id.as_ref().and_then(|id| id.as_ref().ok()).cloned();
+        let id = self.id.map(|raw| parse_id(raw.get()));
+        // An error by the id of a response would be taken for the answer to a request of that id.
+        let is_response = self.method.is_none() && (self.result || self.error);
+        let readable =
+            id.as_ref().and_then(|id| id.as_ref().ok()).filter(|_| !is_response).cloned();
         if let Some(problem) = self.problem {
             return Err(Malformed::request(problem, readable));
         }
@@ -148,8 +167,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn parse_id(raw: &RawValue) -> Result<RequestId, &'static str> {
-    let text = raw.get();
+fn parse_id(text: &str) -> Result<RequestId, &'static str> {
     if text.starts_with('"') {
         let id: String = serde_json::from_str(text).map_err(|_| "`id` is not a sound string")?;
         if id.len() > ID_BYTES_MAX {

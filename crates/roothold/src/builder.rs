@@ -1,30 +1,28 @@
 //! From a configuration and tools to a server.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roothold_core::audit::{AuditError, AuditLog, AuditOptions, Reads};
+use roothold_core::audit::{AuditError, AuditOptions, Reads};
 use roothold_core::wall::Reach;
-use roothold_core::{Policy, PolicyError, Root, RootError, Roots};
+use roothold_core::{Policy, PolicyError, RootError, Roots};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::call::{Admission, Confirmations, Engine};
 use crate::catalog::Catalog;
-use crate::config::{AuditReads, Config, ConfigError};
+use crate::config::{AuditReads, Cache, Config, ConfigError};
 use crate::databases::Databases;
 #[cfg(feature = "datasets")]
-use crate::datasets::{Datasets, Known};
+use crate::datasets::Known;
 use crate::handler::Handler;
-use crate::jobs::{Jobs, Place};
-use crate::telemetry::{Metrics, Traces};
+use crate::plan::Plan;
+use crate::telemetry::Metrics;
 use crate::tool::Tool;
-use crate::tools::SqlTools;
 use crate::walls::{self, Walls};
 use crate::watch::{self, Hub};
-use crate::{grants, resources, serve, tools};
+use crate::{resources, tools};
 
 /// Why a server does not start; each says in one sentence which key is wrong and what to write.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +36,9 @@ pub enum StartError {
     /// The policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A directory of the server's own.
+    #[error("{0}")]
+    Place(String),
     /// The audit log.
     #[error("audit.dir: {0}")]
     Audit(#[from] AuditError),
@@ -63,14 +64,14 @@ pub struct Roothold {
 /// Collects what a server is made of.
 #[derive(Default)]
 pub struct Builder {
-    config: Config,
-    catalog: Catalog,
+    pub(crate) config: Config,
+    pub(crate) catalog: Catalog,
     confine: bool,
-    without_jobs: bool,
+    pub(crate) without_jobs: bool,
     reach: Reach,
     #[cfg(feature = "datasets")]
-    datasets: Known,
-    databases: Databases,
+    pub(crate) datasets: Known,
+    pub(crate) databases: Databases,
 }
 
 impl Roothold {
@@ -180,163 +181,100 @@ impl Builder {
     /// # Errors
     /// A [`StartError`], for a configuration that is unsafe or cannot work.
     pub fn build(self) -> Result<Roothold, StartError> {
-        self.config.check()?;
-        grants::check(&self.config, &self.catalog)?;
-        let policy = open_policy(&self.config)?;
-        let (cache, index, texts) =
-            (&self.config.cache, policy.roots().index(), policy.roots().texts());
-        index.set_bytes_max(cache.index_bytes_max);
-        texts.contents.set_bytes_max(cache.content_bytes_max);
-        texts.lines.set_bytes_max(cache.lines_bytes_max);
-        let idle_max = Duration::from_secs(cache.idle_seconds);
-        index.set_idle_max(idle_max);
-        texts.contents.set_idle_max(idle_max);
-        texts.lines.set_idle_max(idle_max);
-        let options = AuditOptions {
-            reads: match self.config.audit.reads {
-                AuditReads::Written => Reads::Written,
-                AuditReads::Queued => Reads::Queued,
-            },
-            replica: self.config.replica(),
-            ..AuditOptions::default()
-        };
-        let audit_dir = self.config.audit_dir()?;
-        let jobs = if self.without_jobs { None } else { Jobs::new(&self.config, &self.catalog)? };
-        #[cfg(feature = "datasets")]
-        let datasets = self.datasets_of(&policy)?;
-        let databases = self.databases;
-        databases.set(&self.config.databases, &policy)?;
-        let sql_tools = SqlTools::default();
-        sql_tools.take(sql_tools.prepare(&self.config, &self.catalog, &databases)?);
-        let traces = Traces::new(&self.config)?;
-        // A name is looked up in files that are out of reach later.
-        let private = serve::private_addresses(&self.config.telemetry.listen)?;
-        let jobs = match jobs {
-            Some(jobs) if !jobs.make_place()? => None,
-            jobs => jobs,
-        };
+        let server = self.build_unrecorded()?;
+        server.engine.audit.begin()?;
+        Ok(server)
+    }
+
+    /// The same with an audit log that begins once the server is about to serve: a start that is refused
+    /// until then leaves no trace in it.
+    pub(crate) fn build_unrecorded(self) -> Result<Roothold, StartError> {
+        let mut plan = self.plan()?;
+        keep_in_memory(&self.config.cache, plan.policy.roots());
+        plan.make_directories(self.confine)?;
         let walls = if self.confine {
-            AuditLog::make_directory(&audit_dir)?;
-            let state = jobs.as_ref().map(Jobs::place);
-            let reach = walls::reach(&self.config, Some(&audit_dir), &private)?.and(self.reach);
-            let reach = reach.and(state.map(Place::reach).transpose()?.unwrap_or_default());
-            #[cfg(feature = "datasets")]
-            let reach = reach.and(datasets.reach());
-            let reach = reach.and(databases.reach(self.config.file.as_deref()));
-            let walls = walls::raise_for_process(&self.config, policy.roots(), &reach)?;
+            let reach = plan.reach(&self.config)?.and(self.reach);
+            let walls = walls::raise_for_process(&self.config, plan.policy.roots(), &reach)?;
             if walls.stand() {
-                databases.stay_within_reach();
+                let directories = walls::directories_read_again(&self.config);
+                plan.databases.stay_within_reach(directories);
             }
             walls
         } else {
             Walls::found()
         };
-        let audit = Audit::open(&audit_dir, options)?;
-        refuse_served(&policy, "audit.dir", &audit_dir)?;
-        if let Some(dir) = jobs.as_ref().and_then(|jobs| jobs.place().directory()) {
-            refuse_served(&policy, "state.dir", dir)?;
+        Ok(assembled(self.config, self.catalog, plan, walls))
+    }
+}
+
+/// Has what is kept of files be as the configuration says.
+fn keep_in_memory(cache: &Cache, roots: &Roots) {
+    let (index, texts) = (roots.index(), roots.texts());
+    let idle_max = Duration::from_secs(cache.idle_seconds);
+    index.set_bytes_max(cache.index_bytes_max);
+    index.set_idle_max(idle_max);
+    texts.contents.set_bytes_max(cache.content_bytes_max);
+    texts.contents.set_idle_max(idle_max);
+    texts.lines.set_bytes_max(cache.lines_bytes_max);
+    texts.lines.set_idle_max(idle_max);
+}
+
+fn audit_options(config: &Config) -> AuditOptions {
+    AuditOptions {
+        reads: match config.audit.reads {
+            AuditReads::Written => Reads::Written,
+            AuditReads::Queued => Reads::Queued,
+        },
+        replica: config.replica(),
+        ..AuditOptions::default()
+    }
+}
+
+/// Puts the parts together.
+fn assembled(config: Config, catalog: Catalog, plan: Plan, walls: Walls) -> Roothold {
+    let has_sessions = config.server.legacy_sessions.is_some();
+    let hub = Hub::new(&config.limits, has_sessions, !config.databases.is_empty());
+    let metrics = metrics(&config, &plan, &hub);
+    let stop = CancellationToken::new();
+    let engine = Engine {
+        catalog,
+        policy: plan.policy,
+        audit: Audit::ahead(plan.audit_dir, audit_options(&config)),
+        metrics,
+        traces: plan.traces,
+        hub,
+        jobs: plan.jobs,
+        #[cfg(feature = "datasets")]
+        datasets: plan.datasets,
+        databases: plan.databases,
+        sql_tools: plan.sql_tools,
+        sealer: plan.sealer,
+        admission: Admission::new(&config.limits),
+        confirmations: Confirmations::default(),
+        limits: config.limits.clone(),
+        cut: stop.child_token(),
+        stop,
+        walls,
+    };
+    Roothold { config, engine: Arc::new(engine), private: plan.private }
+}
+
+/// The metrics of all parts.
+fn metrics(config: &Config, plan: &Plan, hub: &Hub) -> Metrics {
+    let mut own = vec![("audit", plan.audit_dir.clone())];
+    let state = plan.jobs.as_ref().and_then(|jobs| jobs.place().directory());
+    own.extend(state.map(|dir| ("state", dir.into())));
+    #[cfg(feature = "datasets")]
+    own.extend(plan.datasets.spill_directory().map(|dir| ("spill", dir.into())));
+    let metrics = Metrics::new(&config.limits, own);
+    metrics.with(|registry| {
+        hub.register(registry);
+        if let Some(jobs) = &plan.jobs {
+            jobs.metrics.register(registry);
         }
-        let has_sessions = self.config.server.legacy_sessions.is_some();
-        let hub = Hub::new(&self.config.limits, has_sessions, !self.config.databases.is_empty());
         #[cfg(feature = "datasets")]
-        refuse_spill(&policy, &datasets)?;
-        let mut own = vec![("audit", audit_dir.clone())];
-        own.extend(
-            jobs.as_ref()
-                .and_then(|jobs| jobs.place().directory())
-                .map(|dir| ("state", dir.into())),
-        );
-        #[cfg(feature = "datasets")]
-        own.extend(datasets.spill_directory().map(|dir| ("spill", dir.into())));
-        let metrics = Metrics::new(&self.config.limits, own);
-        let metrics = metrics.with(|registry| hub.register(registry));
-        let metrics = metrics.with(|registry| {
-            if let Some(jobs) = &jobs {
-                jobs.metrics.register(registry);
-            }
-        });
-        #[cfg(feature = "datasets")]
-        let metrics = metrics.with(|registry| datasets.metrics.register(registry));
-        let metrics = metrics.with(|registry| databases.metrics().register(registry));
-        let metrics = metrics.with(|registry| traces.register(registry));
-        let stop = CancellationToken::new();
-        let engine = Engine {
-            catalog: self.catalog,
-            policy,
-            audit,
-            metrics,
-            traces,
-            hub,
-            jobs,
-            #[cfg(feature = "datasets")]
-            datasets,
-            databases,
-            sql_tools,
-            sealer: self.config.sealer()?,
-            admission: Admission::new(&self.config.limits),
-            confirmations: Confirmations::default(),
-            limits: self.config.limits.clone(),
-            cut: stop.child_token(),
-            stop,
-            walls,
-        };
-        Ok(Roothold { config: self.config, engine: Arc::new(engine), private })
-    }
-}
-
-#[cfg(feature = "datasets")]
-impl Builder {
-    fn datasets_of(&self, policy: &Policy) -> Result<Datasets, StartError> {
-        let mut datasets = Datasets::new(&self.config, &self.datasets)?;
-        datasets.check_places(policy.roots())?;
-        policy.set_stores(datasets.store_rules())?;
-        // Before it is made: nothing of ours is to be left in a root.
-        refuse_spill(policy, &datasets)?;
-        if self.confine {
-            datasets.make_directory()?;
-        }
-        Ok(datasets)
-    }
-}
-
-/// What queries do not hold in memory is nothing for callers: a directory that was chosen for it
-/// must not be theirs, and the usual one is at least excluded.
-#[cfg(feature = "datasets")]
-pub(crate) fn refuse_spill(policy: &Policy, datasets: &Datasets) -> Result<(), StartError> {
-    let Some(dir) = datasets.spill_directory() else { return Ok(()) };
-    let key = "dataset_engine.spill_dir";
-    if datasets.spill_is_configured()
-        && let Some(root) = dir.ancestors().find_map(|above| policy.roots().containing(above))
-    {
-        let uri = root.uri();
-        return Err(StartError::Front(format!(
-            "{key}: lies below the root {uri}; name a directory outside every root"
-        )));
-    }
-    refuse_served(policy, key, dir)
-}
-
-/// Below a root what is the server's own is excluded by the configuration; where it is the root
-/// itself, nothing could be served, and everything that is kept there would be.
-fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartError> {
-    let root_of = |dir: &Path| policy.roots().containing(dir).map(Root::uri);
-    let Some(uri) = root_of(own) else { return Ok(()) };
-    if own.parent().and_then(root_of) == Some(uri) {
-        return Ok(());
-    }
-    Err(StartError::Front(format!(
-        "{key}: is the directory of the root {uri}; name one outside every root"
-    )))
-}
-
-/// Opens the roots and compiles the policy over them; touches nothing else.
-pub(crate) fn open_policy(config: &Config) -> Result<Policy, StartError> {
-    // A server of databases or stores alone has no files to serve.
-    if config.roots.is_empty() && config.databases.is_empty() && config.stores.is_empty() {
-        return Err(RootError::None.into());
-    }
-    let roots = Roots::open(&config.root_specs()?)?;
-    let principals: Vec<_> =
-        config.principals.iter().map(crate::config::PrincipalSection::spec).collect();
-    Ok(Policy::new(roots, config.policy_spec(), &principals)?)
+        plan.datasets.metrics.register(registry);
+        plan.databases.metrics().register(registry);
+        plan.traces.register(registry);
+    })
 }

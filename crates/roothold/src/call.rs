@@ -162,7 +162,7 @@ impl Engine {
         let entry = built_in.or(made.as_ref().map(|made| &made.entry));
         let finished = CallFinished::new(&self.traces, &request, entry);
         let trace = finished.trace();
-        let mut record = Record::new(self, started, finished);
+        let mut record = Record::new(self, started, finished).map_err(CallError::Fault)?;
         let Some(entry) = entry else {
             let recorded = record.deny(&request, None, "unknown_tool");
             let fault = recorded.err();
@@ -234,6 +234,7 @@ impl Engine {
         call.trace = trace;
         let budget = call.budget.clone();
         let changes = record::may_change(&parsed.actions);
+        record.began(&budget);
         if changes {
             record.runs(&call.ticket, &budget);
         }
@@ -243,6 +244,9 @@ impl Engine {
         let result = self.wait(work, budget.clone(), (request.cancel, end), changes).await;
         if budget.was_cut() {
             record.cut();
+        }
+        if let Some(whole) = request.within.filter(|_| budget.had_effect()) {
+            whole.budget.note_effect();
         }
         result
     }
@@ -387,7 +391,7 @@ impl Engine {
 impl Engine {
     /// Takes each lock that every call takes, none of which waits for a disk, and gives it back.
     pub(crate) fn touch(&self) {
-        let _ = (self.audit.current().figures(), self.databases.all());
+        let _ = (self.audit.current().map(|log| log.figures()), self.databases.all());
     }
 }
 

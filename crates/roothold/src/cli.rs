@@ -30,6 +30,7 @@ use toml::Value;
 
 use crate::builder::{Builder, Roothold};
 use crate::config::{self, Config, Source};
+use crate::plain::sentence;
 use crate::telemetry::{self, LogFormat};
 
 /// A scoped, audited and measured MCP server for your files.
@@ -165,19 +166,6 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
             2
         }
     }
-}
-
-/// An error and its causes as one sentence.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
 }
 
 /// A line for the person at the terminal, who may have gone.

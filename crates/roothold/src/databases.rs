@@ -14,8 +14,9 @@ mod reload;
 mod turns;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -212,22 +213,17 @@ impl Databases {
         &self.0.metrics
     }
 
-    /// What must be within reach behind the wall. The configuration's directory is among it where
-    /// there are databases, since they can change while the server runs.
-    pub(crate) fn reach(&self, file: Option<&Path>) -> Reach {
+    /// What must be within reach behind the wall.
+    pub(crate) fn reach(&self) -> Reach {
         let all = self.all();
-        if all.is_empty() {
-            return Reach::default();
-        }
-        let reach = Needs::of_all(&all).reach();
-        let directories = file.into_iter().flat_map(crate::walls::directories_of);
-        directories.fold(reach, Reach::read)
+        if all.is_empty() { Reach::default() } else { Needs::of_all(&all).reach() }
     }
 
-    /// Has later configurations keep to what is within reach now.
-    pub(crate) fn stay_within_reach(&self) {
+    /// Has later configurations keep to what is within reach now: what those of now need, and the
+    /// directories that the server reads in any case.
+    pub(crate) fn stay_within_reach(&self, directories: BTreeSet<PathBuf>) {
         // A server is built once, so nothing was set before.
-        let _ = self.0.within.set(Needs::of_all(&self.all()));
+        let _ = self.0.within.set(Needs::of_all(&self.all()).and_read(directories));
     }
 
     /// Whether every database that is required can be used.

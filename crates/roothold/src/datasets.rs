@@ -185,9 +185,9 @@ impl Datasets {
         Ok(())
     }
 
-    /// What must be within reach behind the wall.
+    /// What must be within reach behind the wall, of what is there.
     pub(crate) fn reach(&self) -> Reach {
-        let directory = self.spec.spill_directory.iter().cloned();
+        let directory = self.spec.spill_directory.iter().filter(|dir| dir.is_dir()).cloned();
         directory.fold(self.stores_reach(), |reach: Reach, dir: PathBuf| reach.write(dir))
     }
 

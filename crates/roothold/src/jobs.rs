@@ -56,6 +56,8 @@ pub(crate) struct Jobs {
     is_named: bool,
     store: OnceLock<Arc<Store>>,
     opening: watch::Sender<Opening>,
+    /// Set once workers run.
+    working: OnceLock<()>,
     pub(crate) metrics: JobMetrics,
     workers: TaskTracker,
     /// Cancelled when the workers are to stop.
@@ -131,6 +133,7 @@ impl Jobs {
             is_named: config.state.dir.is_some() || config.state.postgres.is_some(),
             store: OnceLock::new(),
             opening: watch::Sender::new(Opening::Ahead),
+            working: OnceLock::new(),
             metrics: JobMetrics::new(),
             workers: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -146,6 +149,11 @@ impl Jobs {
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether the configuration names the place.
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// Makes the directory for them; whether there are jobs at all: where nothing can be made in the
@@ -184,19 +192,20 @@ impl Jobs {
         self.store.get().cloned().ok_or_else(failed)
     }
 
-    /// Opens the store and begins to work on jobs. Wants a runtime. A store in the place by default
-    /// that cannot be opened is told in the log, and jobs are refused.
+    /// Opens the store, and does nothing with it yet. Wants a runtime. A store in the place by default
+    /// that cannot be opened is told in the log, once, and jobs are refused.
     ///
     /// # Errors
     /// Why the store that the configuration names cannot be opened, in one sentence with the key and
     /// the mend.
-    pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
-        if self.store.get().is_some() {
+    pub(crate) async fn open(&self) -> Result<(), String> {
+        let is_over = *self.opening.borrow() == Opening::Over;
+        if self.store.get().is_some() || (is_over && !self.is_named) {
             return Ok(());
         }
         self.opening.send_replace(Opening::Running);
         let opened = self.place.open(&self.settings).await;
-        let opened = opened.map(|store| self.work_on(Arc::new(store), engine));
+        let opened = opened.map(|store| drop(self.store.set(Arc::new(store))));
         self.opening.send_replace(Opening::Over);
         match opened {
             Err(error) if !self.is_named => {
@@ -205,6 +214,41 @@ impl Jobs {
             }
             opened => opened,
         }
+    }
+
+    /// [`Self::open`], where the store is a database: that may well be what keeps a server from serving,
+    /// as a file of its own hardly ever is.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_shared(&self) -> Result<(), String> {
+        if self.place.directory().is_none() { self.open().await } else { Ok(()) }
+    }
+
+    /// Opens the store, unless it is open, and begins to work on jobs. Wants a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
+        self.open().await?;
+        if let Some(store) = self.store.get()
+            && self.working.set(()).is_ok()
+        {
+            self.work_on(store, engine);
+        }
+        Ok(())
+    }
+
+    /// Whether a file that is the store by configuration can be opened as it is; none is made, nor is it
+    /// brought up to date. A database is not asked. Wants a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn look(&self) -> Result<(), String> {
+        if !self.is_named || self.place.directory().is_none() {
+            return Ok(());
+        }
+        self.place.could_be_opened(&self.settings).await
     }
 
     /// The same beside what comes next, where that can be: a file that is ours alone is hardly ever
@@ -228,8 +272,8 @@ impl Jobs {
         Ok(())
     }
 
-    fn work_on(&self, store: Arc<Store>, engine: &Arc<Engine>) {
-        let store = Arc::clone(self.store.get_or_init(|| store));
+    fn work_on(&self, store: &Arc<Store>, engine: &Arc<Engine>) {
+        let store = Arc::clone(store);
         let slots = self.settings.running_max;
         tracing::info!(place = %self.place, slots, "jobs are kept");
         for slot in 0..slots {

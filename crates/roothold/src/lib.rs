@@ -21,6 +21,7 @@ mod handler;
 mod jobs;
 mod long;
 mod plain;
+mod plan;
 mod process;
 mod resources;
 mod serve;

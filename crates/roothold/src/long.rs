@@ -333,6 +333,7 @@ impl Call {
         if self.wants_job(wish) {
             let jobs = self.engine().jobs.as_ref().ok_or_else(no_jobs)?;
             let job = jobs.submit(self).await?;
+            self.budget().note_effect();
             return Ok(Long(Inner::Begun(Box::new(job))));
         }
         self.here(begin(None).await?).await

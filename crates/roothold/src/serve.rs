@@ -18,6 +18,7 @@ mod sweep;
 mod watchdog;
 mod writer;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
 use crate::config::Config;
 
-pub(crate) use front::check;
+pub(crate) use front::{check, warnings};
 pub(crate) use private::addresses as private_addresses;
 pub(crate) use reload::{Reasons, reload_for_ever};
 pub use signals::on_signals;
@@ -59,11 +60,26 @@ impl Roothold {
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<Ended, StartError> {
+        Box::pin(self.serve_and_tell(listener, shutdown, |_| {})).await
+    }
+
+    /// The same; `started` is told the address that is listened on once nothing can refuse the start any
+    /// more.
+    pub(crate) async fn serve_and_tell(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+        started: impl FnOnce(SocketAddr),
+    ) -> Result<Ended, StartError> {
         let address = listener.local_addr().unwrap_or(self.config.server.listen);
         front::refuse_strangers(&self.config, address)?;
         let edge = front::edge(&self)?;
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         self.engine.traces.begin().map_err(StartError::Front)?;
+        if let Some(jobs) = &self.engine.jobs {
+            jobs.open().await.map_err(StartError::State)?;
+        }
+        begin_audit(&self.engine).await?;
         self.begin_jobs().await?;
         let _draining = drain(&shutdown, &self.engine);
         let _stopping = tell_the_end(&shutdown, &self.config);
@@ -74,11 +90,18 @@ impl Roothold {
         self.engine.databases.watch();
         sweep::begin(&self);
         let _metrics = private.map(|listener| {
-            let serving = private::serve(listener, Arc::clone(&self.engine), shutdown.clone());
+            let hosts = private::Hosts::of(listener.local_addr().ok(), &self.config);
+            let engine = Arc::clone(&self.engine);
+            let serving = private::serve(listener, hosts, engine, shutdown.clone());
             AbortOnDropHandle::new(tokio::spawn(serving))
         });
         let _telling = watchdog::begin(&self);
+        for warning in front::warnings(&self.config) {
+            tracing::warn!("{warning}");
+        }
         // Connections wait already, and will be accepted.
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
+        started(address);
         manager::ready(address).await;
         let stored = AtomicBool::new(false);
         let drained = edge
@@ -104,6 +127,10 @@ impl Roothold {
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
         self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
+            jobs.open_shared().await.map_err(StartError::State)?;
+        }
+        begin_audit(&self.engine).await?;
+        if let Some(jobs) = &self.engine.jobs {
             jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
         }
         let _draining = drain(&shutdown, &self.engine);
@@ -118,6 +145,7 @@ impl Roothold {
             begun.begun().await;
             end.cancel();
         }));
+        tracing::debug!("serving MCP on stdin and stdout");
         let (input, output) = pipes::standard();
         let input =
             pipes::Until::new(input, idle_after(shutdown.clone(), Arc::clone(&self.engine)));
@@ -152,6 +180,13 @@ impl Roothold {
         let answered = in_time && self.engine.metrics.calls_in_flight() == 0;
         Ok(Ended { clean: flush(Arc::clone(&self.engine)).await && answered })
     }
+}
+
+/// Begins the audit log, as the last thing that can refuse a start.
+async fn begin_audit(engine: &Arc<Engine>) -> Result<(), StartError> {
+    let engine = Arc::clone(engine);
+    let begun = tokio::task::spawn_blocking(move || engine.audit.begin()).await;
+    Ok(begun.map_err(|error| StartError::Front(error.to_string()))??)
 }
 
 /// Gives jobs back as soon as the end begins: others may go on with them while requests are answered.

@@ -130,16 +130,20 @@ pub(crate) fn reach(
     for address in private {
         reach = reach.bind(address.port());
     }
-    let jwks = config.auth.jwt.as_ref().map(|jwt| &jwt.jwks_file);
-    let mut directories = BTreeSet::new();
-    for file in config.auth.keys_file.iter().chain(jwks) {
-        directories.extend(directories_of(file));
-    }
+    let directories = directories_read_again(config);
     if let Some(collector) = config.telemetry.collector_reach()? {
         let CollectorReach { port, looks_up, authorities } = collector;
         reach = reach.and(servers([port], looks_up, authorities));
     }
     Ok(directories.into_iter().fold(reach, Reach::read))
+}
+
+/// Where the configuration and the files of credentials are found once they were replaced. What
+/// databases read again is among what they need.
+pub(crate) fn directories_read_again(config: &Config) -> BTreeSet<PathBuf> {
+    let jwks = config.auth.jwt.as_ref().map(|jwt| &jwt.jwks_file);
+    let files = config.file.iter().chain(&config.auth.keys_file).chain(jwks);
+    files.flat_map(|file| directories_of(file)).collect()
 }
 
 /// What looking up a host reads.
@@ -171,17 +175,27 @@ pub(crate) fn servers(
     reach
 }
 
-/// The directory of a file's name, and that of the file that the name leads to.
+/// The most links that a name leads through, as for the kernel.
+const LINKS_MAX: usize = 40;
+
+/// The directories in which a file, or a link on the way to it, can be replaced: those of its name, of
+/// each link that the name leads through, and of the file itself.
 #[expect(
     clippy::disallowed_methods,
     reason = "the server's own files, named by its configuration, are not behind the gate"
 )]
 pub(crate) fn directories_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let named = std::path::absolute(file).ok();
-    let real = std::fs::canonicalize(file).ok();
+    let mut found = Vec::new();
+    let mut next = std::path::absolute(file).ok();
+    while let Some(name) = next.take().filter(|_| found.len() < LINKS_MAX) {
+        let above = name.parent().map(Path::to_path_buf);
+        next = std::fs::read_link(&name).ok().zip(above).map(|(to, above)| above.join(to));
+        found.push(name);
+    }
+    found.extend(std::fs::canonicalize(file).ok());
     let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);
     // What is not there is an error of its own, which names the key.
-    [named, real].into_iter().flatten().filter_map(parent).filter(|dir| dir.is_dir())
+    found.into_iter().filter_map(parent).filter(|dir| dir.is_dir())
 }
 
 /// Raises what the configuration asks for around this thread and all that it starts from here on.
@@ -242,4 +256,38 @@ pub(crate) fn try_out(config: &Config, roots: &Roots, reach: &Reach) -> Result<W
 
 fn refuse(reason: &str) -> StartError {
     StartError::Front(format!("server.landlock: {reason}"))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "makes links in a temporary directory")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_sought_wherever_a_link_to_it_can_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(dir.path()).unwrap();
+        for made in ["named", "mounted/..1"] {
+            fs::create_dir_all(base.join(made)).unwrap();
+        }
+        // A link to a file of a ConfigMap, which is two links away itself.
+        let file = base.join("mounted/roothold.toml");
+        fs::write(base.join("mounted/..1/roothold.toml"), "").unwrap();
+        symlink("..1", base.join("mounted/..data")).unwrap();
+        symlink("..data/roothold.toml", &file).unwrap();
+        symlink("../mounted/roothold.toml", base.join("named/link.toml")).unwrap();
+        let found: Vec<_> = directories_of(&base.join("named/link.toml"))
+            .map(|dir| fs::canonicalize(dir).unwrap())
+            .collect();
+        assert!(found.contains(&base.join("named")), "{found:?}");
+        assert!(found.contains(&base.join("mounted")), "{found:?}");
+        assert!(found.iter().all(|dir| dir.starts_with(&base) && *dir != base), "{found:?}");
+        // One that leads in a circle ends.
+        symlink("b", base.join("named/a")).unwrap();
+        symlink("a", base.join("named/b")).unwrap();
+        assert!(directories_of(&base.join("named/a")).count() <= LINKS_MAX);
+    }
 }

@@ -99,7 +99,12 @@ impl AuditLog {
         let boot = String::from_utf8_lossy(&hex::<16, 32>(&id)).into_owned();
         let boot_us = stamp::now_us();
         let (file, path) = sink::create(dir, boot_us, &boot).map_err(open_error)?;
-        Self::start(Box::new(file), path, options, &boot)
+        let started = Self::start(Box::new(file), path.clone(), options, &boot);
+        if started.is_err() {
+            // Nothing of it is on record, and a file without a whole boot line is no log.
+            sink::remove(&path);
+        }
+        started
     }
 
     pub(super) fn start(

@@ -8,6 +8,7 @@
 
 mod matching;
 mod nearest;
+mod shift;
 
 use std::os::fd::AsFd;
 

@@ -2,18 +2,18 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, mkdirat};
+use rustix::fs::{Mode, fsync, mkdirat};
 use rustix::io::Errno;
 
 use crate::budget::Budget;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::gate::lock::claim_below;
 use crate::gate::place::{Deepest, deepest, in_the_way};
-use crate::gate::replace::sync_directory;
 use crate::gate::{open_entry, refusal};
 use crate::path::shown;
 use crate::policy::{Permit, join};
 
+use super::fresh::Fresh;
 use super::precondition::{Precondition, exists};
 use super::write::WriteOptions;
 
@@ -26,7 +26,8 @@ pub struct Made {
     pub created: usize,
 }
 
-/// Makes a directory and those above it that are missing; one that is there is left as it is.
+/// Makes a directory and those above it that are missing; one that is there is left as it is. If one
+/// cannot be made, those that were made for it are removed, or the error names what stays.
 ///
 /// # Errors
 /// `Conflict` if a file is in the way, or the directory must not be there and is; `Denied` where
@@ -49,19 +50,27 @@ pub fn make_directory(
         return Ok(Made { path: shown(&rules.public_of(&there.rel)), created: 0 });
     }
     let created = there.missing.len();
-    let made = make(permit, there, options.dry_run, budget)?;
+    let (made, mut fresh) = make(permit, there, options.dry_run, budget)?;
+    fresh.keep();
+    if !options.dry_run {
+        budget.note_effect();
+    }
     Ok(Made { path: shown(&rules.public_of(&made)), created })
 }
 
-/// Makes the missing directories above a file that is to be written. Tells whether any is missing.
-pub(super) fn make_missing(permit: &Permit, dry_run: bool, budget: &Budget) -> Result<bool, Fault> {
+/// Makes the missing directories above a file that is to be written, if any is missing. They are
+/// gone again when what it returns is dropped, unless something is in them by then.
+pub(super) fn make_missing(
+    permit: &Permit,
+    dry_run: bool,
+    budget: &Budget,
+) -> Result<Option<Fresh>, Fault> {
     let mut there = deepest(permit)?;
     // The last name is the file's.
     if there.missing.pop().is_none() || there.missing.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
-    make(permit, there, dry_run, budget)?;
-    Ok(true)
+    make(permit, there, dry_run, budget).map(|(_, fresh)| Some(fresh))
 }
 
 /// The path that was asked for is covered, so its own message would mislead.
@@ -75,8 +84,14 @@ fn on_the_way(fault: Fault) -> Fault {
     }
 }
 
-/// Makes the missing directories, one below the other, and answers with the path of the last.
-fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Result<Vec<u8>, Fault> {
+/// Makes the missing directories, one below the other, and answers with the path of the last. If one
+/// cannot be made, those before it are gone again.
+fn make(
+    permit: &Permit,
+    there: Deepest,
+    dry_run: bool,
+    budget: &Budget,
+) -> Result<(Vec<u8>, Fresh), Fault> {
     let mut last = there.rel.clone();
     for name in &there.missing {
         last = join(&last, name);
@@ -84,20 +99,33 @@ fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Resu
         permit.decide_again(&last, true).map_err(on_the_way)?;
     }
     if dry_run {
-        return Ok(last);
+        return Ok((last, Fresh::default()));
     }
     let _claimed = claim_below(&there.handle, &there.missing, budget)?;
     there.stays(permit)?;
+    let mut fresh = Fresh::below(&there.handle, &there.rel)?;
+    match make_each(permit, there, &mut fresh, budget) {
+        Ok(()) => Ok((last, fresh)),
+        Err(fault) => Err(fresh.undo(permit, budget, fault)),
+    }
+}
+
+fn make_each(
+    permit: &Permit,
+    there: Deepest,
+    fresh: &mut Fresh,
+    budget: &Budget,
+) -> Result<(), Fault> {
     let mut above = there.handle;
     for name in &there.missing {
         budget.check()?;
         match mkdirat(&above, name.as_slice(), Mode::from_raw_mode(0o777)) {
             Ok(()) => {
-                budget.note_effect();
-                sync_directory(&above)?;
+                fresh.add(&above, name, true);
+                fsync(&above).map_err(unconfirmed)?;
             }
             // Somebody else was faster.
-            Err(Errno::EXIST) => {}
+            Err(Errno::EXIST) => fresh.add(&above, name, false),
             Err(errno) => return Err(refusal(errno, permit)),
         }
         above = open_entry(above.as_fd(), name).map_err(|errno| match errno {
@@ -105,5 +133,14 @@ fn make(permit: &Permit, there: Deepest, dry_run: bool, budget: &Budget) -> Resu
             errno => refusal(errno, permit),
         })?;
     }
-    Ok(last)
+    Ok(())
+}
+
+fn unconfirmed(errno: Errno) -> Fault {
+    Fault::new(
+        FaultKind::Unavailable,
+        "the disk did not confirm that a new directory would outlive a power cut; nothing was changed; \
+         try again, and tell the operator",
+    )
+    .with_source(errno)
 }

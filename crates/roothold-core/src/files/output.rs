@@ -21,6 +21,7 @@ use rustix::io::{Errno, pwrite};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::fresh::Fresh;
 use super::make::make_missing;
 use super::read::{hex, read_into};
 use super::sweep::sweep_strangers;
@@ -128,6 +129,8 @@ pub struct OutputFile {
     bytes: u64,
     hasher: Sha256,
     fate: Fate,
+    /// Made for it. Dropped after the temporary file was removed: then they are empty, and go as well.
+    fresh: Fresh,
 }
 
 impl Drop for OutputFile {
@@ -148,8 +151,8 @@ impl OutputFile {
     /// gate's and the disk's otherwise.
     pub fn begin(permit: &Permit, options: OutputOptions, budget: &Budget) -> Result<Self, Fault> {
         let name = temp(permit)?.clone();
-        let place = find(permit, budget)?;
-        Self::make(permit, place, (name, Fate::Removed), options, Exists::Refused, budget)
+        let found = find(permit, budget)?;
+        Self::make(permit, found, (name, Fate::Removed), options, Exists::Refused, budget)
     }
 
     /// Begins a file that is kept when it is dropped. The name should be on record before, since
@@ -163,9 +166,9 @@ impl OutputFile {
         options: OutputOptions,
         budget: &Budget,
     ) -> Result<Self, Fault> {
-        let place = find(permit, budget)?;
+        let found = find(permit, budget)?;
         let name = (name.0.clone(), Fate::Kept);
-        Self::make(permit, place, name, options, Exists::Refused, budget)
+        Self::make(permit, found, name, options, Exists::Refused, budget)
     }
 
     /// Goes on with a kept file under a new name, in a copy of what it had at `mark`. Who wrote it
@@ -184,13 +187,14 @@ impl OutputFile {
         options: OutputOptions,
         budget: &Budget,
     ) -> Result<Self, Fault> {
-        let place = find(permit, budget)?;
+        let (place, fresh) = find(permit, budget)?;
         let (root, _) = permit.root()?;
         let named = mark.name.0.as_str().as_bytes();
         let old = open_file_entry(place.parent.as_fd(), named, root.hardlinks()).ok();
         let published = place.found.and_then(|_| place.open(permit).ok());
         let name = (name.0.clone(), Fate::Kept);
-        let mut new = Self::make(permit, place, name, options, Exists::SeenLater, budget)?;
+        let found = (place, fresh);
+        let mut new = Self::make(permit, found, name, options, Exists::SeenLater, budget)?;
         // Half a copy is of no use to anybody.
         new.fate = Fate::Removed;
         for (from, stat) in old.into_iter().chain(published) {
@@ -211,7 +215,7 @@ impl OutputFile {
 
     fn make(
         permit: &Permit,
-        mut place: Place,
+        (mut place, fresh): (Place, Fresh),
         (name, fate): (TempName, Fate),
         options: OutputOptions,
         exists: Exists,
@@ -230,7 +234,7 @@ impl OutputFile {
         drop(locked);
         let (bytes, hasher) = (0, Sha256::new());
         let permit = permit.clone();
-        let new = Self { permit, place, name, handle, options, bytes, hasher, fate };
+        let new = Self { permit, place, name, handle, options, bytes, hasher, fate, fresh };
         if fate == Fate::Kept {
             sync_directory(&new.place.parent)?;
         }
@@ -375,6 +379,7 @@ impl OutputFile {
             errno => self.refuse(errno),
         })?;
         self.fate = if is_gone { Fate::Gone } else { Fate::Removed };
+        self.fresh.keep();
         budget.note_effect();
         sync_directory(&self.place.parent)?;
         self.written(!replaces, &lost)
@@ -450,17 +455,17 @@ fn temp(permit: &Permit) -> Result<&TempName, Fault> {
 }
 
 /// The place of the target, once the directories above it are there.
-fn find(permit: &Permit, budget: &Budget) -> Result<Place, Fault> {
+fn find(permit: &Permit, budget: &Budget) -> Result<(Place, Fresh), Fault> {
     budget.check()?;
     if permit.wants_directory() {
         return Err(Fault::invalid("the path of a file does not end in a slash"));
     }
     match locate(permit, Last::Follow) {
         Err(fault) if fault.kind() == FaultKind::NotFound => {
-            make_missing(permit, false, budget)?;
-            locate(permit, Last::Follow)
+            let fresh = make_missing(permit, false, budget)?.unwrap_or_default();
+            locate(permit, Last::Follow).map(|place| (place, fresh))
         }
-        located => located,
+        located => located.map(|place| (place, Fresh::default())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use super::fresh::Fresh;
 use super::make::make_missing;
 use super::precondition::{Precondition, exists};
 use super::read::content_hash;
@@ -44,7 +45,8 @@ pub struct WriteOptions {
 ///
 /// # Errors
 /// `Conflict` if the precondition does not hold; `Unsupported` for a directory; as the gate's
-/// and the disk's otherwise. Whatever fails, the old content is whole.
+/// and the disk's otherwise. Whatever fails, the old content is whole, and directories
+/// that were made for the file are gone again, or the error names what stays of them.
 ///
 /// # Cancellation
 /// The budget is asked until the new content is durable beside the old; from there it goes to its end.
@@ -57,13 +59,17 @@ pub fn write(
 ) -> Result<Written, Fault> {
     budget.check()?;
     let hash = content_hash(content);
+    let mut fresh = Fresh::default();
     let mut place = match locate(permit, Last::Follow) {
         Err(fault) if fault.kind() == FaultKind::NotFound && !permit.wants_directory() => {
             options.precondition.check_absent()?;
-            if make_missing(permit, options.dry_run, budget)? && options.dry_run {
-                return written(permit, permit.rel(), hash, content, (true, Lost::default()));
+            if let Some(made) = make_missing(permit, options.dry_run, budget)? {
+                if options.dry_run {
+                    return written(permit, permit.rel(), hash, content, (true, Lost::default()));
+                }
+                fresh = made;
             }
-            locate(permit, Last::Follow)?
+            locate(permit, Last::Follow).map_err(|fault| fresh.undo(permit, budget, fault))?
         }
         located => located?,
     };
@@ -71,26 +77,47 @@ pub fn write(
         return Err(Fault::invalid("the path of a file does not end in a slash"));
     }
     let parent = place.parent.try_clone().map_err(Fault::internal)?;
-    let _locked = if options.dry_run { None } else { Some(lock(parent.as_fd(), budget)?) };
-    place.look_again(permit, Last::Follow)?;
-    if place.is_directory() {
-        return Err(unsupported("it is a directory; give the path of a file"));
-    }
-    let lost = if place.found.is_some() {
-        overwrite(permit, read, &place, content, options, budget)?
-    } else {
-        options.precondition.check_absent()?;
-        if options.dry_run {
-            Lost::default()
-        } else {
-            replace(permit, &place, None, content, budget)?
-        }
+    let locked = if options.dry_run { Ok(None) } else { lock(parent.as_fd(), budget).map(Some) };
+    let done = match &locked {
+        Ok(_) => put(permit, read, &mut place, content, options, budget),
+        Err(fault) => Err(fault.again()),
     };
+    // Still locked: who waits to write here finds the directory there or gone, and not half.
+    let lost =
+        done.map_err(
+            |fault| {
+                if budget.had_effect() { fault } else { fresh.undo(permit, budget, fault) }
+            },
+        )?;
+    fresh.keep();
     if !options.dry_run {
         sweep_strangers(&place.parent, budget);
     }
     let created = place.found.is_none();
     written(permit, &place.rel, hash, content, (created, lost))
+}
+
+/// Puts the content at its place, which is locked.
+fn put(
+    permit: &Permit,
+    read: Option<&Permit>,
+    place: &mut Place,
+    content: &[u8],
+    options: &WriteOptions,
+    budget: &Budget,
+) -> Result<Lost, Fault> {
+    place.look_again(permit, Last::Follow)?;
+    if place.is_directory() {
+        return Err(unsupported("it is a directory; give the path of a file"));
+    }
+    if place.found.is_some() {
+        return overwrite(permit, read, place, content, options, budget);
+    }
+    options.precondition.check_absent()?;
+    if options.dry_run {
+        return Ok(Lost::default());
+    }
+    replace(permit, place, None, content, budget)
 }
 
 fn overwrite(

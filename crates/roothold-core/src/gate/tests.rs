@@ -3,14 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "fixtures are made on disk")]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use rustix::fs::fcntl_getfl;
 use rustix::io::{FdFlags, fcntl_getfd};
 
 use super::*;
-use crate::testing::{Workspace, decide, policy};
+use crate::testing::{Mounted, Workspace, decide, policy};
 use crate::{Access, Policy, PolicySpec, RootSpec};
 
 #[test]
@@ -73,30 +71,6 @@ fn at_once_a_plain_path_is_opened_and_nothing_that_needs_a_second_look() {
     for path in ["/work/l", "/work/k/f", "/work/out", "/work/d/../f", "/work/mount/f", "/work/none"]
     {
         assert!((0..100).all(|_| open(path).is_none()), "{path}");
-    }
-}
-
-/// A file system that is mounted at a directory until it is dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(place: PathBuf) -> Self {
-        Self::by(&["-t", "tmpfs", "tmpfs"], place)
-    }
-
-    fn by(args: &[&str], place: PathBuf) -> Self {
-        fs::create_dir_all(&place).unwrap();
-        let mut mount = Command::new("mount");
-        let done = mount.args(args).arg(&place).status();
-        assert!(done.unwrap().success());
-        Self(place)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(done.is_ok_and(|status| status.success()), "{} stays", self.0.display());
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Record {
     end: Option<End>,
     /// Of a call that may change something, while it runs.
     running: Option<(Arc<Ticket>, Budget)>,
+    /// Knows whether the call, or one that is a part of it, changed something.
+    budget: Option<Budget>,
 }
 
 /// What the end of a call needs.
@@ -33,8 +35,14 @@ struct End {
 }
 
 impl Record {
-    pub(super) fn new(engine: &Arc<Engine>, started: Instant, finished: CallFinished) -> Self {
-        let log = engine.audit.current();
+    /// # Errors
+    /// Where nothing can be recorded yet.
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        started: Instant,
+        finished: CallFinished,
+    ) -> Result<Self, Fault> {
+        let log = engine.audit.current().map_err(unrecorded)?;
         let end = End {
             engine: Arc::clone(engine),
             id: log.next_call(),
@@ -44,7 +52,12 @@ impl Record {
             open: false,
             _in_flight: engine.metrics.call_began(),
         };
-        Self { end: Some(end), running: None }
+        Ok(Self { end: Some(end), running: None, budget: None })
+    }
+
+    /// Says which budget the call runs under.
+    pub(super) fn began(&mut self, budget: &Budget) {
+        self.budget = Some(budget.clone());
     }
 
     /// Says who works on a call that may change something, and under which budget.
@@ -117,20 +130,22 @@ impl Record {
         Ok(())
     }
 
-    /// Records the end. Returns a fault if that was not possible.
+    /// Records the end. Returns a fault if that was not possible, which says so if something was changed.
     pub(super) fn finish(&mut self, result: Result<usize, &Fault>) -> Option<Fault> {
-        self.end.as_mut()?.finish(result)
+        let error = self.end.as_mut()?.finish(result)?;
+        let changed = self.budget.as_ref().is_some_and(Budget::had_effect);
+        Some(if changed { changed_unrecorded(error) } else { unrecorded(error) })
     }
 }
 
 impl End {
-    fn finish(&mut self, result: Result<usize, &Fault>) -> Option<Fault> {
+    fn finish(&mut self, result: Result<usize, &Fault>) -> Option<AuditError> {
         self.finished.end(self.started.elapsed(), result);
         let open = std::mem::replace(&mut self.open, false);
         let recorded =
             if open { self.log.outcome(&self.finished.outcome(self.id)) } else { Ok(()) };
         self.finished.emit(&self.engine.metrics, result.err());
-        recorded.err().map(unrecorded)
+        recorded.err()
     }
 }
 
@@ -211,4 +226,15 @@ fn unrecorded(error: AuditError) -> Fault {
         )
         .with_source(error),
     }
+}
+
+/// What was done is done: whoever reads only that the log is out of order would do it once more.
+fn changed_unrecorded(error: AuditError) -> Fault {
+    Fault::new(
+        FaultKind::Unavailable,
+        "the call changed something, but its outcome could not be recorded, so its answer is withheld; \
+         do not repeat it before you have looked at what is there now, and tell the operator that the \
+         audit log cannot be written",
+    )
+    .with_source(error)
 }

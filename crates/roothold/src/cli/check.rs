@@ -6,21 +6,15 @@ mod tools;
 use std::fmt::Write as _;
 
 use clap::Args;
-use roothold_core::wall::Reach;
 use roothold_core::{Access, Policy};
 
-use super::{ConfigArgs, disk, print, say};
-#[cfg(feature = "datasets")]
-use crate::builder::refuse_spill;
-use crate::builder::{Builder, open_policy};
+use super::serve::could_listen;
+use super::{ConfigArgs, print, say};
+use crate::builder::Builder;
 use crate::config::Config;
 use crate::databases::Databases;
-#[cfg(feature = "datasets")]
-use crate::datasets::{Datasets, Known};
-use crate::jobs::{Jobs, Place};
-use crate::tools::SqlTools;
-use crate::walls::{self, Walls};
-use crate::{grants, serve, telemetry};
+use crate::plan::Plan;
+use crate::{serve, telemetry, walls};
 
 /// Says what is wrong with a configuration, or prints what is in force.
 #[derive(Debug, Args)]
@@ -42,7 +36,7 @@ Examples:
 impl Check {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {
         let config = self.config.load(&[], false, Vec::new())?;
-        match effective(&config, &builder()) {
+        match effective(&config, builder()) {
             Ok(Effective { text, databases, tools_work }) => {
                 print(&text);
                 if self.full {
@@ -88,44 +82,9 @@ fn without_secrets(mut config: Config) -> Config {
     config
 }
 
-/// What would hold the server: tried out, without making anything.
-fn walls(
-    config: &Config,
-    policy: &Policy,
-    jobs: Option<&Jobs>,
-    databases: &Databases,
-) -> anyhow::Result<Walls> {
-    let audit = config.audit_dir()?;
-    let audit = disk::is_there(&audit).then_some(audit);
-    let private = serve::private_addresses(&config.telemetry.listen)?;
-    let place = jobs.map(Jobs::place).filter(|place| place.directory().is_none_or(disk::is_there));
-    let reach = walls::reach(config, audit.as_deref(), &private)?
-        .and(place.map(Place::reach).transpose()?.unwrap_or_default());
-    let reach = stores_reach(config, reach)?;
-    let spill = config.spill_dir().ok().filter(|dir| disk::is_there(dir));
-    let reach = spill.into_iter().fold(reach, Reach::write);
-    let reach = reach.and(databases.reach(config.file.as_deref()));
-    Ok(walls::try_out(config, policy.roots(), &reach)?)
-}
-
-/// With what stores over the network need.
-#[cfg(feature = "datasets")]
-fn stores_reach(config: &Config, reach: Reach) -> anyhow::Result<Reach> {
-    Ok(reach.and(Datasets::new(config, &Known::default())?.stores_reach()))
-}
-
-#[cfg(not(feature = "datasets"))]
-#[expect(clippy::unnecessary_wraps, reason = "as the one that can fail")]
-fn stores_reach(_: &Config, reach: Reach) -> anyhow::Result<Reach> {
-    Ok(reach)
-}
-
 /// The datasets that have names, in words.
 #[cfg(feature = "datasets")]
-fn datasets(config: &Config, policy: &Policy) -> anyhow::Result<String> {
-    let datasets = Datasets::new(config, &Known::default())?;
-    datasets.check_places(policy.roots())?;
-    refuse_spill(policy, &datasets)?;
+fn datasets(config: &Config, plan: &Plan) -> String {
     let mut text = String::new();
     for store in &config.stores {
         let who = store.principals.as_ref().map_or("all".to_owned(), |names| names.join(", "));
@@ -133,20 +92,29 @@ fn datasets(config: &Config, policy: &Policy) -> anyhow::Result<String> {
         let how = if has { "with credentials" } else { "as anybody" };
         let _ = writeln!(text, "store {}\n  {how}; principals: {who}", store.url);
     }
-    for dataset in datasets.known().all() {
+    for dataset in plan.datasets.known().all() {
         let hidden = match dataset.hidden() {
             [] => String::new(),
             columns => format!("; hidden columns: {}", columns.join(", ")),
         };
         let _ = writeln!(text, "dataset {}\n  {}{hidden}", dataset.name, dataset.files.join("  "));
     }
-    Ok(text)
+    text
 }
 
 #[cfg(not(feature = "datasets"))]
-#[expect(clippy::unnecessary_wraps, reason = "as the one that can fail")]
-fn datasets(_: &Config, _: &Policy) -> anyhow::Result<String> {
-    Ok(String::new())
+fn datasets(_: &Config, _: &Plan) -> String {
+    String::new()
+}
+
+/// What a start finds out once it has a runtime, as far as it can be found out beside a server that runs.
+fn look(plan: &Plan) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        plan.traces.look().map_err(anyhow::Error::msg)?;
+        let Some(jobs) = &plan.jobs else { return Ok(()) };
+        jobs.look().await.map_err(anyhow::Error::msg)
+    })
 }
 
 /// What is in force.
@@ -158,15 +126,41 @@ struct Effective {
 }
 
 /// The effective policy in words.
-fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
-    let policy = open_policy(config)?;
-    grants::check(config, builder.catalog())?;
-    serve::check(config)?;
+fn effective(config: &Config, builder: Builder) -> anyhow::Result<Effective> {
     telemetry::check_filter(&config.telemetry.log)?;
-    config.sealer()?;
-    config.telemetry.collector()?;
-    let jobs = Jobs::new(config, builder.catalog())?;
-    let mut text = String::from("The configuration is good.\n\nroots\n");
+    let plan = builder.config(config.clone()).plan()?;
+    serve::check(config)?;
+    could_listen(config)?;
+    look(&plan)?;
+    let mut text = String::from("The configuration is good.\n\n");
+    for warning in serve::warnings(config) {
+        let _ = writeln!(text, "warning\n  {warning}\n");
+    }
+    describe_policy(&mut text, &plan.policy);
+    describe_callers(&mut text, config);
+    text.push_str(&datasets(config, &plan));
+    let (described, tools_work) = databases::describe_all(&plan.databases, &config.tools)?;
+    text.push_str(&described);
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        let ratio = config.telemetry.sample_ratio;
+        let _ = writeln!(text, "traces\n  {endpoint}; of those that begin here {ratio}");
+    }
+    let walls = walls::try_out(config, plan.policy.roots(), &plan.reach(config)?)?;
+    let state = plan.jobs.as_ref();
+    let _ = write!(
+        text,
+        "listen\n  {}\naudit\n  {}\n{}walls\n  {}",
+        config.server.listen,
+        plan.audit_dir.display(),
+        state.map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
+        walls.lines().join("\n  "),
+    );
+    Ok(Effective { text, databases: plan.databases, tools_work })
+}
+
+/// The roots, and what may be done in them.
+fn describe_policy(text: &mut String, policy: &Policy) {
+    text.push_str("roots\n");
     for root in policy.roots().iter() {
         let access = if root.access() == Access::ReadWrite { "rw" } else { "ro" };
         let _ = writeln!(text, "  {access} {} ({})", root.uri(), root.name());
@@ -178,12 +172,13 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
     for (name, patterns) in
         [("read", &spec.read), ("write", &spec.write), ("exclude", &spec.exclude)]
     {
-        let _ = writeln!(
-            text,
-            "{name}\n  {}",
-            if patterns.is_empty() { "nothing".to_owned() } else { patterns.join("  ") }
-        );
+        let all = if patterns.is_empty() { "nothing".to_owned() } else { patterns.join("  ") };
+        let _ = writeln!(text, "{name}\n  {all}");
     }
+}
+
+/// How callers prove who they are, and what each is granted.
+fn describe_callers(text: &mut String, config: &Config) {
     let who = match (config.auth.keys_file.is_some(), config.auth.jwt.is_some()) {
         (true, true) => "API keys and JWT bearer tokens",
         (true, false) => "API keys",
@@ -204,24 +199,4 @@ fn effective(config: &Config, builder: &Builder) -> anyhow::Result<Effective> {
             list(&principal.tools)
         );
     }
-    text.push_str(&datasets(config, &policy)?);
-    let databases = Databases::default();
-    databases.set(&config.databases, &policy)?;
-    let sql_tools = SqlTools::default();
-    sql_tools.prepare(config, builder.catalog(), &databases)?;
-    let (described, tools_work) = databases::describe_all(&databases, &config.tools)?;
-    text.push_str(&described);
-    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
-        let ratio = config.telemetry.sample_ratio;
-        let _ = writeln!(text, "traces\n  {endpoint}; of those that begin here {ratio}");
-    }
-    let _ = write!(
-        text,
-        "listen\n  {}\naudit\n  {}\n{}walls\n  {}",
-        config.server.listen,
-        config.audit_dir()?.display(),
-        jobs.as_ref().map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
-        walls(config, &policy, jobs.as_ref(), &databases)?.lines().join("\n  "),
-    );
-    Ok(Effective { text, databases, tools_work })
 }

@@ -11,8 +11,9 @@ use roothold_core::{
 };
 
 use super::{ConfigArgs, print};
-use crate::builder::{Builder, open_policy};
+use crate::builder::Builder;
 use crate::config::Config;
+use crate::plan::open_policy;
 
 /// Says whether a principal may do something to a path, and which rule says so.
 #[derive(Debug, Args)]

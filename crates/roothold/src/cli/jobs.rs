@@ -30,6 +30,7 @@ const EXAMPLES: &str = "The store of jobs is asked, and no server. Without a con
 Examples:
   roothold jobs list --config roothold.toml
   roothold jobs list --owner anna --live
+  roothold jobs list --state-dir /var/lib/roothold/state
   roothold jobs show job-0123456789abcdef0123456789abcdef
   roothold jobs cancel --config roothold.toml job-0123456789abcdef0123456789abcdef";
 
@@ -49,7 +50,7 @@ struct Which {
     /// The configuration whose store is meant.
     #[arg(long, short, value_name = "FILE", env = "ROOTHOLD_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// The directory of the store, as `state.dir` would name it.
+    /// The directory of the store, as `state.dir` would name it, or the one in which servers without it keep theirs.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     state_dir: Option<PathBuf>,
     /// Only jobs of this principal.

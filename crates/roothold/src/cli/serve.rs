@@ -68,6 +68,14 @@ pub(super) fn listen(config: &Config) -> anyhow::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
+/// Whether this machine has the address of a configuration. Whether its port is free is not asked: the
+/// server that has it may be the one that is to be started anew.
+pub(super) fn could_listen(config: &Config) -> anyhow::Result<()> {
+    let listen = config.server.listen;
+    let bound = std::net::TcpListener::bind((listen.ip(), 0));
+    bound.map(drop).with_context(|| format!("server.listen: {listen} cannot be used"))
+}
+
 /// Serves a configuration until a signal, with Landlock around the process; `started` is told the
 /// address that is listened on, and `load` reads the configuration again, on SIGHUP and when it is no
 /// longer the file that was `seen` before it was read.
@@ -78,22 +86,19 @@ pub(super) fn serve(
     (seen, load): (Stamps, impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static),
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<u8> {
+    crate::serve::check(&config)?;
     crate::process::raise_file_limit();
     let mut runtime = runtime(&config, tokio::runtime::Builder::new_multi_thread());
     let (reasons, seen) = (Reasons::files(&config), seen.with(&config));
-    let server = builder.config(config).confine().build()?;
+    let server = builder.config(config).confine().build_unrecorded()?;
     let runtime = runtime.build()?;
     let ended = runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
-        let address = listener.local_addr()?;
         let shutdown = Shutdown::new();
         let signals = tokio::spawn(on_signals(shutdown.clone())?);
         let reloading = reload_for_ever(server.reloader(), load, reasons.and_hangups()?, seen);
         let reloading = AbortOnDropHandle::new(tokio::spawn(reloading));
-        server.begin_jobs().await?;
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving MCP at /mcp");
-        started(address);
-        let ended = server.serve(listener, shutdown).await?;
+        let ended = Box::pin(server.serve_and_tell(listener, shutdown, started)).await?;
         signals.abort();
         drop(reloading);
         anyhow::Ok(ended)

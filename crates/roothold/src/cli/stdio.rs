@@ -48,7 +48,7 @@ impl Stdio {
         // One client: threads that hand its messages to each other would cost more than they save.
         let mut runtime = runtime(&config, tokio::runtime::Builder::new_current_thread());
         let (reasons, seen) = (Reasons::files(&config), seen.with(&config));
-        let server = builder().config(config).confine().build()?;
+        let server = builder().config(config).confine().build_unrecorded()?;
         let runtime = runtime.build()?;
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
@@ -56,7 +56,6 @@ impl Stdio {
             let load = move || self.load();
             let reloading = reload_for_ever(server.reloader(), load, reasons, seen);
             let reloading = AbortOnDropHandle::new(tokio::spawn(reloading));
-            tracing::debug!("serving MCP on stdin and stdout");
             let ended = Box::pin(server.stdio(shutdown)).await?;
             signals.abort();
             drop(reloading);

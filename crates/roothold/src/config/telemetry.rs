@@ -23,7 +23,7 @@ const HTTP_PATH: &str = "/v1/traces";
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// The address of `/metrics`; empty for none.
+    /// The address of `/metrics`; empty for none. On loopback requests must name it, loopback or one of `server.allowed_hosts` as their host.
     pub listen: String,
     /// The log filter, such as `info` or `roothold=debug,info`.
     pub log: String,

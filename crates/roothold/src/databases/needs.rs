@@ -7,7 +7,7 @@ use std::sync::Arc;
 use roothold_core::wall::Reach;
 
 use super::{Database, Role};
-use crate::config::DatabaseAccess;
+use crate::config::{DatabaseAccess, DatabaseSection};
 use crate::walls;
 
 /// Ports, directories, and whether names are looked up and authorities read.
@@ -27,6 +27,18 @@ impl Needs {
             needs.add(role);
         }
         needs
+    }
+
+    /// The files that sections are read from, before one is opened.
+    pub(super) fn of_files(sections: &[DatabaseSection]) -> Self {
+        let files = sections.iter().flat_map(DatabaseSection::files_read_again);
+        Self::default().and_read(files.flat_map(|file| walls::directories_of(file)))
+    }
+
+    /// With directories that are read.
+    pub(super) fn and_read(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.read.extend(directories);
+        self
     }
 
     fn add(&mut self, role: &Role) {

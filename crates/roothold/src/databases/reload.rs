@@ -12,6 +12,7 @@ use super::needs::Needs;
 use super::watch::PROBE_TIMEOUT;
 use super::{Database, Databases, Role, SLACK, State};
 use crate::config::DatabaseSection;
+use crate::walls;
 
 /// How often it is looked whether calls still use a database that is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -50,18 +51,15 @@ impl Databases {
         policy: &Policy,
     ) -> Result<Prepared, String> {
         let before = self.all();
+        // First: what is out of reach could not be read, whatever it holds.
+        self.keep_within_reach(|| Needs::of_files(sections))?;
         let all = self.made(sections, &before).map_err(|error| error.to_string())?;
-        if let Some(within) = self.0.within.get()
-            && let Some(lack) = within.lacks(&Needs::of_all(&all))
-        {
-            return Err(format!(
-                "databases: {lack} is out of reach behind Landlock, which cannot be widened; restart the server"
-            ));
-        }
+        self.keep_within_reach(|| Needs::of_all(&all))?;
         let known: Vec<PathBuf> =
             before.iter().flat_map(|database| database.section.own_files()).collect();
+        let is_in_root = |dir: PathBuf| policy.roots().containing(&dir).is_some();
         let is_served =
-            |file: &PathBuf| !known.contains(file) && policy.roots().containing(file).is_some();
+            |file: &PathBuf| !known.contains(file) && walls::directories_of(file).any(is_in_root);
         if let Some(section) = sections.iter().find(|one| one.own_files().iter().any(is_served)) {
             return Err(format!(
                 "databases: `{}` has a file in a root, from which it must be kept when the server starts; restart it",
@@ -69,6 +67,16 @@ impl Databases {
             ));
         }
         Ok(Prepared(all))
+    }
+
+    /// Refuses what the wall does not let through, where one stands.
+    fn keep_within_reach(&self, needs: impl FnOnce() -> Needs) -> Result<(), String> {
+        let lack = self.0.within.get().and_then(|within| within.lacks(&needs()));
+        lack.map_or(Ok(()), |lack| {
+            Err(format!(
+                "databases: {lack} is out of reach behind Landlock, which cannot be widened; restart the server"
+            ))
+        })
     }
 
     /// Asks those that are new, so that `/ready` does not fail for what nobody has asked yet.

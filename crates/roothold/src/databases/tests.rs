@@ -100,7 +100,7 @@ async fn a_permit_of_the_configuration_before_opens_nothing() {
 async fn behind_a_wall_nothing_new_comes_within_reach() {
     let policy = policy();
     let databases = databases(&postgres("shop", 5432), &policy);
-    databases.stay_within_reach();
+    databases.stay_within_reach(BTreeSet::new());
     let refused = |text: &str| databases.prepare(&sections(text), &policy).map(|_| ()).unwrap_err();
     assert!(refused(&postgres("shop", 5433)).contains("port 5433"), "another port");
     let dir = tempfile::tempdir().unwrap();
@@ -112,8 +112,17 @@ async fn behind_a_wall_nothing_new_comes_within_reach() {
     let host = postgres("shop", 5432).replace("127.0.0.1", "db.internal");
     let host = host.replace("?sslmode=disable", "?sslmode=require");
     assert!(refused(&host).contains("looking up a host"), "{}", refused(&host));
+    // What such a file holds is not asked first: it could not be read.
+    let secret = format!("dsn_file = \"{}/dsn\"\n", dir.path().display());
+    let secret = format!("[[databases]]\nname = \"new\"\nkind = \"postgres\"\n{secret}");
+    assert!(refused(&secret).contains("another directory"), "{}", refused(&secret));
     let same = postgres("orders", 5432) + &postgres("shop", 5432);
     assert!(databases.prepare(&sections(&same), &policy).is_ok());
+    databases.close().await;
+    // Nor does a server keep from itself what it reads in any case.
+    let databases = self::databases("", &policy);
+    databases.stay_within_reach([dir.path().to_owned()].into());
+    assert!(databases.prepare(&sections(&file), &policy).is_ok());
     databases.close().await;
 }
 

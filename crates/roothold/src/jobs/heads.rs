@@ -50,7 +50,7 @@ pub(super) async fn keep<S: StateStore>(
 
 /// The log's file and its last line that is on the disk, which may have to be waited for.
 async fn newest(engine: &Engine) -> Option<(String, Head)> {
-    let log = engine.audit.current();
+    let log = engine.audit.current().ok()?;
     let newest = move || {
         log.flush().ok()?;
         let file = log.path().file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use roothold_core::wall::Reach;
-use roothold_state::{Limits, OpenError, PgOptions, PgStore, SqliteStore, Store};
+use roothold_state::{Limits, OpenError, PgOptions, PgStore, SqliteStore, StateStore as _, Store};
 
 use crate::builder::StartError;
 use crate::config::{self, Config, ConfigError};
@@ -49,6 +49,11 @@ impl Place {
             Self::Sqlite(dir) => Some(dir),
             Self::Postgres(_) => None,
         }
+    }
+
+    /// Whether a file is there that may be the store; of a database it is not asked.
+    pub(crate) fn has_file(&self) -> bool {
+        self.directory().is_some_and(|dir| dir.join(FILE).is_file())
     }
 
     /// What of it must be within reach behind the wall.
@@ -102,6 +107,20 @@ impl Place {
                 opened.map(Store::Postgres).map_err(|error| named("state.postgres", &error))
             }
         }
+    }
+
+    /// Whether [`Self::open`] would open what is there, if anything is.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) async fn could_be_opened(&self, settings: &config::Jobs) -> Result<(), String> {
+        match self.open_existing(settings).await {
+            Ok(store) => store.close().await,
+            // Those a start makes, or brings up to date.
+            Err(OpenError::Absent | OpenError::Older { .. }) => {}
+            Err(error) => return Err(named("state.dir", &error)),
+        }
+        Ok(())
     }
 
     /// Opens the store as it is: none is made, and none is brought up to date.

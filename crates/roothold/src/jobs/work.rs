@@ -126,12 +126,9 @@ impl Told {
 
 /// The name of this boot: that of its audit log, which tells what a worker of it did.
 fn boot(engine: &Engine) -> String {
-    engine
-        .audit
-        .current()
-        .path()
-        .file_stem()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    let log = engine.audit.current();
+    let name = log.as_ref().ok().and_then(|log| log.path().file_stem());
+    name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Deletes what was kept long enough, and ends what nobody can go on with, until `drain`.

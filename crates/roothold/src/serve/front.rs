@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rmcp::ServerHandler;
 use roothold_edge::auth::{
-    Authenticator, FailureLimit, JwtAlgorithm, JwtConfig, JwtVerifier, KeyRing, ProtectedResource,
-    RateLimit, TokenType,
+    Authenticator, FailureLimit, JwtAlgorithm, JwtConfig, JwtVerifier, KeyEntry, KeyRing, KeysFile,
+    ProtectedResource, RateLimit, TokenType,
 };
 use roothold_edge::{Edge, EdgeBuilder, EdgeConfig, SessionLimits, StartError as EdgeError};
 
 use super::observer::FrontObserver;
+use super::private;
 use crate::builder::{Roothold, StartError};
 use crate::config::{Config, Jwt};
 use crate::handler::Handler;
@@ -60,7 +61,26 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
 /// A [`StartError`] that names the key and the mend.
 pub(crate) fn check(config: &Config) -> Result<(), StartError> {
     refuse_strangers(config, config.server.listen)?;
+    private::refuse_same(config.server.listen, &config.telemetry.listen)?;
     built(guarded(Nothing, config)?, config).map(drop)
+}
+
+/// What works, and is hardly meant, in one sentence each. It reads the file of keys, which [`check`] has
+/// found good.
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
+    let Some(path) = &config.auth.keys_file else { return Vec::new() };
+    let now = SystemTime::now();
+    let is_good = |key: &KeyEntry| {
+        key.revoked().is_none() && key.expires().is_none_or(|expires| expires > now)
+    };
+    let keys = KeysFile::open(path).and_then(|file| file.list()).unwrap_or_default();
+    if keys.iter().any(is_good) {
+        return Vec::new();
+    }
+    let others = if config.auth.jwt.is_some() { "" } else { ", so nobody is let in" };
+    vec![format!(
+        "auth.keys_file: holds no key that is good{others}; make one with `roothold keys new NAME`"
+    )]
 }
 
 /// A handler for a front that is only looked at.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rmcp::RoleServer;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use roothold_edge::{CheckedLine, RefusedLine, read_line};
+use roothold_edge::{CheckedLine, LongLine, RefusedLine, read_line};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::Mutex;
 
@@ -24,8 +24,8 @@ pub(super) struct Lines {
     input: BufReader<Input>,
     line: Vec<u8>,
     bytes_max: usize,
-    /// The line is longer than it may be: the rest of it is skipped.
-    skipping: bool,
+    /// The line is longer than it may be: it is passed for its id, and not kept.
+    skipping: Option<LongLine>,
     output: Arc<Mutex<Writer>>,
     /// A refusal has its place in the output and may not be written yet.
     owes: bool,
@@ -36,7 +36,7 @@ pub(super) struct Lines {
 /// What one look at the input brought.
 enum Read {
     Line,
-    TooLong,
+    TooLong(LongLine),
     End,
 }
 
@@ -53,7 +53,7 @@ impl Lines {
             input: BufReader::new(input),
             line: Vec::new(),
             bytes_max,
-            skipping: false,
+            skipping: None,
             output: Arc::new(Mutex::new(writer)),
             owes: false,
             places: Places::default(),
@@ -70,20 +70,30 @@ impl Lines {
             }
             let end = memchr::memchr(b'\n', available);
             let part = &available[..end.unwrap_or(available.len())];
-            if !self.skipping && self.line.len() + part.len() > self.bytes_max {
-                self.skipping = true;
+            if self.skipping.is_none() && self.line.len() + part.len() > self.bytes_max {
+                let mut long = LongLine::default();
+                long.pass(&self.line);
                 self.line = Vec::new();
+                self.skipping = Some(long);
             }
-            if !self.skipping {
-                self.line.extend_from_slice(part);
+            match &mut self.skipping {
+                Some(long) => long.pass(part),
+                None => self.line.extend_from_slice(part),
             }
             let taken = part.len() + usize::from(end.is_some());
             self.input.consume(taken);
             if end.is_some() {
-                let long = std::mem::take(&mut self.skipping);
-                return Ok(if long { Read::TooLong } else { Read::Line });
+                return Ok(self.skipping.take().map_or(Read::Line, Read::TooLong));
             }
         }
+    }
+
+    fn too_long(&self) -> String {
+        format!(
+            "the message is longer than {} bytes, the most that limits.body_bytes_max allows here; \
+             send less at once, or raise that limit in the configuration",
+            self.bytes_max
+        )
     }
 
     async fn refuse(&mut self, refused: &RefusedLine) -> io::Result<()> {
@@ -107,7 +117,7 @@ impl Lines {
                 Some(Err(refused)) => refused,
                 None => match self.read().await? {
                     Read::End => return Ok(None),
-                    Read::TooLong => RefusedLine::invalid("the message is too long"),
+                    Read::TooLong(long) => long.refused(self.too_long()),
                     Read::Line => match self.message_of_line() {
                         Ok(Some(message)) => return Ok(Some(message)),
                         Ok(None) => continue,
@@ -225,6 +235,40 @@ mod tests {
         assert!(lines.receive().await.is_none(), "half a line is no message");
         sent.await.unwrap();
         assert_eq!(read.await.unwrap(), [-32700, -32600, -32600]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_long_is_answered_to_its_id_wherever_that_stands() {
+        let (mut lines, mut client, answers) = lines(1000);
+        let long = "\\\"x}".repeat(2000);
+        let sent = tokio::spawn(async move {
+            for message in [
+                format!(r#"{{"id":1,"method":"x","params":{{"id":9,"a":"{long}"}}}}"#),
+                format!(r#"{{"method":"x","params":{{"id":9,"a":["{long}"]}},"id":"two"}}"#),
+                format!(r#"{{"id":3,"result":{{"a":"{long}"}}}}"#),
+                format!(r#"[{{"id":4,"method":"x","params":{{"a":"{long}"}}}}]"#),
+                r#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#.to_owned(),
+            ] {
+                client.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+            }
+            client
+        });
+        let read = tokio::spawn(async move {
+            let mut answers = BufReader::new(answers);
+            let mut ids = Vec::new();
+            for _ in 0..4 {
+                let answer = answer(&mut answers).await;
+                assert_eq!(answer["error"]["code"], -32600);
+                let said = answer["error"]["message"].as_str().unwrap();
+                assert!(said.contains("1000 bytes") && said.contains("limits.body_bytes_max"));
+                ids.push(answer["id"].clone());
+            }
+            ids
+        });
+        assert!(matches!(lines.receive().await, Some(JsonRpcMessage::Request(_))));
+        let wanted = [json!(1), json!("two"), Value::Null, Value::Null];
+        assert_eq!(read.await.unwrap(), wanted);
+        drop(sent.await.unwrap());
     }
 
     /// The service drops `receive` whenever it has something to send.

@@ -63,7 +63,8 @@ impl Observer for FrontObserver {
             return;
         }
         let failure = AuthFailure { class: class.as_str(), remote: Some(remote), request_id };
-        if let Err(error) = self.engine.audit.current().auth_failure(&failure) {
+        let recorded = self.engine.audit.current().and_then(|log| log.auth_failure(&failure));
+        if let Err(error) = recorded {
             self.metrics.auth_failures_unrecorded.inc();
             tracing::error!(%error, "a refused credential could not be recorded");
         }

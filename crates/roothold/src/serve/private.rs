@@ -2,9 +2,10 @@
 //! authentication of its own.
 
 mod console;
+mod hosts;
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use crate::builder::StartError;
 use crate::call::Engine;
 use crate::telemetry::{Found, log_lines_lost};
+pub(super) use hosts::Hosts;
 
 /// Scrapers are few; more connections than this wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -33,6 +35,26 @@ pub(crate) fn addresses(listen: &str) -> Result<Vec<SocketAddr>, StartError> {
         return Ok(Vec::new());
     }
     listen.to_socket_addrs().map(Iterator::collect).map_err(|error| unusable(listen, &error))
+}
+
+/// Refuses an address for the private port that the main one takes.
+pub(super) fn refuse_same(main: SocketAddr, listen: &str) -> Result<(), StartError> {
+    let found = addresses(listen)?;
+    if found.is_empty() || !found.iter().all(|address| overlap(main, *address)) {
+        return Ok(());
+    }
+    Err(StartError::Front(format!(
+        "telemetry.listen: {listen} is the address of server.listen, {main}; choose another port, or \"\" for none"
+    )))
+}
+
+/// Whether who listens on one address keeps others from the other. The system chooses a free port for 0.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let every = |address: IpAddr| address.is_unspecified();
+    let (host, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    // Who listens on `[::]` has every address of both kinds.
+    let has = |all: IpAddr, one: IpAddr| every(all) && (all.is_ipv6() || one.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (host == other || has(host, other) || has(other, host))
 }
 
 /// Binds the first address that can be used, if there are any.
@@ -53,7 +75,13 @@ fn unusable(name: &str, error: &std::io::Error) -> StartError {
 }
 
 /// Serves until the shutdown has ended.
-pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: Shutdown) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    hosts: Hosts,
+    engine: Arc<Engine>,
+    shutdown: Shutdown,
+) {
+    let hosts = Arc::new(hosts);
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -66,10 +94,13 @@ pub(super) async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: 
             continue;
         };
         let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
+        let hosts = Arc::clone(&hosts);
         tokio::spawn(async move {
             let _place = place;
-            let service =
-                service_fn(move |request| answer(Arc::clone(&engine), shutdown.clone(), request));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let is_meant = hosts.admit(request.headers());
+                answer(Arc::clone(&engine), shutdown.clone(), request, is_meant)
+            });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
             http.keep_alive(false);
@@ -89,9 +120,11 @@ async fn answer(
     engine: Arc<Engine>,
     shutdown: Shutdown,
     request: Request<Incoming>,
+    is_meant: bool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
     let (status, kind, body) = match request.uri().path() {
+        _ if !is_meant => (StatusCode::FORBIDDEN, TEXT, OTHER_HOST.to_owned()),
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, String::new()),
         "/metrics" => (StatusCode::OK, OPEN_METRICS, text(engine, &shutdown).await),
         "/status" => (StatusCode::OK, "application/json", status(&engine, &shutdown)),
@@ -111,6 +144,8 @@ async fn answer(
     Ok(response)
 }
 
+const OTHER_HOST: &str =
+    "this port is asked by 127.0.0.1 or localhost; name another host in server.allowed_hosts\n";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -169,4 +204,28 @@ async fn text(engine: Arc<Engine>, shutdown: &Shutdown) -> String {
     let text = text.await;
     // It fails only where the runtime ends, and the connection with it.
     text.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_private_port_is_another_than_the_main_one() {
+        for (main, listen, good) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", false),
+            ("127.0.0.1:8000", "0.0.0.0:8000", false),
+            ("0.0.0.0:8000", "127.0.0.1:8000", false),
+            ("[::]:8000", "127.0.0.1:8000", false),
+            ("127.0.0.1:8000", "[::ffff:127.0.0.1]:8000", false),
+            ("127.0.0.1:8000", "127.0.0.1:9464", true),
+            ("127.0.0.1:8000", "127.0.0.2:8000", true),
+            ("0.0.0.0:8000", "[::1]:8000", true),
+            ("127.0.0.1:0", "127.0.0.1:0", true),
+            ("127.0.0.1:8000", "", true),
+        ] {
+            let refused = refuse_same(main.parse().unwrap(), listen);
+            assert_eq!(refused.is_ok(), good, "{main} and {listen}: {refused:?}");
+        }
+    }
 }

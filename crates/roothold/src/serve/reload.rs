@@ -14,8 +14,8 @@ use crate::builder::Roothold;
 use crate::call::Engine;
 use crate::config::Config;
 use crate::databases::Reloaded;
-use crate::grants;
 use crate::telemetry::ConfigurationRead;
+use crate::{grants, plain};
 
 /// The sections that can change while the server runs.
 const CHANGEABLE: [&str; 2] = ["databases", "tools"];
@@ -25,17 +25,11 @@ pub(crate) struct Reloader {
     engine: Arc<Engine>,
     /// The one in force. Held while another is taken, so that two do not mix.
     config: Mutex<Config>,
-    /// Whether the wall may keep the process from its configuration: it is within reach for databases.
-    is_walled_off: bool,
 }
 
 impl Roothold {
     pub(crate) fn reloader(&self) -> Reloader {
-        Reloader {
-            engine: Arc::clone(&self.engine),
-            config: Mutex::new(self.config.clone()),
-            is_walled_off: self.engine.walls.stand() && self.config.databases.is_empty(),
-        }
+        Reloader { engine: Arc::clone(&self.engine), config: Mutex::new(self.config.clone()) }
     }
 }
 
@@ -49,11 +43,7 @@ impl Reloader {
     ) -> (Stamps, Result<Reloaded, String>) {
         match load() {
             Ok(config) => (seen.with(&config), self.apply(config)),
-            Err(error) if self.is_walled_off => {
-                let hint = "a server that began without databases may be kept from its configuration by Landlock; restart it";
-                (seen, Err(format!("{error:#}; {hint}")))
-            }
-            Err(error) => (seen, Err(format!("{error:#}"))),
+            Err(error) => (seen, Err(why(&error, self.engine.walls.stand()))),
         }
     }
 
@@ -92,6 +82,20 @@ impl Reloader {
         }
         Ok(reloaded)
     }
+}
+
+/// Why a configuration could not be read. A directory that was replaced as a whole is another one to
+/// the wall, which is said only where that may be it.
+fn why(error: &anyhow::Error, walls_stand: bool) -> String {
+    let is_denied = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::PermissionDenied;
+    let text = plain::sentence(error);
+    if walls_stand && error.chain().any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
+        return format!(
+            "{text}; let the server's user read it, or restart the server if its directory is \
+             another one than at the start, from which Landlock keeps it"
+        );
+    }
+    text
 }
 
 /// The sections that differ and cannot change while the server runs.
@@ -179,6 +183,24 @@ pub(crate) async fn reload_for_ever(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_it_cannot_be_read_is_said_once_and_landlock_named_only_where_it_may_be_why() {
+        use crate::config::ConfigError;
+        let of = |kind: std::io::ErrorKind| {
+            let path = "roothold.toml".into();
+            anyhow::Error::from(ConfigError::File { path, source: kind.into() })
+        };
+        let denied = of(std::io::ErrorKind::PermissionDenied);
+        assert!(why(&denied, true).contains("Landlock"));
+        for said in [why(&denied, false), why(&denied, true)] {
+            assert_eq!(said.matches("permission denied").count(), 1, "{said}");
+        }
+        let content = ConfigError::Content { place: "line 2".into(), reason: "no such key".into() };
+        for unrelated in [of(std::io::ErrorKind::NotFound), anyhow::Error::from(content)] {
+            assert!(!why(&unrelated, true).contains("Landlock"), "{unrelated}");
+        }
+    }
 
     #[test]
     fn only_some_sections_can_change() {

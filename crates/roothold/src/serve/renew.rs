@@ -1,8 +1,12 @@
 //! Looks whether the audit log can be written, and begins another file where it cannot.
+//!
+//! Whether there is room again is asked every few seconds, since somebody waits for that who has just made
+//! some; a disk that fails in another way is tried less and less often.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use roothold_core::audit::AuditError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::builder::Roothold;
@@ -10,36 +14,93 @@ use crate::call::Engine;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long it takes at most until it is tried again.
+/// How long it takes at most until it is tried again, and said once more that it fails.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Looks now and then until what it returns is dropped; wants to be called inside of a runtime.
 pub(super) fn watch(server: &Roothold) -> AbortOnDropHandle<()> {
     let engine = Arc::clone(&server.engine);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut wait = LOOK_EVERY;
+        let mut patience = Patience::default();
         loop {
-            tokio::time::sleep(wait).await;
-            let renewed = engine.audit.is_healthy() || renew(&engine).await;
-            wait = if renewed { LOOK_EVERY } else { (wait * 2).min(AGAIN_MAX) };
+            tokio::time::sleep(patience.wait).await;
+            if engine.audit.is_healthy() {
+                patience = Patience::default();
+                continue;
+            }
+            if patience.tried == 0 {
+                // A moment in which whoever watches can see that none can be written.
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            match renew(&engine).await {
+                Ok(()) => patience = Patience::default(),
+                Err(error) => patience.failed(&error),
+            }
         }
     }))
 }
 
-/// Begins another file, after a moment in which whoever watches can see that none can be written.
-async fn renew(engine: &Arc<Engine>) -> bool {
-    tokio::time::sleep(LOOK_EVERY).await;
+/// Begins another file. What fails is said.
+async fn renew(engine: &Arc<Engine>) -> Result<(), AuditError> {
     let engine = Arc::clone(engine);
-    let renewed = tokio::task::spawn_blocking(move || engine.audit.renew()).await;
-    match renewed {
+    match tokio::task::spawn_blocking(move || engine.audit.renew()).await {
         Ok(Ok(true)) => tracing::warn!("the audit log goes on in a new file"),
-        Ok(Ok(false)) => {}
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the audit log cannot be written, so every call is refused");
-            return false;
-        }
-        // The runtime ends.
-        Err(_) => return false,
+        Ok(Err(error)) => return Err(error),
+        // Nothing is wrong, or the runtime ends.
+        Ok(Ok(false)) | Err(_) => {}
     }
-    true
+    Ok(())
+}
+
+/// How long to wait for the next look, and when it was said last that it fails.
+struct Patience {
+    wait: Duration,
+    tried: u32,
+    said: Option<Instant>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { wait: LOOK_EVERY, tried: 0, said: None }
+    }
+}
+
+impl Patience {
+    fn failed(&mut self, error: &AuditError) {
+        self.tried += 1;
+        if !is_full(error) {
+            self.wait = (self.wait * 2).min(AGAIN_MAX);
+        }
+        if self.said.is_none_or(|said| said.elapsed() >= AGAIN_MAX) {
+            self.said = Some(Instant::now());
+            tracing::error!(%error, "the audit log cannot be written, so every call is refused");
+        }
+    }
+}
+
+fn is_full(error: &AuditError) -> bool {
+    matches!(error, AuditError::Open(error) if error.kind() == std::io::ErrorKind::StorageFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn room_is_asked_for_often_and_a_disk_that_fails_is_tried_less_and_less() {
+        let opened = |kind: ErrorKind| AuditError::Open(Arc::new(Error::from(kind)));
+        let mut patience = Patience::default();
+        for _ in 0..100 {
+            patience.failed(&opened(ErrorKind::StorageFull));
+            assert_eq!(patience.wait, LOOK_EVERY);
+        }
+        patience.failed(&opened(ErrorKind::PermissionDenied));
+        assert_eq!(patience.wait, 2 * LOOK_EVERY);
+        for _ in 0..100 {
+            patience.failed(&AuditError::Unavailable("writing failed".into()));
+        }
+        assert_eq!(patience.wait, AGAIN_MAX);
+    }
 }

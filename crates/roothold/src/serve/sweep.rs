@@ -12,7 +12,8 @@ use crate::builder::Roothold;
 pub(super) fn begin(server: &Roothold) {
     let engine = Arc::clone(&server.engine);
     tokio::task::spawn_blocking(move || {
-        let swept = sweep_left(&engine.policy, &engine.audit.current().left_by_others());
+        let Ok(log) = engine.audit.current() else { return };
+        let swept = sweep_left(&engine.policy, &log.left_by_others());
         if swept > 0 {
             tracing::warn!(files = swept, "removed temporary files of writes that a crash cut off");
         }

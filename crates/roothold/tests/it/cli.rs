@@ -9,6 +9,7 @@ mod jobs;
 mod keys;
 #[cfg(feature = "datasets")]
 mod process;
+mod runbook;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -15,6 +15,7 @@ mod databases;
 mod datasets;
 mod durable;
 mod failing;
+mod full_log;
 mod heads;
 mod http;
 mod index;

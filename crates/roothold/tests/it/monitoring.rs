@@ -187,3 +187,19 @@ fn the_page_of_the_private_port_shows_the_server() {
     assert!(!text.contains(dirs.base().to_str().unwrap()), "no path of the host");
     assert_eq!(ask("/elsewhere").status, 404);
 }
+
+/// A page of somebody else's in a browser here, whose name was made to lead to loopback.
+#[test]
+fn the_private_port_answers_only_those_who_mean_it() {
+    let dirs = Dirs::with_fixture();
+    let server = Spec::new(dirs.base(), dirs.config("")).start();
+    let ask = |host: &str, path: &str| {
+        Conn::open_soon(server.private).send(&Request::get(path).with("Host", host))
+    };
+    for path in ["/", "/metrics", "/status"] {
+        let refused = ask("evil.example:9464", path);
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(!String::from_utf8_lossy(&refused.body).contains("roothold_"), "{path}");
+        assert_eq!(ask(&server.private.to_string(), path).status, 200, "{path}");
+    }
+}

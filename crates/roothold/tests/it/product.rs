@@ -173,6 +173,8 @@ fn stdio_answers_what_breaks_json_rpc_and_lives_on() {
     let config = dirs.config("body_bytes_max = 65536\n");
     let mut stdio = Stdio::start(dirs.base(), &config);
     let long = vec![b'x'; 1024 * 1024];
+    let asked = json!({"jsonrpc": "2.0", "id": "d", "method": "tools/call", "params": {"id": 1, "x": "x".repeat(1 << 20)}});
+    let asked = asked.to_string();
     for (line, code, id) in [
         (&b"{\"jsonrpc\":"[..], -32700, Value::Null),
         (b"\xff", -32700, Value::Null),
@@ -182,6 +184,8 @@ fn stdio_answers_what_breaks_json_rpc_and_lives_on() {
         (br#"{"jsonrpc":"2.0","id":"b","method":"tools/call","params":[]}"#, -32600, "b".into()),
         (br#"{"jsonrpc":"2.0","id":"c","method":"no/such"}"#, -32601, "c".into()),
         (&long, -32600, Value::Null),
+        (asked.as_bytes(), -32600, "d".into()),
+        (br#"{"jsonrpc":"2.0","id":"e","method":"x","params":{"x":"\ud83d"}}"#, -32700, "e".into()),
     ] {
         let answer = stdio.line(line);
         let shown = String::from_utf8_lossy(&line[..line.len().min(80)]);

@@ -68,7 +68,11 @@ impl Keys {
             "[server]\nlandlock = \"{landlock}\"\n[auth]\nkeys_file = \"{}\"\n",
             self.dirs.base().join("conf/keys.jsonl").display()
         );
-        Spec::new(self.dirs.base(), self.dirs.config("") + &config).start()
+        // The directory of the configuration is within reach, and what is outside must not be below it.
+        let conf = self.dirs.base().join("conf");
+        let mut spec = Spec::new(&conf, self.dirs.config("") + &config);
+        (spec.cwd, spec.audit) = (self.dirs.outside(), self.dirs.base().join("audit"));
+        spec.start()
     }
 
     /// Puts a link in the place of the keys file, as whoever could write there would.

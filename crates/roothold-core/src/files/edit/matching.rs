@@ -1,8 +1,8 @@
 //! Where the text of an edit is, and what the file is with the other text in its place.
 //!
 //! First the text itself is looked for. If it is nowhere, its lines are, apart from the white
-//! space around each: then the first new line gets the indentation of the one that it replaces,
-//! and the others keep theirs in proportion, as agents expect it of the reference server.
+//! space around each: then new lines are moved as those were that they replace (`edit/shift.rs`), or
+//! the edit is refused.
 //!
 //! **Invariant**: nothing here touches a disk; a text that is found twice is found nowhere.
 
@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memmem};
 
 use super::Edit;
-use super::nearest::nearest;
+use super::nearest::{excerpt, nearest};
+use super::shift::Shift;
 use crate::budget::Budget;
 use crate::fault::Fault;
 
@@ -116,10 +117,11 @@ impl Draft {
             [at] => {
                 let old_lines: Vec<&str> = old.split('\n').collect();
                 let start: usize = self.text.split('\n').take(at).map(|line| line.len() + 1).sum();
-                let mut found = self.text[start..].split('\n').take(old_lines.len()).peekable();
-                let first = found.peek().copied().unwrap_or_default();
-                let len = found.map(|line| line.len() + 1).sum::<usize>() - 1;
-                Ok((start, start + len, indented(first, &old_lines, new)))
+                let found: Vec<&str> =
+                    self.text[start..].split('\n').take(old_lines.len()).collect();
+                let len = found.iter().map(|line| line.len() + 1).sum::<usize>() - 1;
+                let new = Shift::between(&old_lines, &found).applied(new);
+                Ok((start, start + len, new.ok_or_else(|| unknown_indentation(at + 1, &found))?))
             }
             _ => Err(ambiguous(places.iter().map(|at| at + 1), " apart from white space")),
         }
@@ -177,6 +179,14 @@ fn ambiguous(lines: impl Iterator<Item = usize>, apart: &str) -> Fault {
     ))
 }
 
+fn unknown_indentation(line: usize, found: &[&str]) -> Fault {
+    Fault::invalid(format!(
+        "oldText is in the file only apart from white space, and how deep newText belongs cannot be told from it; \
+         quote the lines in oldText exactly as they are, and indent newText as it is to be; they begin in line {line}:\n{}",
+        excerpt(found, found.len())
+    ))
+}
+
 fn nowhere(text: &str, old: &str, budget: &Budget) -> Fault {
     let nearest = match nearest(text, old, budget) {
         Ok(nearest) => nearest,
@@ -192,31 +202,8 @@ fn nowhere(text: &str, old: &str, budget: &Budget) -> Fault {
     })
 }
 
-/// The new lines, indented as those that they replace.
-fn indented(first: &str, old_lines: &[&str], new: &str) -> String {
-    let indent = leading(first);
-    let mut text = String::with_capacity(new.len());
-    for (at, line) in new.split('\n').enumerate() {
-        if at == 0 {
-            text.extend([indent, trim_start(line)]);
-            continue;
-        }
-        text.push('\n');
-        let old_indent = old_lines.get(at).map_or("", |old| leading(old));
-        let new_indent = leading(line);
-        if old_indent.is_empty() || new_indent.is_empty() {
-            text.push_str(line);
-            continue;
-        }
-        let deeper = new_indent.chars().count().saturating_sub(old_indent.chars().count());
-        text.push_str(indent);
-        text.extend(std::iter::repeat_n(' ', deeper));
-        text.push_str(trim_start(line));
-    }
-    text
-}
-
-fn leading(line: &str) -> &str {
+/// The white space in front of a line.
+pub(super) fn leading(line: &str) -> &str {
     &line[..line.len() - trim_start(line).len()]
 }
 

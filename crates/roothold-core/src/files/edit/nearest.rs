@@ -115,7 +115,7 @@ fn likeness(one: &[[u8; 2]], other: &[[u8; 2]]) -> f32 {
     if all == 0 { 0.0 } else { 2.0 * f32::from(common) / f32::from(all) }
 }
 
-fn excerpt(lines: &[&str], count: usize) -> String {
+pub(super) fn excerpt(lines: &[&str], count: usize) -> String {
     let mut text = lines[..lines.len().min(count).min(SHOWN_LINES_MAX)].join("\n");
     if text.len() > SHOWN_BYTES_MAX {
         text.truncate(text.floor_char_boundary(SHOWN_BYTES_MAX));

@@ -64,11 +64,12 @@ fn lines_are_found_apart_from_white_space_wherever_they_are() {
     for (old, new) in [
         ("a\nb", "\n  x\n\n c\n  d"),
         ("b \n\nc", "\n  a \n\tx\n  d"),
-        (" d ", "\n  a \n\tb\n\n c\n  x"),
-        ("\na\nb\n", "x\n c\n  d"),
+        (" d ", "\n  a \n\tb\n\n c\n x"),
     ] {
         assert_eq!(apply(text, &[(old, "x")]).unwrap(), new, "{old:?}");
     }
+    // Which of two lines that are indented in two ways is replaced by the first new one?
+    assert!(refused(text, &[("\na\nb\n", "x")]).contains("quote the lines"));
     assert!(refused("ab\nc", &[("b\n c", "x")]).contains("not in the file"));
 }
 
@@ -90,15 +91,24 @@ fn the_nearest_text_is_shown_with_its_line() {
 
 #[test]
 fn lines_match_apart_from_white_space_and_keep_their_indentation() {
-    // Each is what the reference server makes of it.
     for (text, old, new, wanted) in [
-        ("    a\n      b\n", "a\n  b", "c\n    d", "    c\n      d\n"),
-        ("\tif x {\n\t\ty\n\t}\n", "if x {\n  y\n}", "if z {\n  w\n}", "\tif z {\n\tw\n}\n"),
+        ("    a\n      b\n", "a\n  b", "c\n    d", "    c\n        d\n"),
+        ("\tif x {\n\t\ty\n\t}\n", "if x {\n  y\n}", "if z {\n  w\n}", "\tif z {\n\t\tw\n\t}\n"),
         ("a  \n", "a\t", "b", "b\n"),
-        ("  a\n", " a ", "b\n\n  c", "  b\n\n  c\n"),
+        ("  a\n", "a ", "b\n\n  c", "  b\n\n    c\n"),
+        (
+            "\tif a:\r\n\t\tb\r\n",
+            "\t\tif a:\n\t\t\tb",
+            "\t\tif c:\n\t\t\td\n\t\t\t\te",
+            "\tif c:\r\n\t\td\r\n\t\t\te\r\n",
+        ),
     ] {
         assert_eq!(apply(text, &[(old, new)]).unwrap(), wanted, "{text:?}");
     }
+    let text = refused("x\n  a\n    b\n", &[("a\nb", "c\nd")]);
+    assert!(text.contains("quote the lines") && text.ends_with("line 2:\n  a\n    b"), "{text}");
+    // What is there exactly is replaced by what was given, as it is.
+    assert_eq!(apply("  a\n    b\n", &[("a\n    b", "c\nd")]).unwrap(), "  c\nd\n");
 }
 
 #[test]

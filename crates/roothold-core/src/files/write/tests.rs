@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::*;
 use crate::files::{Made, make_directory, read_text_unhashed};
-use crate::testing::{Workspace, budget, decide, policy};
+use crate::testing::{Mounted, Workspace, budget, decide, policy};
 use crate::{Access, Hardlinks, Policy, PolicySpec, RootSpec, Verb};
 
 fn writable(workspace: &Workspace, change: impl FnOnce(&mut RootSpec)) -> Policy {
@@ -430,4 +430,63 @@ fn what_lies_at_the_temporary_name_is_neither_followed_nor_written() {
     }
     assert_eq!(fs::read_to_string(workspace.disk("outside/f")).unwrap(), "theirs");
     assert!(!workspace.disk("outside/new").exists());
+}
+
+#[test]
+fn directories_that_were_made_in_vain_are_gone_again() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root, so nothing is mounted: files::fresh tests what is removed");
+        return;
+    }
+    let workspace = Workspace::new();
+    let disk = Mounted::by(
+        &["-t", "tmpfs", "-o", "size=64k,nr_inodes=8", "tmpfs"],
+        workspace.disk("work"),
+    );
+    workspace.file("work/there/a.txt", "a");
+    let policy = plain(&workspace);
+    let before = tree(&workspace.disk("work"));
+    let is_as_before = |result: Result<(), Fault>| {
+        let fault = result.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{fault}");
+        assert!(fault.public().contains("nothing was changed"), "{fault}");
+        assert!(!fault.public().contains("apart from that"), "{fault}");
+        assert_eq!(tree(&workspace.disk("work")), before);
+    };
+    let large = "x".repeat(100_000);
+    is_as_before(put(&policy, "/work/b/c/a.txt", &large).map(drop));
+    is_as_before(put(&policy, "/work/there/c/a.txt", &large).map(drop));
+    // The directories use up what the file would need, or the last of them.
+    is_as_before(put(&policy, "/work/1/2/3/4/5/a.txt", "").map(drop));
+    is_as_before(make(&policy, "/work/1/2/3/4/5/6/7/8/9").map(drop));
+    assert_eq!(make(&policy, "/work/1/2").unwrap().created, 2);
+    assert!(put(&policy, "/work/1/2/a.txt", "x").unwrap().created);
+    drop(disk);
+}
+
+#[test]
+fn a_cancelled_write_leaves_no_directory_and_no_effect() {
+    let workspace = Workspace::new();
+    let policy = plain(&workspace);
+    let permit = decide(&policy, Verb::Write, "/work/a/b/c.txt").unwrap();
+    let content = vec![b'x'; 64 << 20];
+    let budget = budget();
+    let options = WriteOptions::default();
+    let made = || workspace.disk("work/a/b").exists();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| write(&permit, None, &content, &options, &budget));
+        while !made() && !writing.is_finished() {
+            std::thread::yield_now();
+        }
+        budget.cancel();
+        // It may be at its end already.
+        match writing.join().unwrap() {
+            Ok(written) => assert!(written.created && made() && budget.had_effect()),
+            Err(fault) => {
+                assert_eq!(fault.kind(), FaultKind::Cancelled, "{fault}");
+                assert!(!budget.had_effect());
+                assert_eq!(fs::read_dir(workspace.disk("work")).unwrap().count(), 0);
+            }
+        }
+    });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use roothold_core::audit::{Event, Record};
 
-use super::super::{ConfigArgs, disk};
+use super::super::{ConfigArgs, disk, say};
 use super::logs_in;
 
 /// Shows the last records, and follows new ones.
@@ -53,7 +53,10 @@ impl Tail {
         };
         let mut logs: Vec<Log> = Vec::new();
         let mut last: Vec<(String, String)> = Vec::new();
-        for path in logs_in(&directory)? {
+        let found = logs_in(&directory)?;
+        // Which log is meant depends on who asks, and from where.
+        say(&format!("roothold: the log in {}", directory.display()));
+        for path in found {
             let mut log = Log::open(path)?;
             merge(&mut last, log.last_lines(self.lines)?, self.lines);
             logs.push(log);

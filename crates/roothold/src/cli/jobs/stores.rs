@@ -1,7 +1,7 @@
 //! The stores that a command line means, opened as they are.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use roothold_state::{Job, JobId, OpenError, StateError, StateStore as _, Whose};
@@ -35,7 +35,7 @@ impl Which {
     /// When there is none, with the places that were looked at; or one cannot be opened.
     pub(super) async fn open(&self) -> anyhow::Result<Vec<Opened>> {
         let config = self.load()?;
-        let places = places(&config)?;
+        let places = self.places(&config)?;
         let mut opened = Vec::new();
         for place in &places {
             match place.open_existing(&config.jobs).await {
@@ -52,6 +52,23 @@ impl Which {
         Ok(opened)
     }
 
+    /// The one that is named, or those below the directory that is, or else those of this user.
+    fn places(&self, config: &Config) -> anyhow::Result<Vec<Place>> {
+        if !is_named(config) {
+            return below(&config.state_parent()?);
+        }
+        let place = Place::of(config)?;
+        if let Some(dir) = &self.state_dir
+            && !place.has_file()
+        {
+            let found = below(dir)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(vec![place])
+    }
+
     fn load(&self) -> anyhow::Result<Config> {
         let mut more = Vec::new();
         if let Some(dir) = &self.state_dir {
@@ -63,19 +80,15 @@ impl Which {
     }
 }
 
-/// The one that is named, or else those that servers of this user have by default: one for each
-/// set of roots, which a command line without roots cannot tell.
-fn places(config: &Config) -> anyhow::Result<Vec<Place>> {
-    if is_named(config) {
-        return Ok(vec![Place::of(config)?]);
-    }
-    let parent = config.state_parent()?;
-    if !disk::is_directory(&parent) {
+/// Those that servers have by default below a directory: one for each set of roots, which a command
+/// line without roots cannot tell.
+fn below(parent: &Path) -> anyhow::Result<Vec<Place>> {
+    if !disk::is_directory(parent) {
         return Ok(Vec::new());
     }
-    let names = disk::names(&parent)?;
+    let names = disk::names(parent)?;
     let dirs = names.iter().map(|name| parent.join(name)).filter(|dir| disk::is_directory(dir));
-    Ok(dirs.map(Place::Sqlite).collect())
+    Ok(dirs.map(Place::Sqlite).filter(Place::has_file).collect())
 }
 
 fn none(config: &Config, places: &[Place]) -> anyhow::Error {

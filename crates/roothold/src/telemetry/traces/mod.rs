@@ -90,6 +90,15 @@ impl Traces {
         self.metrics.register(registry);
     }
 
+    /// Whether [`Self::begin`] could send, found out without sending. Wants a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(crate) fn look(&self) -> Result<(), String> {
+        let Some(on) = &self.on else { return Ok(()) };
+        collector::exporter(&on.collector, &on.service).map(drop)
+    }
+
     /// Begins to send. Wants a runtime.
     ///
     /// # Errors

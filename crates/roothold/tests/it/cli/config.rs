@@ -89,8 +89,12 @@ fn check_shows_the_datasets_that_have_names() {
 fn check_refuses_what_serve_refuses() {
     let person = Person::new();
     person.file("a/x.md", "");
+    person.file("taken", "no directory, and no certificate");
+    person.file("foreign/state.sqlite3", "no database at all, but long enough to look like one");
     let root = "[[roots]]\npath = \"a\"\n";
     let listen = "[server]\nlisten = ";
+    let open = "[auth]\nunauthenticated = \"on-the-network\"\n";
+    let collector = "otlp_endpoint = \"https://127.0.0.1:1\"\notlp_protocol = \"http/protobuf\"\notlp_ca_file = \"taken\"\n";
     let cases = [
         (1, format!("{listen}\"0.0.0.0:0\"\n"), "auth.unauthenticated = \"on-the-network\""),
         (1, "[server]\nallowed_hosts = [\"a b\"]\n".to_owned(), "server.allowed_hosts: `a b`"),
@@ -98,6 +102,20 @@ fn check_refuses_what_serve_refuses() {
         (1, "[server]\npublic_url = \"mcp\"\n".to_owned(), "server.public_url: `mcp`"),
         (1, "[telemetry]\nlog = \"a=b=c\"\n".to_owned(), "telemetry.log: `a=b=c`"),
         (2, "[telemetry]\nlisten = \"9464\"\n".to_owned(), "telemetry.listen: `9464`"),
+        (
+            1,
+            format!("{listen}\"127.0.0.1:18431\"\n[telemetry]\nlisten = \"localhost:18431\"\n"),
+            "telemetry.listen: localhost:18431 is the address of server.listen",
+        ),
+        (
+            1,
+            format!("{listen}\"192.0.2.1:18431\"\n{open}"),
+            "server.listen: 192.0.2.1:18431 cannot",
+        ),
+        (1, "[audit]\ndir = \"taken\"\n".to_owned(), "taken cannot be written: Not a directory"),
+        (1, "[audit]\ndir = \"taken/audit\"\n".to_owned(), "audit.dir: "),
+        (1, "[audit]\ndir = \"a\"\n".to_owned(), "audit.dir: is the directory of the root"),
+        (1, format!("[telemetry]\n{collector}"), "otlp_ca_file: holds no certificate in PEM"),
         (2, "[limits]\ncalls_max = 0\n".to_owned(), "limits.calls_max: 0 is out of bounds"),
         (2, format!("[limits]\ncalls_max = {}\n", i64::MAX), "write 1 to 1000000"),
     ];
@@ -108,6 +126,10 @@ fn check_refuses_what_serve_refuses() {
         (2, dataset("a.csv"), "`d`: \"a.csv\" is no absolute public path"),
         (1, "[dataset_engine]\nspill_dir = \"a/s\"\n".to_owned(), "spill_dir: lies below the root"),
         (2, "[dataset_engine]\nqueries_max = 0\n".to_owned(), "dataset_engine.queries_max: 0"),
+        (1, "[dataset_engine]\nspill_dir = \"taken\"\n".to_owned(), "spill_dir: "),
+        (1, "[state]\ndir = \"taken/state\"\n".to_owned(), "state.dir: "),
+        (1, "[state]\ndir = \"a\"\n".to_owned(), "state.dir: is the directory of the root"),
+        (1, "[state]\ndir = \"foreign\"\n".to_owned(), "state.dir: "),
     ]);
     for (code, text, expected) in cases {
         let config = person.file("roothold.toml", &on_any_port(&(text + root)));
@@ -118,10 +140,58 @@ fn check_refuses_what_serve_refuses() {
         assert_eq!(served.code, 2, "{served:?}");
         assert!(served.err.contains(expected), "{expected}: {served:?}");
     }
-    let open =
-        format!("{listen}\"0.0.0.0:0\"\n{root}[auth]\nunauthenticated = \"on-the-network\"\n");
+    let open = format!("{listen}\"0.0.0.0:0\"\n{root}{open}");
     let config = person.file("roothold.toml", &open);
     person.run(&["check", "--config", &config]).good();
+}
+
+#[test]
+fn check_refuses_a_directory_that_its_user_may_not_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let person = Person::new();
+    person.file("a/x.md", "");
+    person.file("locked/file", "");
+    let may = |path: &str, mode: u32| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(person.home().join(path), mode).unwrap();
+    };
+    may("", 0o755);
+    may("locked", 0o555);
+    let config = on_any_port("[audit]\ndir = \"locked/audit\"\n[[roots]]\npath = \"a\"\n");
+    let config = person.file("roothold.toml", &config);
+    let mut command = person.command(&["check", "--config", &config]);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let said = Ran::from(command.output().unwrap()).bad(1);
+    assert!(said.contains("locked/audit cannot be written: Permission denied"), "{said}");
+    may("locked", 0o755);
+}
+
+/// Who reads the log must not see a server that served, nor who reads the audit log one that was there.
+#[test]
+fn a_start_that_is_refused_has_served_nothing() {
+    let person = Person::new();
+    person.file("a/x.md", "");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let serve = |more: &str| {
+        let text = format!("{more}[audit]\ndir = \"audit\"\n[[roots]]\npath = \"a\"\n");
+        let config = person.file("roothold.toml", &on_any_port(&text));
+        let ran = person.run(&["serve", "--config", &config]);
+        let said = ran.err;
+        assert!(ran.code == 2 && !said.contains("serving MCP"), "{said}");
+        let made = std::fs::read_dir(person.home().join("audit")).map_or(0, Iterator::count);
+        assert_eq!(made, 0, "{said}");
+        said
+    };
+    let said = serve(&format!("[telemetry]\nlisten = \"{address}\"\n"));
+    assert!(said.contains("telemetry.listen: "), "{said}");
+    assert_eq!(said.matches("os error").count(), 1, "{said}");
+    let said = serve(&format!("[server]\nlisten = \"{address}\"\n"));
+    assert!(said.contains("server.listen: "), "{said}");
+    serve("[server]\nlisten = \"0.0.0.0:0\"\n");
 }
 
 #[test]

@@ -2,7 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::Person;
+use crate::support::{Conn, Dirs, Request, Spec};
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_key_opens_the_server_until_it_is_revoked() {
@@ -37,18 +43,27 @@ fn a_key_opens_the_server_until_it_is_revoked() {
     assert!(!listed.contains(key.trim()));
     let unknown = person.run(&["keys", "revoke", "nope", "--config", &config]).bad(2);
     assert!(unknown.contains("no api key with id"), "{unknown}");
+    let other = person.run(&["keys", "new", "other", "--config", &config]).good();
+    let address = server.url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let address = address.parse().unwrap();
+    // A connection that is open already is as any other.
+    let mut open = [Conn::open(address), Conn::open(address)];
+    let with = |key: &str| Request::call("listRoots", &json!({})).bearer(key.trim());
+    let until = Instant::now() + PATIENCE;
+    while open[1].send(&with(&other)).status != 200 {
+        assert!(Instant::now() < until, "a new key is not taken");
+        open[1] = Conn::open(address);
+    }
+    assert_eq!(open[0].send(&with(&key)).status, 200);
     person.run(&["keys", "revoke", &id, "--config", &config]).good();
-    let until = Instant::now() + Duration::from_secs(3);
-    loop {
-        let ran = person.run(&with_key);
-        if ran.code == 1 {
-            let refused = ran.bad(1);
-            assert!(refused.contains("401") && !refused.contains(key.trim()), "{refused}");
-            break;
-        }
-        assert!(Instant::now() < until, "a revoked key still works after 3 s");
+    while open[0].send(&with(&key)).status != 401 {
+        assert!(Instant::now() < until, "a revoked key still works");
+        assert_eq!(open[1].send(&with(&other)).status, 200, "the other key is as it was");
         std::thread::sleep(Duration::from_millis(50));
     }
+    assert_eq!(open[1].send(&with(&other)).status, 200, "the other key is as it was");
+    let refused = person.run(&with_key).bad(1);
+    assert!(refused.contains("401") && !refused.contains(key.trim()), "{refused}");
     assert_eq!(server.stop().code(), Some(0));
 }
 
@@ -66,4 +81,31 @@ fn what_is_wrong_with_a_key_is_said() {
     let config = person.file("roothold.toml", "");
     let unset = person.run(&["keys", "list", "--config", &config]).bad(2);
     assert!(unset.contains("auth.keys_file is not set"), "{unset}");
+}
+
+#[test]
+fn a_file_without_a_good_key_is_warned_of() {
+    let person = Person::new();
+    person.file("files/a.md", "");
+    person.file("keys", "");
+    let config = person.file(
+        "roothold.toml",
+        "[server]\nlisten = \"127.0.0.1:0\"\n[auth]\nkeys_file = \"keys\"\n[[roots]]\npath = \"files\"\n",
+    );
+    let warning = "warning\n  auth.keys_file: holds no key that is good, so nobody is let in";
+    let check = || person.run(&["check", "--config", &config]).good();
+    assert!(check().contains(warning), "{}", check());
+    let made = person.run(&["keys", "new", "ci", "--config", &config]);
+    assert!(!check().contains("warning"), "{}", check());
+    let id = made.err.split_whitespace().nth(1).unwrap();
+    person.run(&["keys", "revoke", id, "--config", &config]).good();
+    assert!(check().contains(warning), "{}", check());
+    // A start says it, too, and goes on: a key that is made is taken.
+    let dirs = Dirs::new();
+    dirs.write("keys", "");
+    let keys = dirs.base().join("keys");
+    let keys = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
+    let server = Spec::new(dirs.base(), dirs.config(&keys)).start();
+    let warned = |line: &str| line.contains("WARN") && line.contains("holds no key that is good");
+    assert!(server.log().lines().any(warned), "{}", server.log());
 }

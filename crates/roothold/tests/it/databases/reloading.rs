@@ -1,6 +1,7 @@
 //! Databases that change while the server runs, on SIGHUP or with the files that they are read from.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{block_on, eventually, query, section, sqlite, start};
-use crate::support::{Conn, Dirs, Request, Server, Stdio};
+use crate::support::{Conn, Dirs, Request, Server, Spec, Stdio};
 
 const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "the configuration was not taken";
@@ -161,9 +162,8 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
     let shop = sqlite(&dirs, "shop.sqlite3");
     let good = section("shop", &shop);
     let server = start(&dirs, &good);
-    let elsewhere = dirs.base().join("elsewhere/other.sqlite3");
-    std::fs::create_dir(elsewhere.parent().unwrap()).unwrap();
-    std::fs::copy(&shop, &elsewhere).unwrap();
+    let others = Dirs::new();
+    let elsewhere = sqlite(&others, "other.sqlite3");
     let renamed = section("other", &shop);
     for (more, why) in [
         ("[[databases]\n".to_owned(), "line"),
@@ -171,7 +171,7 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
         (format!("{renamed}{renamed}"), "two are called"),
         (format!("{renamed}[audit]\nreplica = \"b\"\n"), "[audit] changed, which needs a restart"),
         (format!("{good}{}", section("other", &elsewhere)), "restart"),
-        (format!("{good}{}", section("other", &dirs.work().join("x.db"))), "restart"),
+        (format!("{good}{}", section("other", &dirs.work().join("x.db"))), "has a file in a root"),
         (
             format!("{renamed}principals = [\"anna\"]\n[[principals]]\nname = \"bob\"\n"),
             "principals",
@@ -257,13 +257,77 @@ fn the_client_of_a_server_over_stdio_is_told_of_another_configuration() {
     assert_eq!((databases.as_array().unwrap().len(), &databases[0]["name"]), (1, &json!("ledger")));
 }
 
-/// Behind the wall it is out of reach then, since nothing in it could change.
+/// A server whose configuration lies in a directory of its own, behind the wall: nothing else that is
+/// read again is there.
+fn start_alone(dirs: &Dirs, conf: &Path, more: &str) -> Server {
+    let mut spec = Spec::new(conf, dirs.config(more));
+    (spec.cwd, spec.audit) = (dirs.outside(), dirs.base().join("audit"));
+    let server = spec.start();
+    assert_eq!(server.status()["walls"]["landlock"]["state"], "stands");
+    server
+}
+
+const ALONE: &str = "[server]\nconfig_poll_seconds = 1\nlandlock = \"require\"\n";
+
+/// As editors and `install` replace files: another one is renamed to the name.
 #[test]
-fn a_server_without_databases_says_that_it_wants_a_restart() {
+fn a_server_that_began_without_databases_reads_a_file_that_was_put_in_place_of_its_own() {
     let dirs = Dirs::new();
-    let more = "[server]\nconfig_poll_seconds = 1\nlandlock = \"require\"\n";
-    let server = start(&dirs, more);
-    dirs.write("roothold.toml", dirs.config(&format!("{more}allowed_hosts = [\"a.example\"]\n")));
-    eventually("it was not noticed", || server.log().contains("restart it"));
-    assert!(server.gauge("roothold_config_refused") > 0.0);
+    let shop = sqlite(&dirs, "shop.sqlite3");
+    let conf = shop.parent().unwrap();
+    let server = start_alone(&dirs, conf, ALONE);
+    let replace = |more: &str| {
+        std::fs::write(conf.join("next"), dirs.config(more)).unwrap();
+        std::fs::rename(conf.join("next"), conf.join("roothold.toml")).unwrap();
+    };
+    replace(&(ALONE.to_owned() + &section("shop", &shop)));
+    eventually("it was not taken", || {
+        query(&server, "shop", "SELECT count(*) FROM orders").is_ok()
+    });
+    // What needs a restart is read, and said to need one.
+    replace(&format!("{ALONE}allowed_hosts = [\"a.example\"]\n"));
+    eventually("it was not refused", || server.gauge("roothold_config_refused") > 0.0);
+    let log = server.log();
+    let said = log.lines().rfind(|line| line.contains(REFUSED)).unwrap();
+    assert!(said.contains("[server] changed, which needs a restart"), "{said}");
+    assert!(!said.contains("Landlock"), "{said}");
+    query(&server, "shop", "SELECT count(*) FROM orders").unwrap();
+}
+
+/// As a ConfigMap is mounted and changed: the link to the version in force is replaced.
+#[test]
+fn a_server_that_began_without_databases_reads_a_configuration_that_was_swapped() {
+    let dirs = Dirs::new();
+    let shop = sqlite(&dirs, "shop.sqlite3");
+    let conf = shop.parent().unwrap();
+    let mount = |version: &str, more: &str| {
+        std::fs::create_dir(conf.join(version)).unwrap();
+        std::fs::write(conf.join(version).join("roothold.toml"), dirs.config(more)).unwrap();
+        symlink(version, conf.join("..data_tmp")).unwrap();
+        std::fs::rename(conf.join("..data_tmp"), conf.join("..data")).unwrap();
+    };
+    mount("..2026_11_26_09_00_00.1", ALONE);
+    symlink("..data/roothold.toml", conf.join("roothold.toml")).unwrap();
+    let server = start_alone(&dirs, conf, ALONE);
+    mount("..2026_11_26_09_05_00.2", &(ALONE.to_owned() + &section("shop", &shop)));
+    std::fs::remove_dir_all(conf.join("..2026_11_26_09_00_00.1")).unwrap();
+    eventually("it was not taken", || {
+        query(&server, "shop", "SELECT count(*) FROM orders").is_ok()
+    });
+    assert!(server.gauge("roothold_config_refused") < 0.5, "{}", server.log());
+}
+
+/// The wall stands on directories, not on their names.
+#[test]
+fn a_directory_that_was_replaced_as_a_whole_is_out_of_reach_and_said_to_want_a_restart() {
+    let dirs = Dirs::new();
+    let conf = dirs.base().join("conf");
+    std::fs::create_dir(&conf).unwrap();
+    let server = start_alone(&dirs, &conf, ALONE);
+    std::fs::rename(&conf, dirs.base().join("before")).unwrap();
+    dirs.write("conf/roothold.toml", dirs.config(ALONE));
+    eventually("it was not said", || server.log().contains("from which Landlock keeps it"));
+    let log = server.log();
+    let said = log.lines().rfind(|line| line.contains(REFUSED)).unwrap();
+    assert_eq!(said.matches("Permission denied").count(), 1, "{said}");
 }
