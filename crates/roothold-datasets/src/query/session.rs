@@ -67,7 +67,7 @@ impl Session {
             let (files, prepared) = (prepared.files.len(), Arc::clone(prepared));
             let reference = TableReference::bare(name.as_str());
             let added = if prepared.format == Format::Parquet {
-                let table = Arc::new(ParquetTable::new(prepared, first));
+                let table = Arc::new(ParquetTable::new(prepared, first, meter));
                 parquet.push((name.clone(), Arc::clone(&table)));
                 context.register_table(reference, table)
             } else {
@@ -112,6 +112,12 @@ impl Session {
             }
         }
         Ok(has_grown)
+    }
+
+    /// The table of Parquet files by this name.
+    pub(super) fn parquet(&self, name: &str) -> Option<&ParquetTable> {
+        let mut tables = self.parquet.iter();
+        tables.find(|(other, _)| other == name).map(|(_, table)| table.as_ref())
     }
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
