@@ -5,12 +5,14 @@ No cluster is started here: what a scheduler, a kubelet or a controller does wit
 shown. That the server runs as a Pod of the chart says it should is.
 """
 
+import re
 import tomllib
 
 import yaml
 
 from lib import chart, manifests, pod, unit
 from lib.checks import Checks
+from lib.setup import REPOSITORY
 
 MEMORY = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}}
 
@@ -62,6 +64,114 @@ REFUSED = [
         "/ingress/annotations",
     ),
     ("a route from nowhere", {"gateway": {"enabled": True}}, "/gateway/parentRefs"),
+    ("an image by tag and by digest", {"image": {"tag": "1", "digest": f"sha256:{64 * 'a'}"}}, "leave the tag empty"),
+    (
+        "more replicas at least than at most",
+        {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}},
+        "autoscaling.minReplicas (5) is more than",
+    ),
+    (
+        "more memory asked for than there may be",
+        {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1000M"}}},
+        "resources.requests.memory (1Gi) is more than",
+    ),
+    (
+        "more processors asked for than there may be",
+        {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "999m"}}},
+        "resources.requests.cpu (1) is more than",
+    ),
+    ("a misspelt resource", {"resources": {"limits": {"memroy": "1Gi"}}}, "memroy"),
+    ("memory that is no quantity", {"resources": {"limits": {"memory": "1 GB"}}}, "/resources/limits/memory"),
+    (
+        "more spilled than the volume holds",
+        {"config": {"dataset_engine": {"spill_bytes_max": 10 * 2**30}}},
+        "spill_bytes_max is more than spill.sizeLimit",
+    ),
+    (
+        "queries with more memory than the Pod",
+        {"config": {"dataset_engine": {"memory_bytes_max": 2**30}}},
+        "memory_bytes_max is more than resources.limits.memory",
+    ),
+    ("a runbook at no address", {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}, "/prometheusRule/runbookUrl"),
+    (
+        "a collector's token in the configuration",
+        {"config": {"telemetry": {"otlp_headers": {"authorization": "Bearer abc"}}}},
+        "/config/telemetry/otlp_headers/authorization",
+    ),
+    (
+        "a collector's password in the configuration",
+        {"config": {"telemetry": {"otlp_endpoint": "https://a:b@c"}}},
+        "/config/telemetry/otlp_endpoint",
+    ),
+    (
+        "a store's secret in the configuration",
+        {"config": {"stores": [{"url": "s3://a", "credentials": "key:secret"}]}},
+        "/config/stores/0/credentials",
+    ),
+    *(
+        (f"a misspelt key of {where}", {"config": values}, wrong)
+        for where, values, wrong in [
+            ("server", {"server": {"alowed_hosts": []}}, "alowed_hosts"),
+            ("sessions", {"server": {"legacy_sessions": {"max": 1}}}, "max"),
+            ("a root", {"roots": [{"path": "/a", "acces": "ro"}]}, "acces"),
+            ("policy", {"policy": {"excludes": []}}, "excludes"),
+            ("a principal", {"principals": [{"name": "a", "scope": []}]}, "scope"),
+            ("tokens", {"auth": {"jwt": {"issuer": "a", "jwks_file": "b", "aud": "c"}}}, "aud"),
+            ("limits", {"limits": {"call_max": 1}}, "call_max"),
+            ("telemetry", {"telemetry": {"otlp_endpoin": "http://c"}}, "otlp_endpoin"),
+            ("a database", {"databases": [{"name": "a", "kind": "postgres", "dsnfile": "/d"}]}, "dsnfile"),
+            (
+                "a role",
+                {"databases": [{"name": "a", "kind": "mysql", "roles": [{"principal": "b", "dns": "c"}]}]},
+                "dns",
+            ),
+            (
+                "a parameter",
+                {
+                    "tools": [
+                        {
+                            "name": "t",
+                            "database": "a",
+                            "sql": "s",
+                            "parameters": [{"name": "x", "type": "text", "max": 1}],
+                        }
+                    ]
+                },
+                "max",
+            ),
+        ]
+    ),
+    *(
+        (
+            f"a password in the configuration, as {how}",
+            {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}},
+            "/config/databases/0/dsn",
+        )
+        for how, dsn in [
+            ("a URL in capitals", "POSTGRES://u:p@h/d"),
+            ("a URL with a slash in it", "postgresql://u:p/w@h/d"),
+            ("a URL of several hosts", "postgresql://h:1,u:p@h/d"),
+            ("key and value", "host=h user=u password=p"),
+            ("key and value in quotes", "host=h PASSWORD = 'p q'"),
+            ("a query", "postgresql://u@h/d?password=p"),
+            ("a query that is encoded", "postgresql://u@h/d?p%61ssw%6Frd=p"),
+            ("a file of them", "host=h passfile=/p"),
+            ("a variable within", "postgresql://u:${P}@h/d"),
+        ]
+    ),
+]
+
+# What is right, and looks a little like the above.
+TAKEN = [
+    {"image": {"digest": f"sha256:{64 * 'a'}"}},
+    {"autoscaling": {"enabled": True, "minReplicas": 4, "maxReplicas": 4}},
+    {"resources": {"requests": {"cpu": 0.5, "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "1024Mi"}}},
+    {"config": {"telemetry": {"otlp_endpoint": "https://c:4317", "otlp_headers": {"authorization": "${TOKEN}"}}}},
+    {"config": {"roots": [], "stores": [{"url": "https://a.example/@b", "credentials": "${KEY}"}]}},
+    *(
+        {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}}
+        for dsn in ["${DSN}", "postgresql://u@h:5432/d", "host=h user=u dbname=passage", "postgresql://h/d?user=u"]
+    ),
 ]
 
 
@@ -90,6 +200,20 @@ def refuses(checks):
             checks.fail(f"refused: {what}", "it was rendered")
         except RuntimeError as error:
             checks.true(f"refused: {what}", where in str(error), error)
+
+
+def takes(checks):
+    for values in TAKEN:
+        try:
+            chart.template(values=values)
+            checks.true(f"taken: {values}", True)
+        except RuntimeError as error:
+            checks.fail(f"taken: {values}", error)
+
+
+def knows_the_keys(checks):
+    """The chart knows the keys of the configuration that the server does, by the page that is made of its code."""
+    checks.equal("the chart knows the keys of the configuration", chart.known_keys(), chart.documented_keys())
 
 
 def schemas_refuse(checks):
@@ -145,6 +269,12 @@ def keeps_promises(checks):
     private = [rule for rule in policy["ingress"] if {"port": "private"} in rule["ports"]]
     checks.true("metrics are for monitoring alone", len(private) == 1 and private[0]["from"])
     scaled = chart.template(chart.CHART / "values/kubernetes.yaml")
+    documented = re.search(r"`body_bytes_max` \| integer \| `(\d+)`", (REPOSITORY / "docs/configuration.md").read_text())
+    wanted = f"{int(documented[1]) // 2**20}m"
+    ingress = chart.the("Ingress", scaled)["metadata"]["annotations"]
+    checks.equal("ingress-nginx takes bodies as large as the server", ingress["nginx.ingress.kubernetes.io/proxy-body-size"], wanted)
+    nginx = (REPOSITORY / "deploy/nginx/nginx.conf").read_text()
+    checks.true("and nginx does", f"client_max_body_size {wanted};" in nginx)
     checks.true("what scales sets the replicas", "replicas" not in chart.the("Deployment", scaled)["spec"])
     single = chart.the("Deployment", chart.template(chart.CHART / "values/single.yaml"))["spec"]
     checks.equal("one replica on its own volume is replaced, not rolled", single["strategy"], {"type": "Recreate"})
@@ -176,6 +306,9 @@ def writes_toml(checks):
     checks.equal("the configuration is the values' own", {key: found[key] for key in more}, more)
     numbers = [found["limits"]["calls_max"], *found["tools"][0]["parameters"][0]["enum"]]
     checks.true("whole numbers are whole", all(type(number) is int for number in numbers), numbers)
+    rules = chart.the("PrometheusRule", chart.template(values={"prometheusRule": {"enabled": True, "runbookUrl": "https://wiki.example/r"}}))
+    urls = {rule["annotations"]["runbook_url"] for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule}
+    checks.true("alerts name the runbook that is given", urls and all(url.startswith("https://wiki.example/r#") for url in urls), urls)
     text = yaml.safe_dump_all(chart.template(values={"secret": {"create": True, "values": {"a": "CANARY"}}}))
     maps = [one for one in text.split("---") if "kind: ConfigMap" in one]
     checks.true("no secret is in the configuration", maps and "CANARY" not in maps[0])
@@ -196,7 +329,7 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
+    parts = [renders, refuses, takes, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):
             part(checks)

@@ -87,7 +87,7 @@ def check_texts(checks):
     runbook = (REPOSITORY / "docs" / "runbook.md").read_text()
     sections = sorted(re.findall(r"^## (Roothold\w+)$", runbook, re.M))
     checks.equal("every alert has a section in the runbook, and every section an alert", sections, names)
-    links = sorted(set(re.findall(r"runbook: docs/runbook.md#(\w+)", RULES.read_text())))
+    links = sorted(set(re.findall(r"runbook_url: https://[^\s#]+/docs/runbook\.md#(\w+)", RULES.read_text())))
     checks.equal("every alert names its section", links, sorted(name.lower() for name in names))
     cases = "".join(path.read_text() for path in RULES.parent.glob("*.tests.yaml"))
     tested = sorted(set(re.findall(r'ALERTS\{alertname="(\w+)", alertstate="firing"\}\n', cases)))

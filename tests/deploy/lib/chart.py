@@ -4,6 +4,7 @@ import importlib.util
 import importlib.machinery
 import io
 import json
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -81,3 +82,34 @@ def kubernetes():
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("render", loader))
     loader.exec_module(module)
     return module
+
+
+def known_keys():
+    """Returns the keys of the configuration that the chart lets through, by section: `databases.roles` and the like."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["config"]
+    found = {}
+
+    def walk(name, section):
+        section = section.get("items", section)
+        if name and section.get("additionalProperties") is False:
+            found[name] = sorted(section["properties"])
+        for key, below in section.get("properties", {}).items():
+            if isinstance(below, dict):
+                walk(f"{name}.{key}" if name else key, below)
+
+    walk("", schema)
+    return found
+
+
+def documented_keys():
+    """Returns the keys of the configuration by section, as its reference page has them."""
+    text = (REPOSITORY / "docs/configuration.md").read_text()
+    found = {}
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        head = re.match(r"`\[+(\w+)\]+`", part)[1]
+        for key in re.findall(r"^\| `([^`]+)`", part, flags=re.MULTILINE):
+            parent, _, last = key.replace("[]", "").rpartition(".")
+            found.setdefault(".".join(filter(None, [head, parent])), []).append(last)
+    # The chart sets them itself.
+    found.pop("handles", None)
+    return {name: sorted(keys) for name, keys in found.items()}

@@ -44,6 +44,7 @@ const ORDER: &[&str] = &[
     "state",
     "jobs",
     "datasets",
+    "stores",
     "dataset_engine",
     "databases",
     "tools",

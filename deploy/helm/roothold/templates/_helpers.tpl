@@ -91,6 +91,39 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $config | toJson | sha256sum -}}
 {{- end -}}
 
+{{- /* A quantity as a number, by its unit. */ -}}
+{{- define "roothold.quantity" -}}
+{{- $text := toString . -}}
+{{- $unit := regexReplaceAll "^[0-9.]+" $text "" -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units $unit | float64) -}}
+{{- end -}}
+
+{{- /* What values.schema.json cannot say: it compares no numbers. */ -}}
+{{- define "roothold.refuse" -}}
+{{- if and .Values.image.tag .Values.image.digest -}}
+{{- fail "image.tag and image.digest are both set; the digest alone would decide, so leave the tag empty, or the digest" -}}
+{{- end -}}
+{{- $scaling := .Values.autoscaling -}}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d)" (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- end -}}
+{{- $limits := .Values.resources.limits -}}
+{{- range $name, $wanted := .Values.resources.requests -}}
+{{- $most := get $limits $name -}}
+{{- if and $most (gt (include "roothold.quantity" $wanted | float64) (include "roothold.quantity" $most | float64)) -}}
+{{- fail (printf "resources.requests.%s (%v) is more than resources.limits.%s (%v)" $name $wanted $name $most) -}}
+{{- end -}}
+{{- end -}}
+{{- $engine := default dict .Values.config.dataset_engine -}}
+{{- if and $engine.spill_bytes_max (gt (float64 $engine.spill_bytes_max) (include "roothold.quantity" .Values.spill.sizeLimit | float64)) -}}
+{{- fail (printf "config.dataset_engine.spill_bytes_max is more than spill.sizeLimit (%s), beyond which the kubelet ends the Pod" .Values.spill.sizeLimit) -}}
+{{- end -}}
+{{- if and $engine.memory_bytes_max (gt (float64 $engine.memory_bytes_max) (include "roothold.quantity" $limits.memory | float64)) -}}
+{{- fail (printf "config.dataset_engine.memory_bytes_max is more than resources.limits.memory (%v)" $limits.memory) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Has whole numbers be such again in a map: the values of a chart know fractions alone, which TOML tells apart. */ -}}
 {{- define "roothold.wholeNumbers" -}}
 {{- $map := . -}}

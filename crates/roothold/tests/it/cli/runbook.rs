@@ -104,7 +104,9 @@ fn the_commands_of_the_runbook_work_as_they_are_written() {
     let ask =
         |tool: &str, arguments| server.send(&Request::call(tool, &arguments).bearer(key.trim()));
     ask("read_text_file", json!({"path": dirs.fill_in("$ROOT/.env")}));
-    let arguments = json!({"data_source": dirs.fill_in("$ROOT/orders.csv"), "background": true});
+    let arguments = json!({
+        "data_source": dirs.fill_in("$ROOT/orders.csv"), "operation": "profile", "background": true,
+    });
     let job = if cfg!(feature = "datasets") {
         ask("process_large_dataset", arguments).result()["structuredContent"]["job"].clone()
     } else {
