@@ -5,8 +5,8 @@
 //! came of it. It leaves nothing out by statistics: it is for what reads all rows, or rows that are
 //! known by their places.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -78,14 +78,36 @@ struct Readable {
     mask: ProjectionMask,
 }
 
-/// All row groups of the files.
-pub(super) fn whole(prepared: &Prepared) -> Vec<Part> {
-    let footers = prepared.files.iter().map(|file| file.footer.as_ref());
-    let groups = footers.map(|footer| footer.map_or(0, |footer| footer.num_row_groups()));
-    let parts = groups
-        .enumerate()
-        .flat_map(|(file, groups)| (0..groups).map(move |group| Part { file, group, rows: None }));
-    parts.collect()
+/// Rows of which there are fewer are not worth the page at which a part begins, which is decompressed
+/// for the part before it, too.
+const PART_ROWS_MIN: usize = 128 * 1024;
+
+/// All row groups of the files; in several parts each where there are fewer than partitions.
+pub(super) fn whole(prepared: &Prepared, partitions: usize) -> Vec<Part> {
+    let footers: Vec<_> = prepared.files.iter().map(|file| file.footer.as_ref()).collect();
+    let groups: usize = footers.iter().flatten().map(|footer| footer.num_row_groups()).sum();
+    let each = partitions.div_ceil(groups.max(1));
+    let mut parts = Vec::new();
+    for (file, footer) in footers.into_iter().enumerate() {
+        for (group, of_group) in footer.iter().flat_map(|it| it.row_groups()).enumerate() {
+            let all = usize::try_from(of_group.num_rows()).unwrap_or(0);
+            parts.extend(cut(all, each).into_iter().map(|rows| Part { file, group, rows }));
+        }
+    }
+    parts
+}
+
+/// So many rows in up to so many parts.
+fn cut(rows: usize, parts: usize) -> Vec<Option<RowSelection>> {
+    let parts = parts.min(rows / PART_ROWS_MIN);
+    if parts < 2 {
+        return vec![None];
+    }
+    let place = |part: usize| rows / parts * part + rows % parts * part / parts;
+    let of_part = |part| {
+        RowSelection::from_consecutive_ranges(iter::once(place(part)..place(part + 1)), rows)
+    };
+    (0..parts).map(of_part).map(Some).collect()
 }
 
 impl Scanned {

@@ -49,8 +49,8 @@ pub(crate) struct ParquetTable {
 enum Asked {
     /// Rows.
     Rows,
-    /// Figures: see [`ParquetTable::with_views`].
-    Figures,
+    /// Figures, and whether that takes all rows: see [`ParquetTable::with_views`].
+    Figures { are_all_read: bool },
     /// Rows and where they stand.
     Places(PlaceColumns),
     /// Rows that are known by their places.
@@ -66,11 +66,13 @@ impl ParquetTable {
 
     /// The same for a query that keeps no row, but figures: with texts as views of the pages that
     /// they stand in, which are not copied, and are kept for as long as one of their texts is.
-    pub(crate) fn with_views(&self) -> Self {
+    ///
+    /// `are_all_read`: nothing becomes known meanwhile that would spare rows.
+    pub(crate) fn with_views(&self, are_all_read: bool) -> Self {
         Self {
             file_schema: with_views(&self.file_schema),
             schema: with_views(&self.schema),
-            ..self.asked(Asked::Figures)
+            ..self.asked(Asked::Figures { are_all_read })
         }
     }
 
@@ -235,8 +237,10 @@ impl TableProvider for ParquetTable {
         let partitions = state.config().target_partitions();
         let parts = match &self.asked {
             Asked::Parts(parts) => Some(parts.clone()),
-            Asked::Figures if self.has_use_of_all(state, projection, filters) => {
-                Some(whole(&self.prepared))
+            Asked::Figures { are_all_read: true }
+                if self.has_use_of_all(state, projection, filters) =>
+            {
+                Some(whole(&self.prepared, partitions))
             }
             _ => None,
         };

@@ -138,11 +138,13 @@ impl Session {
         if self.parquet.is_empty() || !gate::is_folded(&plan) {
             return Ok(plan);
         }
+        let are_all_read = !gate::has_extremes_alone(&plan);
         for (name, table) in &self.parquet {
+            let table = Arc::new(table.with_views(are_all_read));
             let reference = TableReference::bare(name.as_str());
             self.context
                 .deregister_table(reference.clone())
-                .and_then(|_| self.context.register_table(reference, Arc::new(table.with_views())))
+                .and_then(|_| self.context.register_table(reference, table))
                 .map_err(|error| refusal::fault_of(&error))?;
         }
         self.plan(sql, parameters)

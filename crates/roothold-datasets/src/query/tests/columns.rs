@@ -146,6 +146,26 @@ fn more_groups_than_are_held_are_given_away_and_added_up() {
 }
 
 #[test]
+fn one_row_group_is_read_by_all_threads() {
+    const ROWS: i64 = 300_001;
+    let space = Workspace::new();
+    let text = |row: i64| (row % 7 != 0).then(|| format!("text {}", row % 5));
+    let columns = vec![
+        ("text", Arc::new((0..ROWS).map(text).collect::<StringArray>()) as ArrayRef),
+        ("n", Arc::new(Int64Array::from_iter_values(0..ROWS))),
+    ];
+    let source = space.file("a.parquet", written(columns, 1 << 20)).source("a.parquet");
+    let sql = "SELECT text, count(*), sum(n), min(n), max(n) FROM t GROUP BY text ORDER BY text";
+    assert!(way_of(&source, sql).contains("Tally"));
+    assert_eq!(rows(&source, sql), plainly(&source, sql));
+    let whole = "SELECT count(*), count(text), sum(n) FROM t";
+    assert_eq!(rows(&source, whole), "[[300001,257143,45000150000]]");
+    // Of the least and greatest of all, statistics spare what cannot have it.
+    assert!(way_of(&source, whole).contains("RowGroupScan"));
+    assert!(!way_of(&source, "SELECT min(n), max(text) AS m FROM t").contains("RowGroupScan"));
+}
+
+#[test]
 fn the_top_of_a_sort_is_the_same_by_places() {
     let space = Workspace::new();
     let source = two_files(&space);
@@ -179,7 +199,7 @@ fn the_top_of_a_sort_is_the_same_by_places() {
 fn the_top_of_a_sort_leaves_pages_of_others_unread() {
     let space = Workspace::new();
     let source = space.file("a.parquet", events(0, 20_000)).source("a.parquet");
-    let all = ask(&source, "SELECT max(message) FROM t").unwrap().bytes_read;
+    let all = ask(&source, "SELECT count(message), max(message) FROM t").unwrap().bytes_read;
     let top = ask(&source, "SELECT id, message FROM t ORDER BY id DESC LIMIT 5").unwrap();
     assert_eq!(top.table.rows.len(), 5);
     assert!(top.bytes_read * 3 < all * 2, "{} of {all}", top.bytes_read);
