@@ -143,7 +143,7 @@ pub(crate) fn reach(
 pub(crate) fn directories_read_again(config: &Config) -> BTreeSet<PathBuf> {
     let jwks = config.auth.jwt.as_ref().map(|jwt| &jwt.jwks_file);
     let files = config.file.iter().chain(&config.auth.keys_file).chain(jwks);
-    files.flat_map(|file| directories_of(file)).collect()
+    files.flat_map(|file| reach_of(file)).collect()
 }
 
 /// What looking up a host reads.
@@ -173,6 +173,19 @@ pub(crate) fn servers(
         }
     }
     reach
+}
+
+/// What must be within reach for a file to be read again once it was replaced: [`directories_of`] it.
+/// That the whole system's were is no wall: what lies there is within reach by itself, until it is replaced.
+/// A pipe has no other to take its place, nor has what is not there.
+pub(crate) fn reach_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let own = std::path::absolute(file).ok().filter(|own| own.is_file());
+    let is_all = |dir: &Path| dir.canonicalize().is_ok_and(|real| real == Path::new("/"));
+    let directories = own.as_deref().map(directories_of);
+    directories
+        .into_iter()
+        .flatten()
+        .filter_map(move |dir| if is_all(&dir) { own.clone() } else { Some(dir) })
 }
 
 /// The most links that a name leads through, as for the kernel.
@@ -285,6 +298,15 @@ mod tests {
         assert!(found.contains(&base.join("named")), "{found:?}");
         assert!(found.contains(&base.join("mounted")), "{found:?}");
         assert!(found.iter().all(|dir| dir.starts_with(&base) && *dir != base), "{found:?}");
+        assert!(reach_of(&file).eq(directories_of(&file)));
+        // One in the root of the system is no reason to have all of that within reach.
+        let above = |file: &str| reach_of(Path::new(file)).collect::<Vec<_>>();
+        assert!(!above("/etc/hosts").contains(&PathBuf::from("/")));
+        assert_eq!(above("/no-such-file.toml"), Vec::<PathBuf>::new());
+        symlink("/", base.join("all")).unwrap();
+        let own = base.join("all/etc/hosts");
+        assert!(above(own.to_str().unwrap()).iter().all(|dir| dir.ends_with("etc")));
+        assert_eq!(above("/dev/null"), Vec::<PathBuf>::new());
         // One that leads in a circle ends.
         symlink("b", base.join("named/a")).unwrap();
         symlink("a", base.join("named/b")).unwrap();

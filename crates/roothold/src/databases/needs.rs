@@ -32,7 +32,7 @@ impl Needs {
     /// The files that sections are read from, before one is opened.
     pub(super) fn of_files(sections: &[DatabaseSection]) -> Self {
         let files = sections.iter().flat_map(DatabaseSection::files_read_again);
-        Self::default().and_read(files.flat_map(|file| walls::directories_of(file)))
+        Self::default().and_read(files.flat_map(|file| walls::reach_of(file)))
     }
 
     /// With directories that are read.
@@ -48,7 +48,7 @@ impl Needs {
         self.looks_up |= reach.looks_up;
         self.authorities |= reach.tls && section.tls_ca_file.is_none();
         for file in section.files_read_again() {
-            self.read.extend(walls::directories_of(file));
+            self.read.extend(walls::reach_of(file));
         }
         // SQLite looks for files beside its own, and makes and removes some where it writes.
         let Some(directory) = reach.file.as_deref().and_then(Path::parent) else { return };

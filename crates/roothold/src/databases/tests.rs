@@ -113,7 +113,8 @@ async fn behind_a_wall_nothing_new_comes_within_reach() {
     let host = host.replace("?sslmode=disable", "?sslmode=require");
     assert!(refused(&host).contains("looking up a host"), "{}", refused(&host));
     // What such a file holds is not asked first: it could not be read.
-    let secret = format!("dsn_file = \"{}/dsn\"\n", dir.path().display());
+    let kept = tempfile::NamedTempFile::new_in(dir.path()).unwrap();
+    let secret = format!("dsn_file = \"{}\"\n", kept.path().display());
     let secret = format!("[[databases]]\nname = \"new\"\nkind = \"postgres\"\n{secret}");
     assert!(refused(&secret).contains("another directory"), "{}", refused(&secret));
     let same = postgres("orders", 5432) + &postgres("shop", 5432);

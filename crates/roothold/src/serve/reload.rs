@@ -91,8 +91,8 @@ fn why(error: &anyhow::Error, walls_stand: bool) -> String {
     let text = plain::sentence(error);
     if walls_stand && error.chain().any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
         return format!(
-            "{text}; let the server's user read it, or restart the server if its directory is \
-             another one than at the start, from which Landlock keeps it"
+            "{text}; let the server's user read it, or restart the server: Landlock keeps it from \
+             directories that took the place of others since the start, and from what came to /"
         );
     }
     text

@@ -326,7 +326,7 @@ fn a_directory_that_was_replaced_as_a_whole_is_out_of_reach_and_said_to_want_a_r
     let server = start_alone(&dirs, &conf, ALONE);
     std::fs::rename(&conf, dirs.base().join("before")).unwrap();
     dirs.write("conf/roothold.toml", dirs.config(ALONE));
-    eventually("it was not said", || server.log().contains("from which Landlock keeps it"));
+    eventually("it was not said", || server.log().contains("or restart the server: Landlock"));
     let log = server.log();
     let said = log.lines().rfind(|line| line.contains(REFUSED)).unwrap();
     assert_eq!(said.matches("Permission denied").count(), 1, "{said}");
