@@ -32,7 +32,6 @@ use roothold_core::Fault;
 
 use super::chunks::{Chunks, Failures};
 use super::schema_of;
-use crate::engine::give_way;
 use crate::meter::Meter;
 use crate::prepared::Prepared;
 use crate::stored::Stored;
@@ -303,7 +302,6 @@ impl Reading {
                 self.open = Some(self.begin(part)?);
                 continue;
             };
-            give_way();
             let batch = reader.next().transpose();
             let batch = batch.map_err(|error| failures.fault(&self.files[*file].file, &error))?;
             match batch {

@@ -47,7 +47,7 @@ impl Session {
         let top = sort_of(plan).and_then(|sort| Some((sort, sort.fetch?, scan_of(&sort.input)?)));
         let Some((sort, rows, scan)) = top else { return Ok(None) };
         let table = self.parquet(scan.table_name.table()).filter(|table| table.has_places());
-        let Some(table) = table.filter(|_| rows <= ROWS_MAX && has_one_table(plan)) else {
+        let Some(table) = table.filter(|_| rows <= ROWS_MAX && can_be_asked_twice(plan)) else {
             return Ok(None);
         };
         let (placed, names) = table.with_places();
@@ -111,14 +111,16 @@ fn scan_in(plan: &LogicalPlan) -> Option<&TableScan> {
     }
 }
 
-/// Whether nothing in a plan, wherever, reads anything but one table.
-fn has_one_table(plan: &LogicalPlan) -> bool {
-    let mut tables = 0;
+/// Whether a plan says the same of the same rows each time, and nothing in it, wherever, reads
+/// anything but one table.
+fn can_be_asked_twice(plan: &LogicalPlan) -> bool {
+    let (mut tables, mut is_volatile) = (0, false);
     let walked = plan.apply_with_subqueries(|node| {
         tables += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        is_volatile |= node.expressions().iter().any(Expr::is_volatile);
         Ok(TreeNodeRecursion::Continue)
     });
-    walked.is_ok() && tables == 1
+    walked.is_ok() && tables == 1 && !is_volatile
 }
 
 /// The same rows with the columns of their places, and with all columns of the table below.

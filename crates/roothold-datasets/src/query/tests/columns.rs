@@ -7,9 +7,12 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::displayable;
+use futures::TryStreamExt as _;
+use roothold_core::FaultKind;
 
 use super::super::Session;
 use crate::parquet::tallied;
+use crate::refusal::fault_of;
 use crate::scan::Seams;
 use crate::testing::{Workspace, ask, budget, engine, meter, query, rows, wait};
 use crate::{Engine, EngineSpec, Source, SourceOptions};
@@ -188,6 +191,10 @@ fn the_top_of_a_sort_is_the_same_by_places() {
         "SELECT id, score FROM t ORDER BY score DESC, id LIMIT 20",
         // Nearly all of it is.
         "SELECT id, message FROM t ORDER BY score DESC, id LIMIT 2000",
+        // Another time it says something else.
+        "SELECT id, message FROM t WHERE random() < 0.5 ORDER BY score, id LIMIT 3",
+        "SELECT id, message FROM t ORDER BY random() LIMIT 3",
+        "SELECT id, message, uuid() FROM t ORDER BY score, id LIMIT 3",
         "SELECT id, message FROM t WHERE id IN (SELECT id FROM t LIMIT 0) ORDER BY score, id LIMIT 3",
     ] {
         assert!(!way_of(&source, sql).contains("RowGroupScan"), "{sql}");
@@ -203,4 +210,26 @@ fn the_top_of_a_sort_leaves_pages_of_others_unread() {
     let top = ask(&source, "SELECT id, message FROM t ORDER BY id DESC LIMIT 5").unwrap();
     assert_eq!(top.table.rows.len(), 5);
     assert!(top.bytes_read * 3 < all * 2, "{} of {all}", top.bytes_read);
+}
+
+#[test]
+fn a_file_that_changes_before_the_rows_of_places_are_read_is_a_conflict() {
+    let space = Workspace::new();
+    for other in [events(1, 5000), events(0, 5001), events(0, 10)] {
+        let source = space.file("a.parquet", events(0, 5000)).source("a.parquet");
+        let tables = [("t".to_owned(), source)];
+        let session = Session::open(&engine(), &tables, &meter(), &Arc::default(), true).unwrap();
+        let sql = "SELECT id, message FROM t ORDER BY score DESC, id LIMIT 5";
+        let plan = session.plan_answer(sql, &[]).unwrap();
+        let state = session.context().state();
+        let plan = state.optimize(&plan).unwrap();
+        let plan = wait(session.narrowed(plan, &state)).unwrap();
+        assert!(!session.has_grown().unwrap());
+        space.file("a.parquet", &other);
+        // Whatever comes of it, it is no answer.
+        let _ = wait(async {
+            session.stream(plan).await?.try_collect::<Vec<_>>().await.map_err(|e| fault_of(&e))
+        });
+        assert_eq!(session.has_grown().unwrap_err().kind(), FaultKind::Conflict);
+    }
 }
