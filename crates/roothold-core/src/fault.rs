@@ -141,7 +141,7 @@ impl Fault {
 
     /// The same fault with more for the agent to read.
     #[must_use]
-    pub(crate) fn and(mut self, more: &str) -> Self {
+    pub fn and(mut self, more: &str) -> Self {
         self.public.push_str("; ");
         self.public.push_str(more);
         self

@@ -385,7 +385,7 @@ fn hide_target(permit: &Permit, rel: Option<Vec<u8>>, fault: Fault) -> Fault {
 pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
     match errno {
         Errno::NOENT | Errno::NOTDIR => not_found(permit),
-        Errno::XDEV => outside_roots(),
+        Errno::XDEV => mount_point(),
         Errno::LOOP => Fault::invalid(
             "the path goes through too many symbolic links, or through a link of the kernel's own",
         ),
@@ -412,7 +412,7 @@ pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
         ),
         Errno::BUSY => Fault::denied(
             Rule { name: RULE_ROOTS, detail: None },
-            "it is a mount point, which is never replaced, moved or deleted",
+            "it is a mount point, which is never replaced, moved or deleted; leave it, or ask the operator to unmount it",
         ),
         Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP => special_file(),
         Errno::NAMETOOLONG => Fault::invalid("the path is too long for the file system"),
@@ -423,6 +423,15 @@ pub(crate) fn refusal(errno: Errno, permit: &Permit) -> Fault {
         }
         other => Fault::internal(other),
     }
+}
+
+/// Whether a link leads out of the root was decided on as text before, so this is where the kernel stops.
+fn mount_point() -> Fault {
+    Fault::denied(
+        Rule { name: RULE_ROOTS, detail: None },
+        "it is a mount point below the root, or lies in one, and these are not entered; use another path, \
+         or ask the operator to serve it as a root of its own, or to name it in `mounts` of this root",
+    )
 }
 
 pub(crate) fn not_found(permit: &Permit) -> Fault {

@@ -29,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod turns;
 
 pub use describe::{Description, FileDescription};
 pub use engine::{Engine, EngineError, EngineFigures, EngineSpec, SpillError, memory_default};

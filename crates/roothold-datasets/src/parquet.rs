@@ -26,17 +26,25 @@ use crate::stored::Stored;
 
 mod chunks;
 mod pages;
+mod places;
+mod row_groups;
 mod scan;
+mod tally;
 mod thrift;
 
 pub(crate) use chunks::Chunks;
 pub(crate) use pages::{columns_of, look as look_at_pages};
+pub(crate) use places::places_in;
 pub(crate) use scan::ParquetTable;
+pub(crate) use tally::tallied;
 
 /// The length of a footer and the magic number behind it.
 const TAIL_BYTES: usize = 8;
 const MAGIC: &[u8] = b"PAR1";
 const MAGIC_ENCRYPTED: &[u8] = b"PARE";
+
+/// How much is kept of the footers of a source's files.
+const FOOTERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Looks at the files of a source whose first one is Parquet.
 ///
@@ -57,6 +65,7 @@ pub(crate) fn prepare(
         )));
     }
     let (mut files, mut schemas) = (Vec::new(), Vec::new());
+    let mut footer_bytes = 0;
     for file in source.files() {
         if sniff::look(file, meter)? != Raw::Parquet {
             return Err(Fault::invalid(format!(
@@ -76,7 +85,12 @@ pub(crate) fn prepare(
         }
         schemas.push(schema);
         let coding = sniff::coding(Compression::None, TextEncoding::Utf8);
-        files.push(PreparedFile { columns: columns.into(), ..PreparedFile::new(file, coding) });
+        footer_bytes += metadata.memory_size();
+        files.push(PreparedFile {
+            columns: columns.into(),
+            footer: (footer_bytes <= FOOTERS_BYTES_MAX).then(|| Arc::new(metadata)),
+            ..PreparedFile::new(file, coding)
+        });
     }
     let merged = Schema::try_merge(schemas).map_err(|_| {
         Fault::invalid("the files of the source have columns of one name and different types")

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use roothold_core::{Fault, FaultKind};
 
 use crate::limits::Limits;
@@ -35,11 +36,13 @@ pub(crate) struct PreparedFile {
     pub(crate) coding: Coding,
     /// Where the columns of a Parquet object are, whose pages are looked at when they come.
     pub(crate) columns: Arc<[Range<u64>]>,
+    /// What the footer of a Parquet file says, if there was room for it.
+    pub(crate) footer: Option<Arc<ParquetMetaData>>,
 }
 
 impl PreparedFile {
     pub(crate) fn new(file: &Arc<Stored>, coding: Coding) -> Self {
-        Self { file: Arc::clone(file), coding, columns: Arc::default() }
+        Self { file: Arc::clone(file), coding, columns: Arc::default(), footer: None }
     }
 }
 
@@ -169,6 +172,13 @@ impl Prepared {
         let schema = self.file_schema.project(&self.visible).map_err(Fault::internal)?;
         self.schema = Arc::new(schema);
         Ok(())
+    }
+
+    /// Keeps no footer of a Parquet file.
+    pub(crate) fn forget_footers(&mut self) {
+        for file in &mut self.files {
+            file.footer = None;
+        }
     }
 
     /// Whether reading of a file can begin anywhere in it.

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::meter::Meter;
+use crate::parquet::tallied;
 use crate::refusal;
 use crate::scan::Seams;
 use crate::source::Source;
@@ -26,6 +27,7 @@ mod gate;
 mod growth;
 mod leash;
 mod session;
+mod top;
 
 pub(crate) use session::Session;
 
@@ -204,9 +206,11 @@ impl Session {
         plan: LogicalPlan,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let state = self.context().state();
-        let plan = leash::on_filters(state.optimize(&plan)?, self.meter())?;
+        let plan = self.narrowed(state.optimize(&plan)?, &state).await?;
+        let plan = leash::on_filters(plan, self.meter())?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        execute_stream(leash::on_joins(physical, self.meter())?, self.context().task_ctx())
+        let physical = leash::on_joins(tallied(physical)?, self.meter())?;
+        execute_stream(physical, self.context().task_ctx())
     }
 }
 

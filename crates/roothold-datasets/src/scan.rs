@@ -1,7 +1,6 @@
-//! A table over text files: each partition reads the records of one piece after the other, and
-//! takes the next that nobody has, so that all of them end at about the same time.
+//! A table over text files: each partition reads the records of one piece after the other, in turn
+//! with the others.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +28,7 @@ use crate::options::Format;
 use crate::prepared::Prepared;
 use crate::records::{Piece, Records, aligned};
 use crate::stored::Stored;
+use crate::turns::{Queue, Turns};
 
 /// A piece that is smaller is not worth its start.
 pub(crate) const PIECE_BYTES_MIN: u64 = 1024 * 1024;
@@ -174,28 +174,11 @@ impl TableProvider for TextTable {
             prepared: Arc::clone(prepared),
             meter: Arc::clone(&self.meter),
             seams: Arc::clone(&self.seams),
-            round: Mutex::new(Round::new(&pieces, partitions)),
-            pieces,
+            turns: Turns::new(pieces, partitions),
             columns,
             schema,
             properties: Arc::new(properties),
         }))
-    }
-}
-
-/// One execution of a scan: which partitions take part in it, and the pieces that they take.
-#[derive(Debug)]
-struct Round {
-    has_begun: Vec<bool>,
-    queue: Queue,
-}
-
-type Queue = Arc<Mutex<VecDeque<Piece>>>;
-
-impl Round {
-    fn new(pieces: &[Piece], partitions: usize) -> Self {
-        let queue = Arc::new(Mutex::new(pieces.iter().cloned().collect()));
-        Self { has_begun: vec![false; partitions], queue }
     }
 }
 
@@ -205,25 +188,10 @@ struct TextScan {
     prepared: Arc<Prepared>,
     meter: Arc<Meter>,
     seams: Arc<Seams>,
-    pieces: Vec<Piece>,
-    round: Mutex<Round>,
+    turns: Turns<Piece>,
     columns: Vec<usize>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
-}
-
-impl TextScan {
-    /// The pieces of the execution that a partition takes part in: another one each time.
-    fn join(&self, partition: usize) -> Queue {
-        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        if round.has_begun.get(partition).is_none_or(|has_begun| *has_begun) {
-            *round = Round::new(&self.pieces, round.has_begun.len());
-        }
-        if let Some(has_begun) = round.has_begun.get_mut(partition) {
-            *has_begun = true;
-        }
-        Arc::clone(&round.queue)
-    }
 }
 
 impl DisplayAs for TextScan {
@@ -269,13 +237,11 @@ impl ExecutionPlan for TextScan {
 
     /// A recursive query executes its part again and again, each time from the beginning.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        let partitions = self.properties.output_partitioning().partition_count();
         Ok(Arc::new(Self {
             prepared: Arc::clone(&self.prepared),
             meter: Arc::clone(&self.meter),
             seams: Arc::clone(&self.seams),
-            round: Mutex::new(Round::new(&self.pieces, partitions)),
-            pieces: self.pieces.clone(),
+            turns: self.turns.again(),
             columns: self.columns.clone(),
             schema: Arc::clone(&self.schema),
             properties: Arc::clone(&self.properties),
@@ -287,7 +253,7 @@ impl ExecutionPlan for TextScan {
             prepared: Arc::clone(&self.prepared),
             meter: Arc::clone(&self.meter),
             seams: Arc::clone(&self.seams),
-            queue: self.join(partition),
+            queue: self.turns.join(partition),
             columns: self.columns.clone(),
             open: None,
         };
@@ -304,7 +270,7 @@ struct Reading {
     prepared: Arc<Prepared>,
     meter: Arc<Meter>,
     seams: Arc<Seams>,
-    queue: Queue,
+    queue: Queue<Piece>,
     columns: Vec<usize>,
     open: Option<(Piece, Records)>,
 }
@@ -317,8 +283,7 @@ impl Reading {
         }
         loop {
             let Some((piece, records)) = &mut self.open else {
-                let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(piece) = next else { return Ok(None) };
+                let Some(piece) = self.queue.next() else { return Ok(None) };
                 self.open = Some((piece.clone(), self.begin(&piece)?));
                 continue;
             };

@@ -248,7 +248,10 @@ impl Engine {
         if let Some(whole) = request.within.filter(|_| budget.had_effect()) {
             whole.budget.note_effect();
         }
-        result
+        result.map_err(|fault| match entry.tool.when_overdue() {
+            Some(hint) if fault.kind() == FaultKind::Timeout => fault.and(hint),
+            _ => fault,
+        })
     }
 
     /// Waits for a place among the running calls, unless the server stops meanwhile.

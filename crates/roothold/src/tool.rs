@@ -45,6 +45,8 @@ pub trait Tool: Send + Sync + 'static {
     /// Which limit its time has.
     #[doc(hidden)]
     const PACE: Pace = Pace::Call;
+    /// What makes a call shorter that ran out of time, besides asking for less; the error says it.
+    const WHEN_OVERDUE: Option<&'static str> = None;
     /// The name by which policy grants it.
     #[doc(hidden)]
     const GRANTED_AS: &'static str = Self::NAME;
@@ -345,6 +347,9 @@ pub(crate) trait AnyTool: Send + Sync {
     fn writes_files(&self) -> bool;
     fn as_job(&self) -> AsJob;
     fn pace(&self) -> Pace;
+    fn when_overdue(&self) -> Option<&'static str> {
+        None
+    }
     fn databases(&self) -> Option<DatabaseUse>;
     fn granted_as(&self) -> &'static str;
     fn input_schema(&self) -> JsonObject;
@@ -376,6 +381,10 @@ impl<T: Tool> AnyTool for T {
         T::PACE
     }
 
+    fn when_overdue(&self) -> Option<&'static str> {
+        T::WHEN_OVERDUE
+    }
+
     fn databases(&self) -> Option<DatabaseUse> {
         T::DATABASES
     }
@@ -394,8 +403,12 @@ impl<T: Tool> AnyTool for T {
             // `.` is the whole: what is missing or unknown is named by the error itself.
             let place = if at == "." { String::new() } else { format!("{at}: ") };
             let reason = error.into_inner();
+            // These are taken before the tool sees its arguments.
+            let is_unknown =
+                reason.to_string().starts_with("unknown field") && !at.contains(['.', '[']);
+            let besides = if T::PAGED && is_unknown { ", `cursor`, `max_bytes`" } else { "" };
             Fault::invalid(format!(
-                "the arguments do not fit the tool's inputSchema: {place}{reason}"
+                "the arguments do not fit the tool's inputSchema: {place}{reason}{besides}"
             ))
         })?;
         let actions = self.page_actions(&input, page)?;

@@ -24,6 +24,9 @@ FILES = {
     "long.txt": "".join(f"line {n}\n" for n in range(200)),
 }
 
+MOVED_PY = b"        if x:\n            return 1\n"
+MOVED_C = b"\tif (x) {\n\t\treturn 1;\n\t}\n"
+
 WRITES = [
     ("write_file", {"path": "new.txt", "content": "new\n"}),
     ("write_file", {"path": "b.txt", "content": "other"}),
@@ -70,11 +73,10 @@ EDITS = [
     edit("ticks.md", ("code", "```` and more")),
     edit("run.sh", ("echo", "printf")),
     edit("long.txt", ("line 10\n", "ten\n"), ("line 18\n", "eighteen\n"), ("line 190\n", "")),
-    # Apart from white space, with indentation in proportion.
-    edit("code.py", ("if x:\n    return 1", "if y:\n    return 3\n    # more")),
     edit("code.py", ("def f(self):", "def g(self):\n    pass")),
-    edit("tabs.c", ("if (x) {\n  return 1;\n}", "if (y) {\n  return 2;\n  // more\n} // end")),
-    edit("code.py", ("  class A:  ", "class B:")),
+    # Apart from white space.
+    edit("code.py", ("class A:  ", "class B:")),
+    edit("code.py", ("        return 2\t", "        return 3")),
     edit("missing.txt", ("a", "b")),
     edit("dir", ("a", "b")),
 ]
@@ -154,6 +156,36 @@ def writes(checks, scratch):
     pair.close()
 
 
+def moved_lines(pair, both):
+    """Lines that match apart from white space: all that are new are moved, or nothing is changed."""
+    checks = pair.checks
+    for path, old, new, reference, roothold in [
+        (
+            "moved.py",
+            "if x:\n    return 1",
+            "if y:\n    return 3\n    # more",
+            b"        if y:\n        return 3\n    # more\n",
+            b"        if y:\n            return 3\n            # more\n",
+        ),
+        (
+            "moved.c",
+            "if (x) {\n  return 1;\n}",
+            "if (y) {\n  return 2;\n  // more\n} // end",
+            b"\tif (y) {\n\treturn 2;\n  // more\n} // end\n",
+            b"\tif (y) {\n\t\treturn 2;\n\t\t// more\n\t} // end\n",
+        ),
+    ]:
+        content = {"moved.py": MOVED_PY, "moved.c": MOVED_C}[path]
+        for root in pair.roots.values():
+            (root / path).write_bytes(content)
+        checks.equal(f"both edit {path}", both(*edit(path, (old, new))), [False, False])
+        found = {name: (root / path).read_bytes() for name, root in pair.roots.items()}
+        checks.equal(f"the reference moves the first line of {path}", found["reference"], reference)
+        checks.equal(f"roothold moves all lines of {path}", found["roothold"], roothold)
+    refused = both(*edit("moved.py", ("      if y:\n      return 3", "if z:\nreturn 4")))
+    checks.equal("roothold refuses what cannot be told", refused[1], True)
+
+
 def intended(pair):
     """The rows of docs/differences.md about writing."""
     checks = pair.checks
@@ -169,6 +201,7 @@ def intended(pair):
     found = {name: (root / "crlf.txt").read_bytes() for name, root in pair.roots.items()}
     checks.equal("the reference makes it LF", found["reference"], b"a\nc\n")
     checks.equal("roothold keeps CRLF", found["roothold"], b"a\r\nc\r\n")
+    moved_lines(pair, both)
     refused = both(*edit("twice.txt", ("x", "y")))
     checks.equal("roothold refuses what is there twice", refused, [False, True])
     refused = both("write_file", {"path": "not/there/yet.txt", "content": "x"})

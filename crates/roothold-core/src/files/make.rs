@@ -122,7 +122,12 @@ fn make_each(
         match mkdirat(&above, name.as_slice(), Mode::from_raw_mode(0o777)) {
             Ok(()) => {
                 fresh.add(&above, name, true);
-                fsync(&above).map_err(unconfirmed)?;
+                if let Err(errno) = fsync(&above) {
+                    // Some disks never confirm it: what is there then must not go each time.
+                    fresh.keep();
+                    budget.note_effect();
+                    return Err(unconfirmed(errno));
+                }
             }
             // Somebody else was faster.
             Err(Errno::EXIST) => fresh.add(&above, name, false),
@@ -139,8 +144,8 @@ fn make_each(
 fn unconfirmed(errno: Errno) -> Fault {
     Fault::new(
         FaultKind::Unavailable,
-        "the disk did not confirm that a new directory would outlive a power cut; nothing was changed; \
-         try again, and tell the operator",
+        "a directory was made, but the disk did not confirm that it would outlive a power cut, so nothing else \
+         was done; try again, look whether it is still there before you rely on it, and tell the operator",
     )
     .with_source(errno)
 }

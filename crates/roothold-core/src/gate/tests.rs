@@ -98,7 +98,10 @@ fn what_is_mounted_below_is_opened_in_no_way_unless_the_root_names_it() {
         let policy = policy(&[RootSpec { mounts, ..root.clone() }], PolicySpec::default());
         let asked = permit(&policy, Verb::Read, "/work/there/d/f");
         assert!((0..100).all(|_| open_at_once(&asked, Want::File).is_none()));
-        let opened = open(&asked, Want::File).map_err(|fault| fault.rule().unwrap().name);
+        let opened = open(&asked, Want::File).map_err(|fault| {
+            assert!(fault.public().contains("mount point") && fault.public().contains("`mounts`"));
+            fault.rule().unwrap().name
+        });
         assert_eq!(opened.map(drop), if allowed { Ok(()) } else { Err(RULE_ROOTS) });
         let above = open_below(policy.roots().at(0), b"").unwrap();
         for open in [open_entry, look_up_entry] {

@@ -22,6 +22,8 @@ use crate::stores::StoreObject;
 
 /// How much of an object is kept, over all columns that are read at the same time.
 const KEPT_BYTES: u64 = 32 * 1024 * 1024;
+/// How much is read at once of a file from which decoders of headers take byte by byte.
+const HEAD_BYTES: usize = 256;
 /// How long one stretch is at least, and at most, in bytes.
 const STRETCH_BYTES: (u64, u64) = (16 * 1024, 4 * 1024 * 1024);
 
@@ -111,7 +113,8 @@ impl ChunkReader for Chunks {
         }
         let (file, meter) = (Arc::clone(&self.file), Arc::clone(&self.meter));
         let failures = self.failures.clone();
-        Ok(ChunkRead { file, meter, offset: start, head, failures })
+        let is_counted = self.stretches.is_some();
+        Ok(ChunkRead { file, meter, offset: start, head, is_counted, failures })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -127,23 +130,40 @@ pub(crate) struct ChunkRead {
     offset: u64,
     /// What of it is there already.
     head: Bytes,
+    /// Whether the meter knows of that.
+    is_counted: bool,
     failures: Failures,
 }
 
 impl io::Read for ChunkRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.head.is_empty() {
+        if self.head.is_empty() && buffer.len() < HEAD_BYTES {
+            let mut head = vec![0; HEAD_BYTES];
+            let got = self.read_on(&mut head)?;
+            head.truncate(got);
+            self.head = head.into();
+            self.is_counted = false;
+        }
+        let (count, is_known) = if self.head.is_empty() {
+            (self.read_on(buffer)?, false)
+        } else {
             let count = self.head.len().min(buffer.len());
             buffer[..count].copy_from_slice(&self.head.split_to(count));
-            self.offset += count as u64;
-            return Ok(count);
+            (count, self.is_counted)
+        };
+        self.offset += count as u64;
+        if !is_known {
+            self.meter.count(count);
         }
+        Ok(count)
+    }
+}
+
+impl ChunkRead {
+    fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.meter.check();
         let read = read.and_then(|()| self.file.read_at(self.offset, buffer, &self.meter));
-        let got = read.map_err(|fault| io::Error::other(self.failures.note(fault)))?;
-        self.offset += got as u64;
-        self.meter.count(got);
-        Ok(got)
+        read.map_err(|fault| io::Error::other(self.failures.note(fault)))
     }
 }
 

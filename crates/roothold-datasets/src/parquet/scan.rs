@@ -1,4 +1,4 @@
-//! A table over Parquet files, scanned by DataFusion.
+//! A table over Parquet files: scanned by DataFusion, but for what reads all rows of files on disk.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,15 +6,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat as _;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::places::{self, PlaceColumns};
+use super::row_groups::{Part, RowGroupScan, Scanned, whole};
+use crate::meter::Meter;
 use crate::prepared::Prepared;
 use crate::scan::{PIECE_BYTES_MIN, share};
 use crate::store::FileStore;
@@ -27,31 +35,76 @@ const FILTER_CACHE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct ParquetTable {
     prepared: Arc<Prepared>,
+    meter: Arc<Meter>,
     /// The number of the first file in the store of the query.
     first: usize,
     /// All columns of the files, and the visible ones.
     file_schema: SchemaRef,
     schema: SchemaRef,
-    /// Whether no row is kept: see [`Self::with_views`].
-    is_folded: bool,
+    asked: Asked,
+}
+
+/// What a table is asked for.
+#[derive(Debug, Clone)]
+enum Asked {
+    /// Rows.
+    Rows,
+    /// Figures, and whether that takes all rows: see [`ParquetTable::with_views`].
+    Figures { are_all_read: bool },
+    /// Rows and where they stand.
+    Places(PlaceColumns),
+    /// Rows that are known by their places.
+    Parts(Vec<Part>),
 }
 
 impl ParquetTable {
-    pub(crate) fn new(prepared: Arc<Prepared>, first: usize) -> Self {
+    pub(crate) fn new(prepared: Arc<Prepared>, first: usize, meter: &Arc<Meter>) -> Self {
         let (file_schema, schema) =
             (Arc::clone(&prepared.file_schema), Arc::clone(&prepared.schema));
-        Self { prepared, first, file_schema, schema, is_folded: false }
+        Self { prepared, meter: Arc::clone(meter), first, file_schema, schema, asked: Asked::Rows }
     }
 
     /// The same for a query that keeps no row, but figures: with texts as views of the pages that
     /// they stand in, which are not copied, and are kept for as long as one of their texts is.
-    pub(crate) fn with_views(&self) -> Self {
+    ///
+    /// `are_all_read`: nothing becomes known meanwhile that would spare rows.
+    pub(crate) fn with_views(&self, are_all_read: bool) -> Self {
         Self {
-            prepared: Arc::clone(&self.prepared),
-            first: self.first,
             file_schema: with_views(&self.file_schema),
             schema: with_views(&self.schema),
-            is_folded: true,
+            ..self.asked(Asked::Figures { are_all_read })
+        }
+    }
+
+    /// Whether it can be asked for places, and for rows at places.
+    pub(crate) fn has_places(&self) -> bool {
+        let is_fine = |footer: &Arc<ParquetMetaData>| places::are_in_order(footer);
+        self.prepared.files.iter().all(|file| file.footer.as_ref().is_some_and(is_fine))
+            && self.part_scan(&[], 1, Vec::new()).is_ok_and(|scan| scan.is_some())
+    }
+
+    /// The same with two more columns, which say where a row stands, and their names.
+    pub(crate) fn with_places(&self) -> (Self, [String; 2]) {
+        let columns = PlaceColumns::beside(&self.file_schema);
+        let names = [columns.file.name().clone(), columns.row.name().clone()];
+        let fields = self.schema.fields().iter().chain([&columns.file, &columns.row]).cloned();
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        (Self { schema, ..self.asked(Asked::Places(columns)) }, names)
+    }
+
+    /// The same without any but the rows at these places.
+    pub(crate) fn only(&self, places: Vec<(u64, i64)>) -> Self {
+        self.asked(Asked::Parts(places::parts_at(&self.prepared, places)))
+    }
+
+    fn asked(&self, asked: Asked) -> Self {
+        Self {
+            prepared: Arc::clone(&self.prepared),
+            meter: Arc::clone(&self.meter),
+            first: self.first,
+            file_schema: Arc::clone(&self.file_schema),
+            schema: Arc::clone(&self.schema),
+            asked,
         }
     }
 }
@@ -70,8 +123,11 @@ impl ParquetTable {
                 let left = size - from;
                 let is_cut = partitions > 1 && left > share + PIECE_BYTES_MIN;
                 let takes = if is_cut { share } else { left };
-                let piece =
+                let mut piece =
                     PartitionedFile::new_from_meta(FileStore::meta(&file.file, self.first + at));
+                if matches!(self.asked, Asked::Places(_)) {
+                    piece.partition_values = vec![ScalarValue::UInt64(Some(at as u64))];
+                }
                 let (start, end) = (i64::try_from(from), i64::try_from(from + takes));
                 let outside = |error| DataFusionError::External(Box::new(error));
                 pieces.push(piece.with_range(start.map_err(outside)?, end.map_err(outside)?));
@@ -81,6 +137,63 @@ impl ParquetTable {
         }
         let count = pieces.len().div_ceil(partitions.max(1)).max(1);
         Ok(pieces.chunks(count).map(|pieces| FileGroup::new(pieces.to_vec())).collect())
+    }
+
+    /// The scan of parts of files on disk; `None` where it has to be another.
+    fn part_scan(
+        &self,
+        columns: &[usize],
+        partitions: usize,
+        parts: Vec<Part>,
+    ) -> Result<Option<RowGroupScan>> {
+        let scanned = Scanned {
+            prepared: Arc::clone(&self.prepared),
+            meter: Arc::clone(&self.meter),
+            types: Arc::clone(&self.file_schema),
+            columns: columns.to_vec(),
+            partitions,
+        };
+        RowGroupScan::open(scanned, parts)
+    }
+
+    /// The columns of files, and then of places, that are asked for.
+    fn columns(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
+        let (visible, all) = (self.prepared.visible.len(), self.file_schema.fields().len());
+        let whole = || (0..self.schema.fields().len()).collect();
+        let asked = projection.cloned().unwrap_or_else(whole).into_iter();
+        asked
+            .map(|at| self.prepared.visible.get(at).copied().unwrap_or_else(|| at - visible + all))
+            .collect()
+    }
+
+    fn table_schema(&self) -> TableSchema {
+        let files = TableSchema::builder(Arc::clone(&self.file_schema));
+        match &self.asked {
+            Asked::Places(places) => files
+                .with_table_partition_cols(vec![Arc::clone(&places.file)])
+                .with_virtual_columns(vec![Arc::clone(&places.row)])
+                .build(),
+            _ => files.build(),
+        }
+    }
+
+    /// Whether filters spare no row from being decoded: they look at all columns that are asked
+    /// for, and statistics do not tell where they are false.
+    fn has_use_of_all(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> bool {
+        let Some(filter) = conjunction(filters.to_vec()) else { return true };
+        if self.has_others(projection, filters) {
+            return false;
+        }
+        let schema = Arc::clone(&self.schema);
+        let filter = DFSchema::try_from(self.schema.as_ref().clone())
+            .and_then(|columns| state.create_physical_expr(filter, &columns))
+            .and_then(|it| PruningPredicateBuilder::new().with_file_schema(schema).try_build(it));
+        filter.is_ok_and(|filter| filter.always_true())
     }
 
     /// Whether columns are asked for that no filter looks at.
@@ -120,9 +233,23 @@ impl TableProvider for ParquetTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns = self.prepared.columns(projection);
-        let groups = self.groups(state.config().target_partitions())?;
-        let source = Arc::new(ParquetSource::new(Arc::clone(&self.file_schema)));
+        let columns = self.columns(projection);
+        let partitions = state.config().target_partitions();
+        let parts = match &self.asked {
+            Asked::Parts(parts) => Some(parts.clone()),
+            Asked::Figures { are_all_read: true }
+                if self.has_use_of_all(state, projection, filters) =>
+            {
+                Some(whole(&self.prepared, partitions))
+            }
+            _ => None,
+        };
+        let scan = parts.map(|parts| self.part_scan(&columns, partitions, parts)).transpose()?;
+        if let Some(scan) = scan.flatten() {
+            return Ok(Arc::new(scan));
+        }
+        let groups = self.groups(partitions)?;
+        let source = Arc::new(ParquetSource::new(self.table_schema()));
         let config = FileScanConfigBuilder::new(FileStore::url()?, source)
             .with_file_groups(groups)
             .with_projection_indices(Some(columns))?
@@ -132,9 +259,13 @@ impl TableProvider for ParquetTable {
         // Of columns that are read for their filter alone there is nothing to leave undecoded; a
         // filter within the decoder would only find out which rows those are. Without a filter
         // there may be the top of a sort, mostly found by one column: of the others only its rows
-        // are decoded. What is sorted behind figures is known too late for that.
-        options.pushdown_filters =
-            if filters.is_empty() { !self.is_folded } else { self.has_others(projection, filters) };
+        // are decoded. What is sorted behind figures is known too late for that, and whoever asks for
+        // places asks for no others.
+        options.pushdown_filters = if filters.is_empty() {
+            matches!(self.asked, Asked::Rows)
+        } else {
+            self.has_others(projection, filters)
+        };
         options.max_predicate_cache_size = Some(FILTER_CACHE_BYTES);
         let format =
             ParquetFormat::default().with_options(datafusion::config::TableParquetOptions {

@@ -47,7 +47,9 @@ pub(super) fn endless() -> Arc<Meter> {
 impl Opened {
     /// Looks at a source. Blocking; `look` can end it.
     pub(super) fn new(source: &Source, limits: &Limits, look: &Arc<Meter>) -> Result<Self, Fault> {
-        let prepared = prepare(source, limits, look)?;
+        let mut prepared = prepare(source, limits, look)?;
+        // A process lives long, and reads one file after the other.
+        prepared.forget_footers();
         let format = match (prepared.format, prepared.style) {
             (Format::Parquet, _) => ShapeFormat::Parquet,
             (Format::Jsonl, _) => ShapeFormat::Jsonl,

@@ -155,10 +155,26 @@ fn only_reads(plan: &LogicalPlan) -> bool {
 }
 
 fn is_figure(expression: &Expr) -> bool {
+    is_one_of(expression, &FIGURES)
+}
+
+fn is_one_of(expression: &Expr, names: &[&str]) -> bool {
     match expression {
-        Expr::Alias(alias) => is_figure(&alias.expr),
-        Expr::AggregateFunction(function) => FIGURES.contains(&function.func.name()),
+        Expr::Alias(alias) => is_one_of(&alias.expr, names),
+        Expr::AggregateFunction(function) => names.contains(&function.func.name()),
         _ => false,
+    }
+}
+
+/// Whether a plan that is folded asks for nothing but the least and greatest values of all rows: as
+/// soon as some are known, statistics tell which rows need not be read.
+pub(super) fn has_extremes_alone(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            let is_extreme = |it: &Expr| is_one_of(it, &["max", "min"]);
+            aggregate.group_expr.is_empty() && aggregate.aggr_expr.iter().all(is_extreme)
+        }
+        _ => plan.inputs().first().is_some_and(|input| has_extremes_alone(input)),
     }
 }
 

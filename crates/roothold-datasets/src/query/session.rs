@@ -67,7 +67,7 @@ impl Session {
             let (files, prepared) = (prepared.files.len(), Arc::clone(prepared));
             let reference = TableReference::bare(name.as_str());
             let added = if prepared.format == Format::Parquet {
-                let table = Arc::new(ParquetTable::new(prepared, first));
+                let table = Arc::new(ParquetTable::new(prepared, first, meter));
                 parquet.push((name.clone(), Arc::clone(&table)));
                 context.register_table(reference, table)
             } else {
@@ -114,6 +114,12 @@ impl Session {
         Ok(has_grown)
     }
 
+    /// The table of Parquet files by this name.
+    pub(super) fn parquet(&self, name: &str) -> Option<&ParquetTable> {
+        let mut tables = self.parquet.iter();
+        tables.find(|(other, _)| other == name).map(|(_, table)| table.as_ref())
+    }
+
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
@@ -132,11 +138,13 @@ impl Session {
         if self.parquet.is_empty() || !gate::is_folded(&plan) {
             return Ok(plan);
         }
+        let are_all_read = !gate::has_extremes_alone(&plan);
         for (name, table) in &self.parquet {
+            let table = Arc::new(table.with_views(are_all_read));
             let reference = TableReference::bare(name.as_str());
             self.context
                 .deregister_table(reference.clone())
-                .and_then(|_| self.context.register_table(reference, Arc::new(table.with_views())))
+                .and_then(|_| self.context.register_table(reference, table))
                 .map_err(|error| refusal::fault_of(&error))?;
         }
         self.plan(sql, parameters)

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::testing::{Workspace, ask, budget, engine, query, rows, wait};
 use crate::{Source, SourceOptions};
 
+mod columns;
 mod formats;
 mod hostile;
 mod parquet;

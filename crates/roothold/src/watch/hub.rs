@@ -141,15 +141,18 @@ impl Hub {
         let mut state = self.shared.lock();
         let of_principal = state.of_principals.get(principal.name()).copied().unwrap_or(0);
         if of_principal >= self.shared.of_principal_max {
-            return busy(
-                "you have as many subscriptions as you may; end one, or add its URIs to another",
-            );
+            return busy(&format!(
+                "you have as many subscriptions as you may, {}; end one, add its URIs to another, \
+                 or ask the operator to raise limits.subscriptions_per_principal_max",
+                self.shared.of_principal_max
+            ));
         }
         if state.boxes.len() >= self.shared.subscriptions_max
             || state.uris.saturating_add(uris) > self.shared.uris_max
         {
             return busy(
-                "all places for subscriptions are taken; try again later, or ask again from time to time",
+                "all places for subscriptions are taken; try again later, ask again from time to time, or ask \
+                 the operator to raise limits.subscriptions_max or limits.watches_max",
             );
         }
         let id = state.next;

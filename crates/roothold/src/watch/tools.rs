@@ -109,7 +109,7 @@ impl<const LISTENS: bool> Tool for Subscribe<LISTENS> {
             return Err(Fault::new(
                 FaultKind::Limit,
                 format!(
-                    "{count} URIs are more than the {uris_max} of one subscription; watch directories instead of their files, or fewer"
+                    "{count} URIs are more than the {uris_max} of one subscription (limits.subscription_uris_max); watch directories instead of their files, or fewer"
                 ),
             ));
         }

@@ -17,6 +17,7 @@ mod durable;
 mod failing;
 mod full_log;
 mod heads;
+mod hints;
 mod http;
 mod index;
 mod jobs;

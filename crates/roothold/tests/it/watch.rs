@@ -237,7 +237,9 @@ fn subscriptions_are_bounded_and_a_place_is_free_again() {
     };
     let mut large = Listening::open(&server, &all(4));
     large.acknowledged();
-    assert!(refused(&mut large).contains("4 URIs are more than the 3"));
+    assert!(
+        refused(&mut large).contains("4 URIs are more than the 3 of one subscription (limits.")
+    );
     let mut first = Listening::open(&server, &all(3));
     first.acknowledged();
     let mut second = Listening::open(&server, &all(1));
@@ -245,7 +247,9 @@ fn subscriptions_are_bounded_and_a_place_is_free_again() {
     begun(&server, 3);
     let mut third = Listening::open(&server, &all(1));
     third.acknowledged();
-    assert!(refused(&mut third).contains("as many subscriptions as you may"));
+    let said = refused(&mut third);
+    assert!(said.contains("as many subscriptions as you may"), "{said}");
+    assert!(said.contains("limits.subscriptions_per_principal_max"), "{said}");
     // One that is told of nothing lasts as long as the others.
     let mut idle = Listening::open(&server, &[]);
     idle.acknowledged();

@@ -93,6 +93,9 @@ struct Cursor {
 impl Tool for SearchContent {
     const NAME: &'static str = "search_content";
     const PAGED: bool = true;
+    const WHEN_OVERDUE: Option<&'static str> = Some(
+        "a simpler pattern is faster, too: count less in `{n,m}`, above all of groups in groups, or set literal",
+    );
     type Input = Input;
     type Output = Structured<Page>;
 

@@ -19,6 +19,7 @@ pub(in crate::tools) struct Input {
     /// "none": refused if it exists.
     if_match: Option<String>,
     /// Only says what would happen.
+    #[serde(alias = "dryRun")]
     dry_run: Option<bool>,
 }
 

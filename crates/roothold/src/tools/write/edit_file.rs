@@ -23,7 +23,7 @@ pub(in crate::tools) struct Input {
     #[schemars(length(min = 1, max = 1000))]
     edits: Vec<InputEdit>,
     /// Only says what would change.
-    #[serde(rename = "dryRun")]
+    #[serde(rename = "dryRun", alias = "dry_run")]
     dry_run: Option<bool>,
     /// The hash that a read gave.
     if_match: Option<String>,

@@ -21,6 +21,7 @@ pub(in crate::tools) struct Input {
     /// The hash that a read gave.
     if_match: Option<String>,
     /// Only says what would happen.
+    #[serde(alias = "dryRun")]
     dry_run: Option<bool>,
 }
 

@@ -21,6 +21,7 @@ pub(in crate::tools) struct Input {
     /// The hash that a read gave, or "none" for a new file.
     if_match: Option<String>,
     /// Only says what would happen.
+    #[serde(alias = "dryRun")]
     dry_run: Option<bool>,
 }
 
@@ -46,7 +47,7 @@ impl Tool for WriteFile {
     fn about(&self) -> About {
         About {
             title: "Write File",
-            description: "Writes a whole text file, with the directories above it. Give if_match to lose nobody else's change.",
+            description: "Writes a whole file as UTF-8, with the directories above it. Give if_match to lose nobody else's change.",
             effect: Effect::Writes { destructive: true, idempotent: true },
         }
     }
