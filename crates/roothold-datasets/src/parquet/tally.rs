@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray as _, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
@@ -214,7 +214,7 @@ impl Held {
             let filter = figure.filter.as_ref();
             let filter =
                 filter.map(|filter| filter.evaluate(batch)?.into_array(rows)).transpose()?;
-            let filter = filter.as_ref().map(|filter| filter.as_boolean());
+            let filter = filter.as_ref().map(AsArray::as_boolean);
             accumulator.update_batch(&values, places.rows, filter, places.groups)?;
         }
         Ok(())

@@ -61,10 +61,10 @@ impl Session {
             },
             &names,
         )?;
-        let places = columns(&input, &names)?;
+        let wanted = columns(&input, &names)?;
         let found = LogicalPlanBuilder::from(input)
             .sort_with_limit(sort.expr.clone(), sort.fetch)?
-            .project(places)?
+            .project(wanted)?
             .build()?;
         let found = state.optimize(&found)?;
         // Besides the columns of its places.
