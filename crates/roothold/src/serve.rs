@@ -1,5 +1,6 @@
 //! A server on its transports: HTTP with its private port, or stdio; and its end.
 
+mod addresses;
 mod front;
 mod idle;
 mod lines;
@@ -32,8 +33,8 @@ use crate::builder::{Roothold, StartError};
 use crate::call::Engine;
 use crate::config::Config;
 
+pub(crate) use addresses::{could_listen, private as private_addresses};
 pub(crate) use front::{check, warnings};
-pub(crate) use private::addresses as private_addresses;
 pub(crate) use reload::{Reasons, reload_for_ever};
 pub use signals::on_signals;
 pub(crate) use stamps::Stamps;

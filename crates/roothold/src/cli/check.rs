@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use clap::Args;
 use roothold_core::{Access, Policy};
 
-use super::serve::could_listen;
 use super::{ConfigArgs, print, say};
 use crate::builder::Builder;
 use crate::config::Config;
@@ -130,7 +129,7 @@ fn effective(config: &Config, builder: Builder) -> anyhow::Result<Effective> {
     telemetry::check_filter(&config.telemetry.log)?;
     let plan = builder.config(config.clone()).plan()?;
     serve::check(config)?;
-    could_listen(config)?;
+    serve::could_listen(config)?;
     look(&plan)?;
     let mut text = String::from("The configuration is good.\n\n");
     for warning in serve::warnings(config) {

@@ -68,14 +68,6 @@ pub(super) fn listen(config: &Config) -> anyhow::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Whether this machine has the address of a configuration. Whether its port is free is not asked: the
-/// server that has it may be the one that is to be started anew.
-pub(super) fn could_listen(config: &Config) -> anyhow::Result<()> {
-    let listen = config.server.listen;
-    let bound = std::net::TcpListener::bind((listen.ip(), 0));
-    bound.map(drop).with_context(|| format!("server.listen: {listen} cannot be used"))
-}
-
 /// Serves a configuration until a signal, with Landlock around the process; `started` is told the
 /// address that is listened on, and `load` reads the configuration again, on SIGHUP and when it is no
 /// longer the file that was `seen` before it was read.

@@ -12,8 +12,8 @@ use roothold_edge::auth::{
 };
 use roothold_edge::{Edge, EdgeBuilder, EdgeConfig, SessionLimits, StartError as EdgeError};
 
+use super::addresses;
 use super::observer::FrontObserver;
-use super::private;
 use crate::builder::{Roothold, StartError};
 use crate::config::{Config, Jwt};
 use crate::handler::Handler;
@@ -61,7 +61,7 @@ pub(super) fn edge(server: &Roothold) -> Result<Edge<Handler>, StartError> {
 /// A [`StartError`] that names the key and the mend.
 pub(crate) fn check(config: &Config) -> Result<(), StartError> {
     refuse_strangers(config, config.server.listen)?;
-    private::refuse_same(config.server.listen, &config.telemetry.listen)?;
+    addresses::refuse_same(config.server.listen, &config.telemetry.listen)?;
     built(guarded(Nothing, config)?, config).map(drop)
 }
 

@@ -5,7 +5,7 @@ mod console;
 mod hosts;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use roothold_edge::{Phase, Shutdown};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::addresses::unusable;
 use crate::builder::StartError;
 use crate::call::Engine;
 use crate::telemetry::{Found, log_lines_lost};
@@ -29,34 +30,6 @@ const CONNECTIONS_MAX: usize = 16;
 /// How long one lasts at most, which is for one answer: else who does not read theirs would keep the place.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// The addresses that `host:port` means; none for an empty text.
-pub(crate) fn addresses(listen: &str) -> Result<Vec<SocketAddr>, StartError> {
-    if listen.is_empty() {
-        return Ok(Vec::new());
-    }
-    listen.to_socket_addrs().map(Iterator::collect).map_err(|error| unusable(listen, &error))
-}
-
-/// Refuses an address for the private port that the main one takes.
-pub(super) fn refuse_same(main: SocketAddr, listen: &str) -> Result<(), StartError> {
-    let found = addresses(listen)?;
-    if found.is_empty() || !found.iter().all(|address| overlap(main, *address)) {
-        return Ok(());
-    }
-    Err(StartError::Front(format!(
-        "telemetry.listen: {listen} is the address of server.listen, {main}; choose another port, or \"\" for none"
-    )))
-}
-
-/// Whether who listens on one address keeps others from the other. The system chooses a free port for 0.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let every = |address: IpAddr| address.is_unspecified();
-    let (host, other) = (a.ip().to_canonical(), b.ip().to_canonical());
-    // Who listens on `[::]` has every address of both kinds.
-    let has = |all: IpAddr, one: IpAddr| every(all) && (all.is_ipv6() || one.is_ipv4());
-    a.port() == b.port() && a.port() != 0 && (host == other || has(host, other) || has(other, host))
-}
-
 /// Binds the first address that can be used, if there are any.
 pub(super) async fn listen(
     name: &str,
@@ -66,12 +39,6 @@ pub(super) async fn listen(
         return Ok(None);
     }
     TcpListener::bind(addresses).await.map(Some).map_err(|error| unusable(name, &error))
-}
-
-fn unusable(name: &str, error: &std::io::Error) -> StartError {
-    StartError::Front(format!(
-        "telemetry.listen: {name} cannot be used ({error}); choose another address, or \"\" for none"
-    ))
 }
 
 /// Serves until the shutdown has ended.
@@ -204,28 +171,4 @@ async fn text(engine: Arc<Engine>, shutdown: &Shutdown) -> String {
     let text = text.await;
     // It fails only where the runtime ends, and the connection with it.
     text.unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_private_port_is_another_than_the_main_one() {
-        for (main, listen, good) in [
-            ("127.0.0.1:8000", "127.0.0.1:8000", false),
-            ("127.0.0.1:8000", "0.0.0.0:8000", false),
-            ("0.0.0.0:8000", "127.0.0.1:8000", false),
-            ("[::]:8000", "127.0.0.1:8000", false),
-            ("127.0.0.1:8000", "[::ffff:127.0.0.1]:8000", false),
-            ("127.0.0.1:8000", "127.0.0.1:9464", true),
-            ("127.0.0.1:8000", "127.0.0.2:8000", true),
-            ("0.0.0.0:8000", "[::1]:8000", true),
-            ("127.0.0.1:0", "127.0.0.1:0", true),
-            ("127.0.0.1:8000", "", true),
-        ] {
-            let refused = refuse_same(main.parse().unwrap(), listen);
-            assert_eq!(refused.is_ok(), good, "{main} and {listen}: {refused:?}");
-        }
-    }
 }

@@ -112,6 +112,11 @@ fn check_refuses_what_serve_refuses() {
             format!("{listen}\"192.0.2.1:18431\"\n{open}"),
             "server.listen: 192.0.2.1:18431 cannot",
         ),
+        (
+            1,
+            format!("{listen}\"127.0.0.1:0\"\n[telemetry]\nlisten = \"192.0.2.1:18431\"\n"),
+            "telemetry.listen: 192.0.2.1:18431 cannot be used",
+        ),
         (1, "[audit]\ndir = \"taken\"\n".to_owned(), "taken cannot be written: Not a directory"),
         (1, "[audit]\ndir = \"taken/audit\"\n".to_owned(), "audit.dir: "),
         (1, "[audit]\ndir = \"a\"\n".to_owned(), "audit.dir: is the directory of the root"),
