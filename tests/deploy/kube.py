@@ -289,6 +289,14 @@ def takes(checks):
             checks.fail(f"taken: {values}", error)
 
 
+def keeps_secrets_out(checks):
+    """What git leaves out because it is secret must not get into an image's context either."""
+    listed = {name: set((REPOSITORY / name).read_text().split()) for name in (".gitignore", ".dockerignore")}
+    secret = {path for path in listed[".gitignore"] if path.startswith("deploy/")}
+    checks.true("there are secrets that git leaves out", {"deploy/.env", "deploy/secrets"} <= secret, secret)
+    checks.equal("the build context leaves them out, too", sorted(secret - listed[".dockerignore"]), [])
+
+
 def measures(checks):
     """What is compared, derived and let in, by what is rendered."""
     try:
@@ -428,7 +436,7 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, measures, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
+    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):
             part(checks)
