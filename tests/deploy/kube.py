@@ -80,6 +80,67 @@ REFUSED = [
         {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "999m"}}},
         "resources.requests.cpu (1) is more than",
     ),
+    *(
+        (f"resources by plain numbers and units: {wanted}, at most {most}", {"resources": {"requests": wanted, "limits": most}}, said)
+        for wanted, most, said in [
+            ({"memory": 1073741824}, {"memory": "512Mi"}, "resources.requests.memory"),
+            ({"memory": "1Gi"}, {"memory": 536870912}, "resources.requests.memory"),
+            ({"cpu": 2}, {"cpu": "1500m"}, "resources.requests.cpu"),
+            ({"memory": 1}, {"memory": "512m"}, "/resources/limits/memory"),
+            ({"cpu": "250Mi"}, {}, "/resources/requests/cpu"),
+            ({"memory": 1}, {"memory": 512}, "is less than 64Mi"),
+            ({"memory": "1Q"}, {}, "/resources/requests/memory"),
+            ({"cpu": "250n"}, {}, "/resources/requests/cpu"),
+        ]
+    ),
+    ("a volume of nothing", {"data": {"size": "0"}}, "/data/size"),
+    ("a volume of thousandths", {"data": {"size": "10m"}}, "/data/size"),
+    ("nothing to spill to", {"spill": {"sizeLimit": "0Gi"}}, "/spill/sizeLimit"),
+    ("a variable twice", {"secret": {"env": {"STATE_POSTGRES": "a"}}}, "secret.env.STATE_POSTGRES"),
+    ("a key's variable twice", {"secret": {"env": {"HANDLE_K1": "a"}}}, "secret.env.HANDLE_K1"),
+    *(
+        (f"a Secret that is made without {key}", {"secret": {"create": True, "values": values, "env": {"A": "a-dsn"}}}, f'"{key}"')
+        for key, values in [
+            ("a-dsn", {"state-postgres": "x", "handle-k1": "x", "keys.jsonl": "x"}),
+            ("handle-k1", {"state-postgres": "x", "keys.jsonl": "x", "a-dsn": "x"}),
+            ("keys.jsonl", {"state-postgres": "x", "handle-k1": "x", "a-dsn": "x"}),
+            ("state-postgres", {"handle-k1": "x", "keys.jsonl": "x", "a-dsn": "x"}),
+        ]
+    ),
+    *(
+        (f"a name that is no label: {key}={name}", {key: name}, f"/{key}")
+        for key in ("nameOverride", "fullnameOverride")
+        for name in ("Roothold", "a.b", "-a", "a-", "a_b", "9a")
+    ),
+    *(
+        (f"{kind} that the chart sets: {key}", {kind: {key: "x"}}, f"/{kind}")
+        for kind, key in [
+            ("podLabels", "app.kubernetes.io/name"),
+            ("podLabels", "app.kubernetes.io/instance"),
+            ("podAnnotations", "checksum/config"),
+            ("podAnnotations", "checksum/secret"),
+        ]
+    ),
+    *(
+        (f"a secret in {what}", {"config": values}, where)
+        for what, where, values in [
+            ("a store's query", "/config/stores/0/url", {"stores": [{"url": "https://a.example/b?sig=x"}]}),
+            ("a store's fragment", "/config/stores/0/url", {"stores": [{"url": "https://a.example/b#x"}]}),
+            ("a store's endpoint", "/config/stores/0/endpoint", {"stores": [{"url": "s3://a", "endpoint": "https://h/?k=x"}]}),
+            *(
+                ("a dataset's file", "/config/datasets/0/files/0", {"datasets": [{"name": "a", "files": [file]}]})
+                for file in ("https://h/a.csv?sig=x", "HTTPS://h/a.csv?x", "https://u:p@h/a.csv", "az://c/a.csv?sv=1&sig=x/y")
+            ),
+            *(
+                ("a collector's address", "/config/telemetry/otlp_endpoint", {"telemetry": {"otlp_endpoint": url}})
+                for url in ("https://c/v1/traces?api-key=x", "u:p@c:4317", "https://c#x", "https://u@c")
+            ),
+            *(
+                ("the public address", "/config/server/public_url", {"server": {"public_url": url}})
+                for url in ("https://u:p@h/mcp", "https://h/mcp?key=x", "u:p@h")
+            ),
+        ]
+    ),
     ("a misspelt resource", {"resources": {"limits": {"memroy": "1Gi"}}}, "memroy"),
     ("memory that is no quantity", {"resources": {"limits": {"memory": "1 GB"}}}, "/resources/limits/memory"),
     (
@@ -156,6 +217,14 @@ REFUSED = [
             ("a query", "postgresql://u@h/d?password=p"),
             ("a query that is encoded", "postgresql://u@h/d?p%61ssw%6Frd=p"),
             ("a file of them", "host=h passfile=/p"),
+            ("a URL without slashes", "postgresql:u:p@h"),
+            ("no URL", "u:p@h/d"),
+            ("an older name", "mysql://u@h/d?pwd=p"),
+            ("an older name, encoded", "mysql://u@h/d?p%77d=p"),
+            ("another older name", "host=h passwd = p"),
+            ("a URL over two lines", "postgresql://u\n:p@h/d"),
+            ("a URL with a tab", "postgresql://u:\tp@h/d"),
+            ("another line", "host=h\nuser=u"),
             ("a variable within", "postgresql://u:${P}@h/d"),
         ]
     ),
@@ -168,9 +237,18 @@ TAKEN = [
     {"resources": {"requests": {"cpu": 0.5, "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "1024Mi"}}},
     {"config": {"telemetry": {"otlp_endpoint": "https://c:4317", "otlp_headers": {"authorization": "${TOKEN}"}}}},
     {"config": {"roots": [], "stores": [{"url": "https://a.example/@b", "credentials": "${KEY}"}]}},
+    {"resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": 536870912}}},
+    {"resources": {"requests": {"memory": 268435456, "cpu": 1}, "limits": {"memory": "0.5Gi", "cpu": 1.5}}},
+    {"resources": {"limits": {"example.com/device": 1}}},
+    {"spill": {"sizeLimit": "1Gi"}, "config": {"dataset_engine": {"spill_bytes_max": 0}}},
+    {"secret": {"env": {"STATE_POSTGRES_": "a"}}, "podLabels": {"team": "a"}, "podAnnotations": {"checksum/x": "a"}},
+    {"nameOverride": "agents", "fullnameOverride": "a-9"},
+    {"nameOverride": "true"},
+    {"config": {"datasets": [{"name": "a", "files": ["/files/20??/*.csv", "s3://lake/year=20??/month=1/*.parquet"]}]}},
+    {"config": {"server": {"public_url": "https://h:8443/mcp"}}},
     *(
         {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}}
-        for dsn in ["${DSN}", "postgresql://u@h:5432/d", "host=h user=u dbname=passage", "postgresql://h/d?user=u"]
+        for dsn in ["postgresql://u@h1:1,h2:2/pwd", "mysql://u@[::1]:3306/d", "${DSN}", "postgresql://u@h:5432/d", "host=h user=u dbname=passage", "postgresql://h/d?user=u"]
     ),
 ]
 
@@ -209,6 +287,35 @@ def takes(checks):
             checks.true(f"taken: {values}", True)
         except RuntimeError as error:
             checks.fail(f"taken: {values}", error)
+
+
+def keeps_secrets_out(checks):
+    """What git leaves out because it is secret must not get into an image's context either."""
+    listed = {name: set((REPOSITORY / name).read_text().split()) for name in (".gitignore", ".dockerignore")}
+    secret = {path for path in listed[".gitignore"] if path.startswith("deploy/")}
+    checks.true("there are secrets that git leaves out", {"deploy/.env", "deploy/secrets"} <= secret, secret)
+    checks.equal("the build context leaves them out, too", sorted(secret - listed[".dockerignore"]), [])
+
+
+def measures(checks):
+    """What is compared, derived and let in, by what is rendered."""
+    try:
+        chart.template(values={"resources": {"limits": {"memory": "1Q"}}}, more=["--skip-schema-validation"])
+        checks.fail("an unknown unit is refused without the schema", "it was rendered")
+    except RuntimeError as error:
+        checks.true("an unknown unit is refused without the schema", '"1Q" is no quantity' in str(error), error)
+    for size, wanted in [("9Gi", None), ("8Gi", None), ("1Gi", 966367641), ("1000M", 900000000)]:
+        engine = configuration(chart.template(values={"spill": {"sizeLimit": size}}))["dataset_engine"]
+        checks.equal(f"on a volume of {size} is spilled", engine.get("spill_bytes_max"), wanted)
+    none = {"spill": {"sizeLimit": "1Gi"}, "config": {"dataset_engine": {"spill_bytes_max": 0}}}
+    checks.equal("or nothing", configuration(chart.template(values=none))["dataset_engine"]["spill_bytes_max"], 0)
+    public = {
+        "ingress": {"enabled": True, "host": "a.example"},
+        "gateway": {"enabled": True, "hostnames": ["b.example", "c.example", "a.example"], "parentRefs": [{"name": "g"}]},
+    }
+    hosts = configuration(chart.template(values=public))["server"]["allowed_hosts"]
+    checks.equal("every public host may be named", hosts[:3], ["a.example", "b.example", "c.example"])
+    checks.true("each once, beside those of the cluster", hosts.count("a.example") == 1 and "roothold.roothold.svc" in hosts, hosts)
 
 
 def knows_the_keys(checks):
@@ -309,7 +416,7 @@ def writes_toml(checks):
     rules = chart.the("PrometheusRule", chart.template(values={"prometheusRule": {"enabled": True, "runbookUrl": "https://wiki.example/r"}}))
     urls = {rule["annotations"]["runbook_url"] for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule}
     checks.true("alerts name the runbook that is given", urls and all(url.startswith("https://wiki.example/r#") for url in urls), urls)
-    text = yaml.safe_dump_all(chart.template(values={"secret": {"create": True, "values": {"a": "CANARY"}}}))
+    text = yaml.safe_dump_all(chart.template(values={"secret": {"create": True, "values": {"state-postgres": "CANARY", "handle-k1": "a", "keys.jsonl": "b"}}}))
     maps = [one for one in text.split("---") if "kind: ConfigMap" in one]
     checks.true("no secret is in the configuration", maps and "CANARY" not in maps[0])
 
@@ -329,7 +436,7 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
+    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):
             part(checks)

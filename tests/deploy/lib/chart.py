@@ -59,11 +59,11 @@ def options(file, values=None, scratch=None):
     return found
 
 
-def template(file=None, values=None):
+def template(file=None, values=None, more=()):
     """Returns the rendered objects; raises RuntimeError with helm's words where it refuses."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [program("helm"), "template", "roothold", CHART, "--namespace", "roothold"]
-        code, out, err = run(command + options(file, values, scratch))
+        code, out, err = run(command + options(file, values, scratch) + list(more))
     if code:
         raise RuntimeError(err.strip())
     return [document for document in yaml.safe_load_all(out) if document]

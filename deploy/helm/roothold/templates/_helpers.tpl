@@ -12,8 +12,8 @@
 {{- end -}}
 
 {{- define "roothold.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "roothold.labels" -}}
@@ -43,6 +43,18 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end -}}
 
+{{- /* All hosts by which clients reach it from outside, as JSON. */ -}}
+{{- define "roothold.hosts" -}}
+{{- $hosts := list -}}
+{{- if .Values.ingress.enabled -}}
+{{- $hosts = append $hosts .Values.ingress.host -}}
+{{- end -}}
+{{- if .Values.gateway.enabled -}}
+{{- $hosts = concat $hosts .Values.gateway.hostnames -}}
+{{- end -}}
+{{- $hosts | uniq | toJson -}}
+{{- end -}}
+
 {{- /* From the end of a Pod to its last chance: more than everything that it may take. */ -}}
 {{- define "roothold.grace" -}}
 {{- $shutdown := .Values.shutdown -}}
@@ -59,7 +71,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $_ := set $server "public_url" (printf "https://%s/mcp" $host) -}}
 {{- end -}}
 {{- $own := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
-{{- $_ := set $server "allowed_hosts" (concat (default list $server.allowed_hosts) $own) -}}
+{{- $_ := set $server "allowed_hosts" (concat (default list $server.allowed_hosts) (include "roothold.hosts" . | fromJsonArray) $own | uniq) -}}
 {{- $_ := set $server "pre_stop_delay_seconds" .Values.shutdown.preStopDelaySeconds -}}
 {{- $_ := set $server "drain_timeout_seconds" .Values.shutdown.drainSeconds -}}
 {{- $_ := set $config "server" $server -}}
@@ -78,7 +90,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if $keys -}}
 {{- $_ := set $config "handles" (dict "keys" $keys) -}}
 {{- end -}}
-{{- $_ := set $config "dataset_engine" (merge (dict "spill_dir" "/var/cache/roothold") (default dict $config.dataset_engine)) -}}
+{{- $engine := merge (dict "spill_dir" "/var/cache/roothold") (default dict $config.dataset_engine) -}}
+{{- $volume := include "roothold.quantity" .Values.spill.sizeLimit | float64 -}}
+{{- /* The server's own default, 8 GiB, would have the kubelet end the Pod. */ -}}
+{{- if and (kindIs "invalid" $engine.spill_bytes_max) (lt $volume 8589934592.0) -}}
+{{- $_ := set $engine "spill_bytes_max" (mulf $volume 0.9 | floor | int64) -}}
+{{- end -}}
+{{- $_ := set $config "dataset_engine" $engine -}}
 {{- toJson $config -}}
 {{- end -}}
 
@@ -93,10 +111,16 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 
 {{- /* A quantity as a number, by its unit. */ -}}
 {{- define "roothold.quantity" -}}
-{{- $text := toString . -}}
-{{- $unit := regexReplaceAll "^[0-9.]+" $text "" -}}
-{{- $units := dict "" 1 "m" 0.001 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units $unit | float64) -}}
+{{- if not (kindIs "string" .) -}}
+{{- float64 . -}}
+{{- else -}}
+{{- $unit := regexReplaceAll "^[0-9.]+" . "" -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "E" 1000000000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- if not (hasKey $units $unit) -}}
+{{- fail (printf "%q is no quantity: its unit is none of %s" . (keys $units | sortAlpha | compact | join ", ")) -}}
+{{- end -}}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get $units $unit | float64) -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* What values.schema.json cannot say: it compares no numbers. */ -}}
@@ -115,12 +139,44 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- fail (printf "resources.requests.%s (%v) is more than resources.limits.%s (%v)" $name $wanted $name $most) -}}
 {{- end -}}
 {{- end -}}
+{{- if lt (include "roothold.quantity" $limits.memory | float64) 67108864.0 -}}
+{{- fail (printf "resources.limits.memory (%v) is less than 64Mi, with which the server does not start" $limits.memory) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "roothold.fullname" .)) -}}
+{{- fail (printf "%q is no name of a Service (lower-case letters, digits and -, a letter first): set fullnameOverride" (include "roothold.fullname" .)) -}}
+{{- end -}}
+{{- include "roothold.refuseSecret" . -}}
 {{- $engine := default dict .Values.config.dataset_engine -}}
 {{- if and $engine.spill_bytes_max (gt (float64 $engine.spill_bytes_max) (include "roothold.quantity" .Values.spill.sizeLimit | float64)) -}}
 {{- fail (printf "config.dataset_engine.spill_bytes_max is more than spill.sizeLimit (%s), beyond which the kubelet ends the Pod" .Values.spill.sizeLimit) -}}
 {{- end -}}
 {{- if and $engine.memory_bytes_max (gt (float64 $engine.memory_bytes_max) (include "roothold.quantity" $limits.memory | float64)) -}}
 {{- fail (printf "config.dataset_engine.memory_bytes_max is more than resources.limits.memory (%v)" $limits.memory) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "roothold.refuseSecret" -}}
+{{- $own := list -}}
+{{- $needed := concat .Values.secret.files (values .Values.secret.env) -}}
+{{- if eq .Values.state "postgres" -}}
+{{- $own = append $own "STATE_POSTGRES" -}}
+{{- $needed = append $needed "state-postgres" -}}
+{{- end -}}
+{{- range .Values.handles -}}
+{{- $own = append $own (include "roothold.handleVariable" .) -}}
+{{- $needed = append $needed (printf "handle-%s" .) -}}
+{{- end -}}
+{{- range $name, $_ := .Values.secret.env -}}
+{{- if has $name $own -}}
+{{- fail (printf "secret.env.%s is a variable that the chart sets itself: take another name" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.secret.create -}}
+{{- range $needed | uniq | sortAlpha -}}
+{{- if not (get $.Values.secret.values .) -}}
+{{- fail (printf "secret.create makes a Secret without the key %q, which the values need: add it to secret.values" .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
