@@ -29,6 +29,9 @@ listen = "127.0.0.1:8000"
 public_url = "https://localhost:8443/mcp"
 landlock = "require"
 
+[auth]
+unauthenticated = "on-the-network"
+
 [audit]
 dir = "{home}/audit"
 

@@ -352,7 +352,7 @@ fn link_of(handle: impl AsFd) -> Result<Vec<u8>, Errno> {
     link.into_bytes().strip_prefix(b"/").map(<[u8]>::to_vec).ok_or(Errno::XDEV)
 }
 
-/// Whether `openat2` and `/proc/self/fd` work here; asked once, at start.
+/// Whether `openat2` and `/proc/self/fd` work in a directory; asked of each root, at start.
 pub(crate) fn probe(directory: &OwnedFd) -> Result<(), Errno> {
     let handle = openat2(directory, ".", LOOK, Mode::empty(), BENEATH)?;
     link_of(&handle).map(drop)

@@ -93,6 +93,17 @@ pub enum RootError {
         /// What is wrong, and the mend.
         reason: String,
     },
+    /// The directory is not there, as that of a disk that is not mounted, or its disk does not answer:
+    /// that may pass by itself.
+    #[error("[[roots]] `{root}` path: {path} {reason}")]
+    Absent {
+        /// Which root.
+        root: String,
+        /// The directory, as configured. This text is for the operator.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
     /// Two roots have the same name, or one has the URI of another as its name.
     #[error("[[roots]] name: two roots are called `{0}`; give each its own name")]
     DuplicateName(String),
@@ -267,8 +278,8 @@ impl Roots {
             .iter()
             .map(|spec| Root::open(spec).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(first) = roots.first() {
-            crate::gate::probe(&first.directory).map_err(RootError::Openat2)?;
+        for (root, spec) in roots.iter().zip(specs) {
+            crate::gate::probe(&root.directory).map_err(|errno| unconfined(spec, errno))?;
         }
         refuse_same_names(&roots)?;
         refuse_overlap(&roots)?;
@@ -338,26 +349,60 @@ fn parse_uri(spec: &RootSpec) -> Result<Vec<u8>, RootError> {
 }
 
 fn open_directory(spec: &RootSpec) -> Result<OwnedFd, RootError> {
-    let refuse = |reason: String| RootError::Path {
-        root: spec.name.clone(),
-        path: spec.path.clone(),
-        reason,
-    };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, &spec.path, flags, Mode::empty()).map_err(|errno| {
-        refuse(match errno {
-            Errno::NOENT => "does not exist; create it or correct the key".to_owned(),
-            Errno::NOTDIR => "is not a directory; name the directory that holds it".to_owned(),
-            Errno::ACCESS => {
-                "cannot be opened by the user that runs this process; grant it access".to_owned()
-            }
-            other => format!("cannot be opened: {other}"),
-        })
-    })?;
+    let directory =
+        openat(CWD, &spec.path, flags, Mode::empty()).map_err(|errno| unopened(spec, errno))?;
     if is_kernel_file_system(&directory) {
-        return Err(refuse("is a file system of the kernel; files there are not data".to_owned()));
+        let reason = "is a file system of the kernel; files there are not data".to_owned();
+        return Err(RootError::Path { root: spec.name.clone(), path: spec.path.clone(), reason });
     }
     Ok(directory)
+}
+
+/// What the system says of a directory whose disk or server does not answer.
+const LOST: [Errno; 8] = [
+    Errno::IO,
+    Errno::STALE,
+    Errno::NOTCONN,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::TIMEDOUT,
+    Errno::NODEV,
+    Errno::NXIO,
+];
+
+/// Why the directory of a root cannot be opened.
+fn unopened(spec: &RootSpec, errno: Errno) -> RootError {
+    let (root, path) = (spec.name.clone(), spec.path.clone());
+    let reason = match errno {
+        Errno::NOENT => "does not exist; create it, mount its disk, or correct the key".to_owned(),
+        Errno::NOTDIR => "is not a directory; name the directory that holds it".to_owned(),
+        Errno::ACCESS | Errno::PERM => {
+            let user = rustix::process::geteuid();
+            format!(
+                "may not be opened by the user that runs this process (uid {user}); let that user \
+                 into it and into the directories above, by group (chgrp, chmod g+rx) or by an access \
+                 control list (setfacl -m u:{user}:rx)"
+            )
+        }
+        other => format!("cannot be opened: {other}"),
+    };
+    if errno == Errno::NOENT || LOST.contains(&errno) {
+        RootError::Absent { root, path, reason }
+    } else {
+        RootError::Path { root, path, reason }
+    }
+}
+
+/// Why nothing can be opened below a root: its own fault where the same can be done at `/`, and
+/// that of the kernel or of what filters its calls where it cannot.
+fn unconfined(spec: &RootSpec, errno: Errno) -> RootError {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = openat(CWD, "/", flags, Mode::empty());
+    match top.and_then(|top| crate::gate::probe(&top)) {
+        Ok(()) => unopened(spec, errno),
+        Err(_) => RootError::Openat2(errno),
+    }
 }
 
 /// procfs, sysfs, devtmpfs and their like hold switches and secrets, not files

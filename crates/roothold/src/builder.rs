@@ -51,6 +51,10 @@ pub enum StartError {
     /// The front.
     #[error("{0}")]
     Front(String),
+    /// What is wrong with nothing that is configured, and may pass by itself: the store of jobs does
+    /// not answer, somebody else has an address, a disk is full.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// A server that is ready to be served.
@@ -107,10 +111,10 @@ impl Roothold {
     /// [`Self::handler`], and call [`Self::end_jobs`] at the end. Wants a runtime.
     ///
     /// # Errors
-    /// [`StartError::State`], when the store cannot be opened.
+    /// [`StartError::State`] or [`StartError::Unavailable`], when the store cannot be opened.
     pub async fn begin_jobs(&self) -> Result<(), StartError> {
         match &self.engine.jobs {
-            Some(jobs) => jobs.begin(&self.engine).await.map_err(StartError::State),
+            Some(jobs) => jobs.begin(&self.engine).await,
             None => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 //! The command line: one file a command.
 //!
 //! Exit codes: 0 done; 1 the command ran and the answer is no (a check that failed, a log that
-//! is broken, a call that was refused); 2 the command line or the configuration is wrong.
+//! is broken, a call that was refused); 2 the command line or the configuration is wrong; 75 a server
+//! cannot start now, and may later with nothing changed.
 
 mod audit;
 mod call;
@@ -30,6 +31,7 @@ use toml::Value;
 
 use crate::builder::{Builder, Roothold};
 use crate::config::{self, Config, Source};
+use crate::passing;
 use crate::plain::sentence;
 use crate::telemetry::{self, LogFormat};
 
@@ -127,6 +129,9 @@ impl ConfigArgs {
     }
 }
 
+/// What `sysexits.h` calls a failure that may pass: a service manager should start the server again.
+const EX_TEMPFAIL: u8 = 75;
+
 /// Runs the command line of this process with the built-in tools, and returns its exit code.
 pub fn run() -> u8 {
     run_with(Roothold::builder)
@@ -144,6 +149,7 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
+    let serves = matches!(cli.command, Command::Serve(_));
     let result = match cli.command {
         Command::Serve(command) => command.run(builder),
         Command::Stdio(command) => command.run(builder),
@@ -163,7 +169,7 @@ pub fn run_with(builder: fn() -> Builder) -> u8 {
         Ok(code) => code,
         Err(error) => {
             say(&format!("roothold: {}", sentence(&error)));
-            2
+            if serves && passing::may_pass(&error) { EX_TEMPFAIL } else { 2 }
         }
     }
 }

@@ -198,7 +198,7 @@ impl Jobs {
     /// # Errors
     /// Why the store that the configuration names cannot be opened, in one sentence with the key and
     /// the mend.
-    pub(crate) async fn open(&self) -> Result<(), String> {
+    pub(crate) async fn open(&self) -> Result<(), StartError> {
         let is_over = *self.opening.borrow() == Opening::Over;
         if self.store.get().is_some() || (is_over && !self.is_named) {
             return Ok(());
@@ -209,7 +209,7 @@ impl Jobs {
         self.opening.send_replace(Opening::Over);
         match opened {
             Err(error) if !self.is_named => {
-                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+                tracing::error!(%error, "the store of jobs could not be opened: jobs are refused");
                 Ok(())
             }
             opened => opened,
@@ -221,7 +221,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) async fn open_shared(&self) -> Result<(), String> {
+    pub(crate) async fn open_shared(&self) -> Result<(), StartError> {
         if self.place.directory().is_none() { self.open().await } else { Ok(()) }
     }
 
@@ -229,7 +229,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), String> {
+    pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), StartError> {
         self.open().await?;
         if let Some(store) = self.store.get()
             && self.working.set(()).is_ok()
@@ -257,7 +257,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Self::begin`], of a database.
-    pub(crate) async fn begin_beside(&self, engine: &Arc<Engine>) -> Result<(), String> {
+    pub(crate) async fn begin_beside(&self, engine: &Arc<Engine>) -> Result<(), StartError> {
         if self.place.directory().is_none() {
             return self.begin(engine).await;
         }
@@ -266,7 +266,7 @@ impl Jobs {
         self.workers.spawn(async move {
             let Some(jobs) = &engine.jobs else { return };
             if let Err(error) = jobs.begin(&engine).await {
-                tracing::error!(error, "the store of jobs could not be opened: jobs are refused");
+                tracing::error!(%error, "the store of jobs could not be opened: jobs are refused");
             }
         });
         Ok(())

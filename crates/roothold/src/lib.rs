@@ -20,6 +20,7 @@ mod grants;
 mod handler;
 mod jobs;
 mod long;
+mod passing;
 mod plain;
 mod plan;
 mod process;

@@ -20,6 +20,7 @@ use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::Datasets;
 use crate::jobs::{Jobs, Place};
+use crate::passing::is_of_the_disk;
 use crate::telemetry::Traces;
 use crate::tools::SqlTools;
 use crate::{grants, serve, walls};
@@ -176,9 +177,10 @@ fn refuse_served(policy: &Policy, key: &str, own: &Path) -> Result<(), StartErro
 fn refuse_unwritable(key: &str, dir: &Path) -> Result<(), StartError> {
     could_be_written(dir).map_err(|error| {
         let dir = dir.display();
-        StartError::Place(format!(
+        let what = format!(
             "{key}: {dir} cannot be written: {error}; name a directory that the server may write"
-        ))
+        );
+        if is_of_the_disk(&error) { StartError::Unavailable(what) } else { StartError::Place(what) }
     })
 }
 

@@ -78,7 +78,7 @@ impl Roothold {
         let private = private::listen(&self.config.telemetry.listen, &self.private).await?;
         self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
-            jobs.open().await.map_err(StartError::State)?;
+            jobs.open().await?;
         }
         begin_audit(&self.engine).await?;
         self.begin_jobs().await?;
@@ -128,11 +128,11 @@ impl Roothold {
     pub async fn stdio(self, shutdown: Shutdown) -> anyhow::Result<Ended> {
         self.engine.traces.begin().map_err(StartError::Front)?;
         if let Some(jobs) = &self.engine.jobs {
-            jobs.open_shared().await.map_err(StartError::State)?;
+            jobs.open_shared().await?;
         }
         begin_audit(&self.engine).await?;
         if let Some(jobs) = &self.engine.jobs {
-            jobs.begin_beside(&self.engine).await.map_err(StartError::State)?;
+            jobs.begin_beside(&self.engine).await?;
         }
         let _draining = drain(&shutdown, &self.engine);
         let _idle = idle::watch(&self);

@@ -31,6 +31,9 @@ def is_sound(checks):
         checks.true(f"{wrong} would be noticed", wrong.split("=")[-1] in said, said)
     for line in ("Type=notify", "WatchdogSec=60"):
         checks.true(f"the manager is told by the server: {line}", f"\n{line}\n" in text)
+    # 2 is a wrong configuration, 75 what may pass, however long it takes.
+    for line in ("Restart=on-failure", "RestartPreventExitStatus=2", "StartLimitIntervalSec=0"):
+        checks.true(f"an outage does not keep it down: {line}", f"\n{line}\n" in text)
     code, out, err = run(["systemd-analyze", "security", "--offline=true", UNIT])
     level = re.search(r"Overall exposure level for roothold.service: ([0-9.]+)", out)
     found = float(level[1]) if code == 0 and level else 10.0

@@ -154,7 +154,17 @@ fn effective(config: &Config, builder: Builder) -> anyhow::Result<Effective> {
         state.map_or(String::new(), |jobs| format!("state\n  {}\n", jobs.place())),
         walls.lines().join("\n  "),
     );
+    text.push_str(whose_eyes(rustix::process::geteuid().is_root()));
     Ok(Effective { text, databases: plan.databases, tools_work })
+}
+
+/// With whose rights it was found out, where a service hardly has them.
+fn whose_eyes(root: bool) -> &'static str {
+    if !root {
+        return "";
+    }
+    "\nchecked as\n  root, who may open what another user may not; for a service run it as the service's user: \
+     `setpriv --reuid=roothold --regid=roothold --init-groups roothold check …`"
 }
 
 /// The roots, and what may be done in them.

@@ -24,7 +24,7 @@ const EXAMPLES: &str =
     "A key is shown once, on stdout alone; the file holds its hash. A running server takes up changes of the file within two seconds.
 
 Examples:
-  roothold keys new ci --config roothold.toml --scopes 'files:read' --expires 90d > ci.key
+  (umask 077; roothold keys new ci --config roothold.toml --scopes 'files:read' --expires 90d > ci.key)
   roothold keys list --file keys.jsonl
   roothold keys revoke 3f9c01d7ab42 --file keys.jsonl";
 

@@ -37,7 +37,9 @@ const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The fi
 Examples:
   roothold serve --config roothold.toml
   roothold serve ~/projects --listen 127.0.0.1:8000
-  ROOTHOLD_SERVER__LISTEN=127.0.0.1:9000 roothold serve --config roothold.toml";
+  ROOTHOLD_SERVER__LISTEN=127.0.0.1:9000 roothold serve --config roothold.toml
+
+Exit code: 0 everything was answered and stored, 1 not everything, 2 the command line or the configuration is wrong, 75 it cannot start now and may later with nothing changed: the state store does not answer, an address is in use, the disk of the audit log is full, the directory of a root is not mounted.";
 
 impl Serve {
     pub(super) fn run(self, builder: fn() -> Builder) -> anyhow::Result<u8> {

@@ -255,7 +255,7 @@ pub struct Auth {
     pub keys_file: Option<PathBuf>,
     /// JWT bearer tokens of an authorization server.
     pub jwt: Option<Jwt>,
-    /// Must say `on-the-network` to serve callers who prove nothing on an address that is not loopback.
+    /// Must say `on-the-network` to serve callers who prove nothing on an address that is not loopback, or where `server.public_url` is `https` or names another host.
     pub unauthenticated: Option<Unauthenticated>,
 }
 

@@ -8,6 +8,7 @@ use roothold_state::{Limits, OpenError, PgOptions, PgStore, SqliteStore, StateSt
 
 use crate::builder::StartError;
 use crate::config::{self, Config, ConfigError};
+use crate::passing::is_of_the_disk;
 use crate::walls;
 
 /// Where jobs are kept.
@@ -85,7 +86,10 @@ impl Place {
         let Some(dir) = self.directory() else { return Ok(()) };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
             let dir = dir.display();
-            StartError::State(format!("state.dir: {dir} cannot be made: {error}; name a directory that the server may write"))
+            let what = format!(
+                "state.dir: {dir} cannot be made: {error}; name a directory that the server may write"
+            );
+            if is_of_the_disk(&error) { StartError::Unavailable(what) } else { StartError::State(what) }
         })
     }
 
@@ -93,18 +97,18 @@ impl Place {
     ///
     /// # Errors
     /// Why not, in one sentence with the key and the mend.
-    pub(super) async fn open(&self, settings: &config::Jobs) -> Result<Store, String> {
+    pub(super) async fn open(&self, settings: &config::Jobs) -> Result<Store, StartError> {
         let limits = limits(settings);
         match self {
             Self::Sqlite(dir) => {
                 let file = dir.join(FILE);
                 let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&file, limits));
-                let opened = opened.await.map_err(|error| error.to_string())?;
-                opened.map(Store::Sqlite).map_err(|error| named("state.dir", &error))
+                let opened = opened.await.map_err(|error| StartError::State(error.to_string()))?;
+                opened.map(Store::Sqlite).map_err(|error| refused("state.dir", &error))
             }
             Self::Postgres(options) => {
                 let opened = PgStore::connect(options, limits).await;
-                opened.map(Store::Postgres).map_err(|error| named("state.postgres", &error))
+                opened.map(Store::Postgres).map_err(|error| refused("state.postgres", &error))
             }
         }
     }
@@ -159,4 +163,30 @@ fn limits(settings: &config::Jobs) -> Limits {
 fn named(key: &str, error: &OpenError) -> String {
     let text = error.to_string();
     if text.starts_with("state.") { text } else { format!("{key}: {text}") }
+}
+
+/// The same for a start, which may be tried again where the store does not answer.
+fn refused(key: &str, error: &OpenError) -> StartError {
+    let what = named(key, error);
+    match error {
+        OpenError::Unreachable(_) => StartError::Unavailable(what),
+        _ => StartError::State(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_may_later_and_one_that_is_foreign_never() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("postgresql://roothold@{nobody}/roothold?sslmode=disable");
+        let options = PgOptions { url, ..PgOptions::default() };
+        let away = Place::Postgres(Box::new(options)).open(&config::Jobs::default()).await;
+        let error = away.err().unwrap();
+        assert!(error.to_string().starts_with("state.postgres: ") && error.may_pass(), "{error}");
+        let foreign = refused("state.dir", &OpenError::Foreign("no database"));
+        assert!(foreign.to_string().starts_with("state.dir: ") && !foreign.may_pass(), "{foreign}");
+    }
 }

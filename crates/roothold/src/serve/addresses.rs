@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
 
 use crate::builder::StartError;
 use crate::config::Config;
+use crate::passing::is_of_the_address;
 
 /// The addresses of the private port that `host:port` means; none for an empty text.
 ///
@@ -23,9 +24,10 @@ pub(crate) fn private(listen: &str) -> Result<Vec<SocketAddr>, StartError> {
 
 /// Why the private port cannot be listened on.
 pub(super) fn unusable(listen: &str, error: &io::Error) -> StartError {
-    StartError::Front(format!(
+    let what = format!(
         "telemetry.listen: {listen} cannot be used ({error}); choose another address, or \"\" for none"
-    ))
+    );
+    if is_of_the_address(error) { StartError::Unavailable(what) } else { StartError::Front(what) }
 }
 
 /// Refuses an address for the private port that the main one takes.

@@ -88,10 +88,33 @@ struct Nothing;
 
 impl ServerHandler for Nothing {}
 
-/// Refuses to serve everyone on an address that others reach, unless the operator has said so.
+/// Whether others reach what this URL leads to, so that a proxy stands before a loopback address.
+fn is_public(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    // What has no scheme is no URL, and is refused as such.
+    let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return false };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_here = host
+        .parse::<std::net::IpAddr>()
+        .map_or(host == "localhost" || host.ends_with(".localhost"), |host| host.is_loopback());
+    scheme == "https" || !is_here
+}
+
+/// Refuses to serve everyone on an address or under a URL that others reach, unless the operator has
+/// said so.
 pub(super) fn refuse_strangers(config: &Config, address: SocketAddr) -> Result<(), StartError> {
     let open = !config.authenticates() && config.auth.unauthenticated.is_none();
-    if address.ip().is_loopback() || !open {
+    if !open {
+        return Ok(());
+    }
+    if let Some(url) = config.server.public_url.as_deref().filter(|url| is_public(url)) {
+        return Err(StartError::Front(format!(
+            "server.public_url: refusing to serve without authentication under {url}, where others get \
+             through a proxy; set auth.keys_file or [auth.jwt], or set auth.unauthenticated = \
+             \"on-the-network\""
+        )));
+    }
+    if address.ip().is_loopback() {
         return Ok(());
     }
     Err(StartError::Front(format!(
@@ -217,4 +240,41 @@ fn verifier(config: &Config, jwt: &Jwt, jwks: &Path) -> Result<JwtVerifier, Star
         rules.token_type = TokenType::AcceptUntyped;
     }
     JwtVerifier::from_file(rules, jwks).map_err(|error| refuse(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_others_reach_wants_callers_who_prove_who_they_are() {
+        let refused = |url: &str, more: &str| {
+            let text = format!("[server]\nlisten = \"127.0.0.1:0\"\npublic_url = {url:?}\n{more}");
+            let config: Config = toml::from_str(&text).unwrap();
+            refuse_strangers(&config, config.server.listen).err().map(|error| error.to_string())
+        };
+        for url in [
+            "https://mcp.example.com/mcp",
+            "HTTPS://localhost:8443/mcp",
+            "http://mcp.example.com/mcp",
+            "http://10.0.0.7:8000/mcp",
+            "http://localhost.example.com/mcp",
+            "http://127.0.0.1.example.com/mcp",
+            "http://[2001:db8::1]:8000/mcp",
+        ] {
+            let said = refused(url, "").unwrap_or_default();
+            let both = said.contains("auth.keys_file") && said.contains("auth.unauthenticated = ");
+            assert!(said.starts_with("server.public_url: ") && both, "{url}: {said}");
+            assert_eq!(refused(url, "[auth]\nunauthenticated = \"on-the-network\"\n"), None);
+            assert_eq!(refused(url, "[auth]\nkeys_file = \"keys.jsonl\"\n"), None);
+        }
+        for url in [
+            "http://localhost:8000/mcp",
+            "http://127.0.0.1:8000/mcp",
+            "http://[::1]:8000/mcp",
+            "mcp",
+        ] {
+            assert_eq!(refused(url, ""), None, "{url}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod process;
 mod runbook;
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// `nobody`.
+const UNPRIVILEGED: u32 = 65534;
 
 /// The files of a person who runs commands; everything is removed at the end.
 struct Person {
@@ -51,6 +54,29 @@ impl Person {
             .env("HOME", self.home())
             .current_dir(self.home())
             .stdin(Stdio::null());
+        command
+    }
+
+    /// As a user for whom file modes count, although tests may run as root.
+    fn unprivileged(&self, arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        if !rustix::process::geteuid().is_root() {
+            return plain;
+        }
+        // The build's own directory may be closed to others.
+        let copy = self.home().join("roothold");
+        if !copy.exists() {
+            std::fs::copy(plain.get_program(), &copy).unwrap();
+        }
+        let mut command = Command::new(copy);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home())
+            .current_dir(self.home())
+            .stdin(Stdio::null())
+            .uid(UNPRIVILEGED)
+            .gid(UNPRIVILEGED);
         command
     }
 
