@@ -63,10 +63,12 @@ impl Person {
         if !rustix::process::geteuid().is_root() {
             return plain;
         }
-        // The build's own directory may be closed to others.
+        // The build's own directory may be closed to others. It is copied by a process of its own: a file
+        // that this one has open to write, and with it any child that another test starts, cannot be run.
         let copy = self.home().join("roothold");
         if !copy.exists() {
-            std::fs::copy(plain.get_program(), &copy).unwrap();
+            let copied = Command::new("cp").arg(plain.get_program()).arg(&copy).status().unwrap();
+            assert!(copied.success());
         }
         let mut command = Command::new(copy);
         command
