@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::process::Command;
 
 use roothold_core::audit;
 use serde_json::{Value, json};
@@ -23,9 +24,11 @@ fn unprivileged(dirs: &Dirs) -> Server {
     if is_root() {
         fs::set_permissions(dirs.base(), fs::Permissions::from_mode(0o755)).unwrap();
         chown(&spec.audit, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
-        // The build's own directory may be closed to others.
+        // The build's own directory may be closed to others. A file that this process has open to write, and
+        // with it any child that another test starts, could not be run.
         let copy = dirs.base().join("roothold");
-        fs::copy(&spec.binary, &copy).unwrap();
+        let copied = Command::new("cp").arg(&spec.binary).arg(&copy).status().unwrap();
+        assert!(copied.success());
         spec.binary = copy;
         spec.uid = Some(UNPRIVILEGED);
     }
