@@ -206,6 +206,11 @@ fn steps(conn: &Connection) -> rusqlite::Result<Applied> {
 
 /// The code's own words: SQLite's longer ones may name a path.
 fn unreachable(error: &rusqlite::Error) -> OpenError {
+    if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        return OpenError::Foreign(
+            "a file that is no database of SQLite; name a directory of its own in state.dir",
+        );
+    }
     OpenError::Unreachable(match error {
         rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
         _ => "SQLite met an unexpected condition".to_owned(),
