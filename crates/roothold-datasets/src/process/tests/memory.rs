@@ -128,11 +128,18 @@ fn what_groups_and_their_copies_hold_is_reserved() {
 fn without_memory_it_says_so_and_gives_all_back() {
     wait(async {
         for function in ["sum", "approx_median"] {
-            let (peak, _) = watched(function, |_| Ok(())).await;
-            // How much is held at once differs a little from run to run.
-            for bytes in [0, peak / 20, peak / 4, peak / 2] {
+            let (peak, value) = watched(function, |_| Ok(())).await;
+            for bytes in [0, peak / 20, peak / 4, peak / 2, peak - peak / 50] {
                 let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes));
-                let fault = to_the_end(begin(function, &pool), |_| Ok(())).await.unwrap_err();
+                let fault = match to_the_end(begin(function, &pool), |_| Ok(())).await {
+                    // How chunks overlap differs: another run may hold a little less at its peak.
+                    Ok(same) if bytes > peak / 2 => {
+                        assert_eq!(same, value);
+                        until_free(&pool).await;
+                        continue;
+                    }
+                    ended => ended.unwrap_err(),
+                };
                 assert_eq!(fault.kind(), FaultKind::Limit, "{fault:?}");
                 assert!(fault.public().contains("memory for datasets is used up"), "{fault:?}");
                 until_free(&pool).await;
