@@ -170,7 +170,8 @@ fn parquet(file: &Path, bytes: u64, python: &Path) -> anyhow::Result<()> {
         bytes / 24,
         file.display()
     );
-    let program = "import duckdb, sys; duckdb.connect(config={'threads': 2}).execute(sys.argv[1])";
+    let program = "import duckdb, sys; base = duckdb.connect(config={'threads': 2}); \
+                   base.execute('SET enable_progress_bar = false'); base.execute(sys.argv[1])";
     let status = Command::new(python).args(["-c", program, &sql]).status()?;
     ensure!(status.success(), "Parquet could not be made");
     Ok(())
