@@ -11,7 +11,8 @@ from pathlib import Path
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # What the variables of a dashboard choose.
-F = 'job=~"$job", instance=~"$instance"'
+PLACE = 'job=~"$job", namespace=~"$namespace"'
+F = f'{PLACE}, instance=~"$instance"'
 CALLS = f'mcp_method_name="tools/call", {F}'
 COUNT = f"mcp_server_operation_duration_seconds_count{{{CALLS}}}"
 FAILED = (
@@ -149,7 +150,9 @@ def dashboard(uid, title, about, panels):
     variables = [
         {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"},
         variable("job", "Job", "label_values(roothold_build_info, job)"),
-        variable("instance", "Replica", 'label_values(roothold_build_info{job=~"$job"}, instance)'),
+        # Where there is no such label, all that can be chosen is all.
+        variable("namespace", "Namespace", 'label_values(roothold_build_info{job=~"$job"}, namespace)'),
+        variable("instance", "Replica", f"label_values(roothold_build_info{{{PLACE}}}, instance)"),
     ]
     links = {"type": "dashboards", "tags": ["roothold"], "title": "Roothold", "asDropdown": True}
     return {
@@ -283,7 +286,7 @@ def refusals():
 
 def objectives():
     windows = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-    job = 'job=~"$job"'
+    job = PLACE
     burn = [(f"roothold:failing:ratio{w}{{{job}}} / 0.001", w) for w in windows]
     slow = [(f"roothold:slow:ratio{w}{{{job}}} / 0.01", w) for w in windows]
     return dashboard("objectives", "objectives", "How fast the error budgets of 30 days burn: at 1 they are just used up. The rules are those of deploy/prometheus.", [
@@ -321,7 +324,7 @@ def process():
         lines("The newest configuration was refused", "none", (total("roothold_config_refused", "instance"), "{{instance}}"), top=1),
         lines("Spans of traces", "cps", (rate(of("roothold_trace_spans_total"), "outcome"), "{{outcome}}"),
               about="`failed`: the collector did not take them; `dropped`: the queue had no room. Calls wait for neither.", stack=True),
-        lines("Scraped", "none", ('up{job=~"$job"}', "{{instance}}"), top=1),
+        lines("Scraped", "none", (f"up{{{PLACE}}}", "{{instance}}"), top=1),
     ])
 
 
