@@ -27,6 +27,7 @@ CASES = [
     ("RootholdAuditFailing critical", "RootholdNotReady warning", ONE),
     ("RootholdAuditFailing critical", "RootholdDiskNearlyFull warning", ONE),
     ("RootholdDiskFull critical", "RootholdDiskNearlyFull warning", (*ONE, "disk")),
+    ("RootholdDatabaseDown critical", "RootholdDatabaseRoleDown warning", (*ONE, "kind")),
     ("RootholdErrorBudgetBurns critical", "RootholdErrorBudgetBurns warning", WHERE),
     ("RootholdCallsSlow critical", "RootholdCallsSlow warning", WHERE),
 ]
@@ -34,7 +35,7 @@ CASES = [
 APART = [
     ("RootholdErrorBudgetBurns critical", "RootholdCallsSlow warning"),
     ("RootholdReplicaDown critical", "RootholdNotReady warning"),
-    ("RootholdDatabaseDown critical", "RootholdDatabaseDisabled warning"),
+    ("RootholdDatabaseDown critical", "RootholdDatabaseRoleDisabled warning"),
 ]
 
 
