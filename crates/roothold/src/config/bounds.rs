@@ -113,6 +113,8 @@ impl Server {
 
 impl Audit {
     fn check(&self) -> Result<(), ConfigError> {
+        // The longest line has room in the smallest file, and no file is larger than a disk.
+        within("audit.file_bytes_max", self.file_bytes_max, MIB..=MIB * MIB)?;
         let is_name =
             |name: &String| (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
         if self.replica.as_ref().is_none_or(is_name) {
@@ -191,6 +193,8 @@ mod tests {
             with("cache", "lines_bytes_max", &json!(i64::MAX)),
             with("cache", "index_bytes_max", &json!(i64::MAX)),
             with("cache", "idle_seconds", &json!(0)),
+            with("audit", "file_bytes_max", &json!(MIB - 1)),
+            with("audit", "file_bytes_max", &json!(i64::MAX)),
             with("telemetry", "listen", &json!("9464")),
             with("telemetry", "listen", &json!("localhost:port")),
         ];

@@ -176,7 +176,11 @@ fn human(line: &str) -> String {
             "{ts} refused  authentication failed: {class}, from {}",
             remote.as_deref().unwrap_or("unknown")
         )),
-        Event::Stop => format!("{ts} stop"),
+        Event::Closed { file } => plain(&format!("{ts} closed   {}", file.log)),
+        Event::Stop { next } => {
+            let next = next.map(|next| format!("     the log goes on in {next}"));
+            plain(&format!("{ts} stop{}", next.unwrap_or_default()))
+        }
     }
 }
 
@@ -217,6 +221,10 @@ mod tests {
             r#"{{"v":1,"seq":3,"ts":"T","kind":"outcome","call":7,"ok":true,"bytes_out":12,"duration_us":34,"prev":"{HASH}","hash":"{HASH}"}}"#
         );
         assert_eq!(human(&outcome), "T outcome  #7 ok, 12 bytes in 34 µs");
+        let stop = format!(
+            r#"{{"v":3,"seq":4,"ts":"T","kind":"stop","next":"b","prev":"{HASH}","hash":"{HASH}"}}"#
+        );
+        assert_eq!(human(&stop), "T stop     the log goes on in b");
         assert_eq!(human("{}"), "a line that is no audit record");
     }
 }
