@@ -217,7 +217,7 @@ fn every_call_of_many_threads_has_both_records_once_and_in_one_file() {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             });
-            let ended = threads.into_iter().map(|thread| thread.join().is_ok()).all(|ended| ended);
+            let ended = threads.into_iter().all(|thread| thread.join().is_ok());
             over.store(true, Ordering::Relaxed);
             assert!(ended);
         });

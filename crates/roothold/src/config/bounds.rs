@@ -193,14 +193,17 @@ mod tests {
             with("cache", "lines_bytes_max", &json!(i64::MAX)),
             with("cache", "index_bytes_max", &json!(i64::MAX)),
             with("cache", "idle_seconds", &json!(0)),
-            with("audit", "file_bytes_max", &json!(MIB - 1)),
-            with("audit", "file_bytes_max", &json!(i64::MAX)),
             with("telemetry", "listen", &json!("9464")),
             with("telemetry", "listen", &json!("localhost:port")),
         ];
         for config in refused {
             assert!(config.check().is_err(), "{config:?}");
         }
+        for bytes in [json!(0), json!(MIB - 1), json!(i64::MAX)] {
+            let error = with("audit", "file_bytes_max", &bytes).check().unwrap_err().to_string();
+            assert!(error.starts_with("audit.file_bytes_max: "), "{error}");
+        }
+        with("audit", "file_bytes_max", &json!(MIB)).check().unwrap();
         for good in ["", "127.0.0.1:9464", "[::1]:0", "metrics.internal:9464"] {
             with("telemetry", "listen", &json!(good)).check().unwrap();
         }

@@ -93,9 +93,11 @@ fn what_a_kill_may_leave(log: &Path) -> Result<(), String> {
 fn round(number: u64) -> (usize, usize) {
     let dirs = Dirs::with_fixture();
     let mut spec = Spec::new(dirs.base(), dirs.config(""));
-    let fails = number % 5 == 4;
+    let (fails, queued) = (number % 5 == 4, number % 5 == 3);
     spec.small_files = fails;
-    spec.env = vec![("ROOTHOLD_AUDIT__FILE_BYTES_MAX", "1048576")];
+    let reads = if queued { "queued" } else { "written" };
+    spec.env =
+        vec![("ROOTHOLD_AUDIT__FILE_BYTES_MAX", "1048576"), ("ROOTHOLD_AUDIT__READS", reads)];
     let audit = spec.audit.clone();
     let server = spec.start();
     let request = if fails {
@@ -115,8 +117,10 @@ fn round(number: u64) -> (usize, usize) {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<HashSet<_>>()
     });
     drop(server);
-    let lost: Vec<_> = answered.difference(&recorded(&audit)).cloned().collect();
-    assert!(lost.is_empty(), "round {number}: answered and not on record: {lost:?}");
+    let recorded = recorded(&audit);
+    let lost: Vec<_> = answered.difference(&recorded).cloned().collect();
+    // What is queued is in memory for a moment, and lost with the process.
+    assert!(queued || lost.is_empty(), "round {number}: answered and not on record: {lost:?}");
     for log in logs(&audit) {
         what_a_kill_may_leave(&log).unwrap_or_else(|bad| panic!("round {number}: {bad}"));
     }

@@ -131,7 +131,7 @@ fn an_intact_log_is_summed_up() {
     assert!(summary.next.is_some_and(|next| next.contains("01234567")));
 }
 
-fn split(log: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn split(log: &[u8]) -> Vec<Vec<u8>> {
     log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
 }
 

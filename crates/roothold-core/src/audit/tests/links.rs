@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::chain::split;
 use super::*;
 
 /// The files of a log by their names.
@@ -61,11 +62,11 @@ fn names(files: &Files) -> [String; 3] {
 
 /// The first `count` lines, which are a whole chain.
 fn cut(bytes: &[u8], count: usize) -> Vec<u8> {
-    bytes.split_inclusive(|byte| *byte == b'\n').take(count).flatten().copied().collect()
+    split(bytes)[..count].concat()
 }
 
 fn lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
+    split(bytes).len()
 }
 
 #[test]
@@ -101,7 +102,9 @@ fn files_that_were_moved_away_are_named_and_nothing_is_broken() {
     };
     let without = |gone: &[usize]| {
         let mut files = files.clone();
-        gone.iter().for_each(|at| drop(files.remove(&names[*at])));
+        for at in gone {
+            files.remove(&names[*at]);
+        }
         check(&files, &[])
     };
     assert_eq!(without(&[0]), (vec![], vec![absent(&names[0], &names[2])]));

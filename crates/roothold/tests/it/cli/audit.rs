@@ -116,7 +116,7 @@ fn closed_files_are_moved_away_and_those_that_are_written_stay() {
     let written = held.next().unwrap();
     for entry in std::fs::read_dir(&audit).unwrap() {
         let file = std::fs::File::open(entry.unwrap().path()).unwrap();
-        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+        let old = std::time::SystemTime::now() - std::time::Duration::from_mins(10);
         file.set_modified(old).unwrap();
     }
     let young = AuditLog::open(&audit, AuditOptions::default()).unwrap();
