@@ -56,6 +56,7 @@ pub(crate) static GROUPS: [Group; 9] = [
             &list::AUDIT_HEALTHY,
             &list::AUDIT_FAILURES,
             &list::AUDIT_LINES,
+            &list::AUDIT_FILE,
             &list::AUDIT_UNSYNCED,
             &list::AUDIT_LAG,
             &list::AUDIT_SYNCS,

@@ -236,6 +236,11 @@ pub(crate) static AUDIT_FAILURES: Described = Described::counter(
 );
 pub(crate) static AUDIT_LINES: Described =
     Described::counter("roothold_audit_lines", "Lines of the audit log");
+pub(crate) static AUDIT_FILE: Described = Described::gauge(
+    "roothold_audit_file",
+    "Size of the file of the audit log that is written now; another begins at `audit.file_bytes_max`",
+)
+.bytes();
 pub(crate) static AUDIT_UNSYNCED: Described = Described::gauge(
     "roothold_audit_unsynced_lines",
     "Lines of the audit log that are not known to be safe on the disk yet",
