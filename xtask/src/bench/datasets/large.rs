@@ -162,15 +162,16 @@ fn text(file: &Path, bytes: u64) -> anyhow::Result<()> {
 /// The same columns as Parquet; of what cannot be compressed, to be so large.
 fn parquet(file: &Path, bytes: u64, python: &Path) -> anyhow::Result<()> {
     println!("making {}", file.display());
-    // About 44 bytes a row: a number, a quarter, and 24 random characters.
+    // About 24 bytes a row, compressed: a number, one of four words, an amount, and 32 random hexadecimal digits.
     let sql = format!(
         "COPY (SELECT i AS id, ['north','south','east','west'][1 + i % 4] AS region, \
          floor(random() * 4e9) / 4 AS amount, substr(md5(random()::VARCHAR), 1, 32) AS message \
          FROM range({}) t(i)) TO '{}' (FORMAT parquet, COMPRESSION zstd)",
-        bytes / 30,
+        bytes / 24,
         file.display()
     );
-    let program = "import duckdb, sys; duckdb.connect(config={'threads': 2}).execute(sys.argv[1])";
+    let program = "import duckdb, sys; base = duckdb.connect(config={'threads': 2}); \
+                   base.execute('SET enable_progress_bar = false'); base.execute(sys.argv[1])";
     let status = Command::new(python).args(["-c", program, &sql]).status()?;
     ensure!(status.success(), "Parquet could not be made");
     Ok(())

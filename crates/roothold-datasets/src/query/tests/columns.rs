@@ -88,6 +88,21 @@ fn plainly(source: &Source, sql: &str) -> String {
 }
 
 #[test]
+fn a_recursive_query_groups_all_of_it_each_time() {
+    let space = Workspace::new();
+    let source = two_files(&space);
+    let groups = "(SELECT region, count(*) AS c FROM t GROUP BY region) AS g";
+    let once = rows(&source, &format!("SELECT sum(c) FROM {groups}"));
+    assert_eq!(once, "[[4700]]");
+    let sql = format!(
+        "WITH RECURSIVE x AS (SELECT 0 AS n, CAST(4700 AS BIGINT) AS found UNION ALL \
+         SELECT n + 1, s FROM x CROSS JOIN (SELECT sum(c) AS s FROM {groups}) AS a WHERE n < 3) \
+         SELECT n, found FROM x ORDER BY n"
+    );
+    assert_eq!(rows(&source, &sql), "[[0,4700],[1,4700],[2,4700],[3,4700]]");
+}
+
+#[test]
 fn groups_by_numbers_of_texts_are_those_of_the_texts() {
     let space = Workspace::new();
     let source = two_files(&space);
