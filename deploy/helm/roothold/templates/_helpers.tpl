@@ -123,7 +123,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end -}}
 
-{{- /* tests/deploy/container.py starts the image in it and has calls answered; deploy/README.md, Sizing, has figures. */ -}}
+{{- /* What is resident after small calls and half as much again: deploy/README.md, Sizing. A test has the image start and answer in it. */ -}}
 {{- define "roothold.memoryLeast" -}}48Mi{{- end -}}
 
 {{- /* What values.schema.json cannot say: it compares no numbers. */ -}}
@@ -144,7 +144,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- $least := include "roothold.memoryLeast" . -}}
 {{- if lt (include "roothold.quantity" $limits.memory | float64) (include "roothold.quantity" $least | float64) -}}
-{{- fail (printf "resources.limits.memory (%v) is less than %s, the least in which the server was seen to start and answer" $limits.memory $least) -}}
+{{- fail (printf "resources.limits.memory (%v) is less than %s: the server alone has 30 MiB resident once it has answered a few small calls" $limits.memory $least) -}}
 {{- end -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "roothold.fullname" .)) -}}
 {{- fail (printf "%q is no name of a Service (lower-case letters, digits and -, a letter first): set fullnameOverride" (include "roothold.fullname" .)) -}}
