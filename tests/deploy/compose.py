@@ -54,6 +54,9 @@ BLOCKS = 600
 ROWS = 10_000 * BLOCKS
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SERVER = ("127.0.0.1", 8443)
+# By which it is to be reached, besides localhost.
+NAME = "agents.example"
+CHANGE_SECONDS = 30
 
 
 class Stack:
@@ -91,7 +94,7 @@ class Stack:
         return done.stdout
 
     def start(self):
-        self.run("./prepare")
+        self.run("./prepare", NAME)
         # All but Grafana, of which there is no program to be had here.
         services = ["nginx", "roothold", "postgres", "collector"]
         services += ["prometheus", "alertmanager"]
@@ -108,6 +111,12 @@ class Stack:
         """Returns the ids of a service's containers that run."""
         label = f"--filter=label=com.docker.compose.service={service}"
         return sorted(self.engine.docker("ps", "--quiet", "--no-trunc", label).split())
+
+    def private(self, container, path):
+        """Returns what a replica's private port says."""
+        address = self.engine.address(container, "roothold_front")
+        with urllib.request.urlopen(f"http://{address}:9464{path}", timeout=5) as answered:
+            return answered.read().decode()
 
     def audit_lines(self):
         """Returns the lines of all replicas' audit logs."""
@@ -164,6 +173,80 @@ def starts(checks, stack):
         checks.true("on a read-only root", host["ReadonlyRootfs"])
     mounted = "".join(stack.engine.logs(container) for container in stack.containers())
     checks.true("jobs are kept in PostgreSQL", "PostgreSQL" in mounted, mounted[:500])
+
+
+def is_reached_by_name(checks, stack):
+    """The name that `prepare` was given is the certificate's, nginx's and the replicas'."""
+    by_name = stack.call("listRoots", {}, host=NAME)
+    checks.equal("by the name that it was prepared for: 200", by_name[0], 200)
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-checkhost", NAME, "-in", stack.home / "secrets/tls/server.crt"],
+        capture_output=True,
+        text=True,
+    )
+    checks.true("which is in the certificate", "does match" in shown.stdout, shown)
+    for container in stack.containers():
+        variables = stack.engine.inspect(container)["Config"]["Env"]
+        url = f"ROOTHOLD_SERVER__PUBLIC_URL=https://{NAME}:8443/mcp"
+        checks.true("and in the public URL", url in variables, [one for one in variables if "URL" in one])
+    checks.equal("by another name: refused", stack.call("listRoots", {}, host="other.example")[0], 403)
+
+
+def takes_changes(checks, stack):
+    """A configuration and keys that take the place of others, as editors have them do, are seen by all replicas."""
+    path = stack.home / "config" / "roothold.toml"
+    before = path.read_text()
+
+    def replaced(text, shown):
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").rename(path)
+        until(
+            lambda: all(shown in stack.private(one, "/metrics") for one in stack.containers()),
+            CHANGE_SECONDS,
+            f"not every replica shows {shown}",
+            lambda: stack.engine.logs(stack.containers()[0])[-1000:],
+        )
+
+    replaced(before + "# Read.\n", 'roothold_config_reads_total{outcome="taken"} 1\n')
+    replaced(before + "[limits]\ncalls_max = 17\n", "roothold_config_refused 1\n")
+    replaced(before, "roothold_config_refused 0\n")
+    checks.ok("each replica reads a configuration that took the place of another, and tells one that it cannot take")
+
+    key = stack.run("./key", "demo", "--scopes", "files:read").strip()
+
+    def statuses():
+        return {stack.call("listRoots", {}, key=key)[0] for _ in range(6)}
+
+    until(lambda: statuses() == {200}, CHANGE_SECONDS, "the new key is not taken up")
+    checks.ok("a new key is taken up by each replica")
+
+
+def is_prepared_again(checks, stack):
+    """`prepare` once more: what is there stays, but for names that are new."""
+    secrets = stack.home / "secrets"
+    kept = [secrets / "demo.key", secrets / "roothold/keys.jsonl", secrets / "tls/server.crt", stack.home / ".env"]
+    texts = [file.read_text() for file in kept]
+    stack.run("./prepare")
+    stack.run("./prepare", NAME)
+    checks.equal("prepared again, it is as it was", [file.read_text() for file in kept], texts)
+    stack.run("./prepare", "b.example", "192.0.2.7")
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", kept[2]], capture_output=True, text=True
+    ).stdout
+    wanted = ("DNS:localhost", "DNS:b.example", "IP Address:192.0.2.7")
+    checks.true("another name is in another certificate", all(name in shown for name in wanted), shown)
+    env = kept[3].read_text()
+    names = "ROOTHOLD_SERVER__ALLOWED_HOSTS='[\"b.example\", \"192.0.2.7\"]'\n"
+    checks.true("and in the variables", env.count("ROOTHOLD_") == 2 and names in env, env)
+    secret = [line for line in texts[3].splitlines() if not line.startswith("ROOTHOLD_")]
+    checks.true("whose secrets are as before", all(line in env.splitlines() for line in secret))
+    for wrong in ('a"b', "a b", "-a", "", "a/b", "$(id)"):
+        try:
+            stack.run("./prepare", wrong)
+            checks.fail(f"a name that is none is refused: {wrong!r}", "it was taken")
+        except RuntimeError as error:
+            checks.true(f"a name that is none is refused: {wrong!r}", "is no host name" in str(error), error)
+    checks.equal("which changes nothing", kept[3].read_text(), env)
 
 
 def streams(checks, stack):
@@ -235,6 +318,9 @@ def watches(checks, stack):
     checks.ok("Prometheus scrapes the three replicas")
     rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
     checks.true("it has the rules", len(rules) > 10, len(rules))
+    inside = [stack.compose, "--file=compose.yaml", "exec", "-T", "nginx", "wget", "-qO-"]
+    said = json.loads(stack.run(*inside, "http://roothold:9464/status"))
+    checks.true("the private port is reached as the runbook says", "walls" in said, said)
     wrong = [rule["name"] for rule in rules if rule["health"] == "err"]
     checks.equal("and can evaluate them", wrong, [])
     managers = asked("alertmanagers")["activeAlertmanagers"]
@@ -297,13 +383,9 @@ def goes_on(checks, stack):
     """A job's replica is killed: another one finishes it, and each chunk counts once."""
     arguments = {"data_source": "/documents/rows.csv", "operation": "profile"}
     alone = stack.result("process_large_dataset", arguments)["result"]
-    places = {
-        container: f"http://{stack.engine.address(container, 'roothold_front')}:9464/metrics"
-        for container in stack.containers()
-    }
     background = arguments | {"background": True}
     job = stack.result("process_large_dataset", background)["job"]["job_id"]
-    victim = until(lambda: who_works(places), 30, "no replica works on the job")
+    victim = until(lambda: who_works(stack), 30, "no replica works on the job")
     stack.engine.kill(victim)
     found = until(lambda: ended(stack, job), 60, "the job does not end")
     checks.equal("a job of a killed replica completes", found["job"]["status"], "completed")
@@ -324,12 +406,11 @@ def exactly(result):
     return [{key: column[key] for key in column if key not in estimates} for column in columns]
 
 
-def who_works(places):
+def who_works(stack):
     """Returns the replica that works on a job, by its metrics."""
-    for container, url in places.items():
-        with urllib.request.urlopen(url, timeout=5) as metrics:
-            if "roothold_jobs_running 1" in metrics.read().decode():
-                return container
+    for container in stack.containers():
+        if "roothold_jobs_running 1" in stack.private(container, "/metrics"):
+            return container
     return None
 
 
@@ -354,7 +435,8 @@ def main():
         began = time.monotonic()
         stack.start()
         print(f"note  compose: prepared and up in {time.monotonic() - began:.1f} s")
-        for case in (starts, traces, streams, watches, goes_on, rolls, limits):
+        cases = (starts, is_reached_by_name, takes_changes, traces, streams, watches, goes_on, rolls)
+        for case in (*cases, limits, is_prepared_again):
             with checks.guard(case.__name__):
                 case(checks, stack)
     checks.finish()

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lib.chart import memory_least
 from lib.checks import Checks
 from lib.engine import CommandFailed, Engine, until
 from lib.image import build_roothold
@@ -60,6 +61,11 @@ class Container:
 
     def connect(self):
         return asyncio.open_connection(self.engine.address(self.name), 8000)
+
+    def ended_after_term(self):
+        """Has it end as a container engine does, and returns its exit code."""
+        self.engine.docker("stop", "--time=30", self.name)
+        return self.ended()
 
     def ended(self, seconds=30):
         """Waits until it has ended and returns its exit code."""
@@ -280,6 +286,32 @@ def withstands(checks, engine, site):
     checks.equal("little memory: nothing was killed", container.state()["OOMKilled"], False)
 
 
+def starts_in_the_least(checks, engine, site):
+    """The least memory that the chart takes is enough to start, be healthy and answer small calls."""
+    least = memory_least()
+    container = Container(engine, site, "least", f"--memory={least}", f"--memory-swap={least}")
+    site.put("work/a.md", "text\n")
+    calls = [("listRoots", {}), ("list_directory", {"path": "/work"}), ("read_text_file", {"path": "/work/a.md"})]
+
+    async def ask(number):
+        reader, writer = await container.connect()
+        found = []
+        for tool, arguments in calls:
+            writer.write(b"".join(request(tool, arguments, site.keys[number % len(site.keys)])))
+            status, headers, body = await asyncio.wait_for(answer(reader), 60)
+            found.append(status == 200 and "error" not in message(headers, body))
+        writer.close()
+        return found
+
+    async def several():
+        return [one for found in await asyncio.gather(*map(ask, range(8))) for one in found]
+
+    checks.equal("least memory: small calls are answered", asyncio.run(several()), [True] * 24)
+    state = container.state()
+    checks.equal("least memory: nothing was killed", (state["Running"], state["OOMKilled"]), (True, False))
+    checks.equal("least memory: it ends well", container.ended_after_term(), 0)
+
+
 def grouped(answered):
     """Returns how many groups there are in an answer, or why there are none."""
     result = answered["result"]
@@ -345,7 +377,7 @@ def main():
         Path(scratch).chmod(0o755)
         build_roothold(engine, VERSION="1.2.3")
         cases = [describes_itself, lists_its_parts, refuses_the_open, is_confined]
-        cases += [answers_what_runs, is_killed_in_the_end, withstands, comes_back]
+        cases += [answers_what_runs, is_killed_in_the_end, starts_in_the_least, withstands, comes_back]
         for case in cases:
             home = Path(scratch) / case.__name__
             home.mkdir()

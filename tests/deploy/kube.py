@@ -10,7 +10,7 @@ import tomllib
 
 import yaml
 
-from lib import chart, manifests, naming, pod, unit
+from lib import chart, kustomize, manifests, naming, pod, unit
 from lib.checks import Checks
 from lib.setup import REPOSITORY
 
@@ -88,7 +88,7 @@ REFUSED = [
             ({"cpu": 2}, {"cpu": "1500m"}, "resources.requests.cpu"),
             ({"memory": 1}, {"memory": "512m"}, "/resources/limits/memory"),
             ({"cpu": "250Mi"}, {}, "/resources/requests/cpu"),
-            ({"memory": 1}, {"memory": 512}, "is less than 64Mi"),
+            ({"memory": 1}, {"memory": 512}, "resources.limits.memory (512) is less than"),
             ({"memory": "1Q"}, {}, "/resources/requests/memory"),
             ({"cpu": "250n"}, {}, "/resources/requests/cpu"),
         ]
@@ -330,24 +330,6 @@ def schemas_refuse(checks):
         checks.true(f"a {kind} with a field too many is noticed", manifests.problems(wrong))
 
 
-def is_committed(checks):
-    render = chart.kubernetes()
-    checks.equal(
-        "deploy/kubernetes is what the chart renders",
-        render.committed(),
-        render.rendered(chart.program("helm")),
-    )
-    code, out, err = chart.run([chart.program("kubectl"), "kustomize", render.HERE])
-    checks.equal("kubectl kustomize takes it", (code, err), (0, ""))
-    objects = list(yaml.safe_load_all(out))
-    wanted = {path for path in render.committed() if "/" not in path}
-    checks.equal("it has all but what is optional", len(objects), len(wanted) + 1)
-    found = [problem for one in objects for problem in manifests.problems(one)]
-    checks.equal("its objects are as their schemas say", found, [])
-    spaces = {one["metadata"].get("namespace") for one in objects if one["kind"] != "Namespace"}
-    checks.equal("they are in one namespace", spaces, {"roothold"})
-
-
 def keeps_promises(checks):
     objects = chart.template()
     deployment = chart.the("Deployment", objects)["spec"]
@@ -380,7 +362,7 @@ def keeps_promises(checks):
     wanted = f"{int(documented[1]) // 2**20}m"
     ingress = chart.the("Ingress", scaled)["metadata"]["annotations"]
     checks.equal("ingress-nginx takes bodies as large as the server", ingress["nginx.ingress.kubernetes.io/proxy-body-size"], wanted)
-    nginx = (REPOSITORY / "deploy/nginx/nginx.conf").read_text()
+    nginx = (REPOSITORY / "deploy/nginx/roothold/calls.conf").read_text()
     checks.true("and nginx does", f"client_max_body_size {wanted};" in nginx)
     checks.true("what scales sets the replicas", "replicas" not in chart.the("Deployment", scaled)["spec"])
     single = chart.the("Deployment", chart.template(chart.CHART / "values/single.yaml"))["spec"]
@@ -436,7 +418,8 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, is_committed, keeps_promises, writes_toml, rolls]
+    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, keeps_promises, writes_toml, rolls]
+    parts += [kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
     parts += [naming.rules_know_every_release, naming.dashboards_know_every_release]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):

@@ -35,7 +35,7 @@ def settings(directory, limits=NO_LIMITS):
     shutil.copytree(REPOSITORY / "deploy" / "nginx", directory / "nginx")
     tls = certificates(directory / "tls")
     if limits:
-        (directory / "nginx" / "limits.conf").write_text(limits)
+        (directory / "nginx" / "roothold" / "limits.conf").write_text(limits)
     for path in [directory, *directory.rglob("*")]:
         os.chown(path, 101, 101)
     return tls

@@ -84,6 +84,12 @@ def kubernetes():
     return module
 
 
+def memory_least():
+    """Returns the least limit of memory that the chart takes, in bytes."""
+    text = (CHART / "templates/_helpers.tpl").read_text()
+    return int(re.search(r'define "roothold.memoryLeast" -}}(\d+)Mi{{', text)[1]) << 20
+
+
 def known_keys():
     """Returns the keys of the configuration that the chart lets through, by section: `databases.roles` and the like."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["config"]

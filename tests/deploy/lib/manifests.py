@@ -28,7 +28,7 @@ TEXT = {"type": "string", "minLength": 1}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
-METADATA = closed(["name"], name=TEXT, labels=TEXTS, annotations=TEXTS)
+METADATA = closed(["name"], name=TEXT, namespace=TEXT, labels=TEXTS, annotations=TEXTS)
 
 
 def custom(version, kind, spec):
