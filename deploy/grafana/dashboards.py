@@ -286,6 +286,8 @@ def refusals():
         lines("Refused credentials that are not on record", "cps", (f"sum(rate({of('roothold_auth_failures_unrecorded_total')}[{EVERY}]))", "not recorded"),
               about="At most 20 a second are; the others are counted here."),
         lines("Lines of the audit log", "cps", (rate(of("roothold_audit_lines_total"), "instance"), "{{instance}}")),
+        lines("Size of the log that is written now", "bytes", (total("roothold_audit_file_bytes", "instance"), "{{instance}}"),
+              about="Another begins at `audit.file_bytes_max`, so it falls to little from time to time."),
         lines("Lines that are not on the disk yet", "none", (total("roothold_audit_unsynced_lines", "instance"), "{{instance}}")),
         lines("A sync takes", "s",
               (f"{rate(of('roothold_audit_sync_seconds_total'), 'instance')} / {rate(of('roothold_audit_syncs_total'), 'instance')}", "{{instance}}")),
