@@ -11,7 +11,8 @@ from pathlib import Path
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # What the variables of a dashboard choose.
-F = 'job=~"$job", instance=~"$instance"'
+PLACE = 'job=~"$job", namespace=~"$namespace"'
+F = f'{PLACE}, instance=~"$instance"'
 CALLS = f'mcp_method_name="tools/call", {F}'
 COUNT = f"mcp_server_operation_duration_seconds_count{{{CALLS}}}"
 FAILED = (
@@ -149,7 +150,9 @@ def dashboard(uid, title, about, panels):
     variables = [
         {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"},
         variable("job", "Job", "label_values(roothold_build_info, job)"),
-        variable("instance", "Replica", 'label_values(roothold_build_info{job=~"$job"}, instance)'),
+        # Where there is no such label, all that can be chosen is all.
+        variable("namespace", "Namespace", 'label_values(roothold_build_info{job=~"$job"}, namespace)'),
+        variable("instance", "Replica", f"label_values(roothold_build_info{{{PLACE}}}, instance)"),
     ]
     links = {"type": "dashboards", "tags": ["roothold"], "title": "Roothold", "asDropdown": True}
     return {
@@ -197,6 +200,9 @@ def overview():
               about="They have a next page; many of one tool mean that its callers ask for more than they use."),
         lines("HTTP requests", "reqps", (rate(of("roothold_http_requests_total"), "status, path"), "{{status}} {{path}}"), stack=True),
         lines("Connections", "none", (total("roothold_http_connections", "instance"), "{{instance}}")),
+        lines("Answers that clients have not read", "bytes", (total("roothold_answers_held_bytes", "instance"), "{{instance}}"),
+              (least("roothold_answers_max_bytes"), "at most, each"), about="Of those beyond 64 KiB, which the server holds in memory."),
+        lines("Answers refused for want of room", "cps", (rate(of("roothold_answers_refused_total"), "instance"), "{{instance}}")),
         table("Tools", tool,
               ("calls a second", "reqps", f"sum by ({tool}) (rate({COUNT}[{EVERY}]))"),
               ("fail", "percentunit", f'sum by ({tool}) (rate(mcp_server_operation_duration_seconds_count{{{CALLS}, error_type!=""}}[{EVERY}])) / sum by ({tool}) (rate({COUNT}[{EVERY}]))'),
@@ -218,7 +224,9 @@ def files():
               about="Contents of small files, places of lines in large ones, what directories hold.", top=1),
         lines("Memory for that", "bytes", (total("roothold_cache_bytes", "cache"), "{{cache}}"), stack=True),
         lines("Threads at work on files", "none", (total("roothold_blocking_threads", "instance", 'state="in_use"'), "{{instance}}"),
-              (least("roothold_blocking_threads", 'state="max"'), "at most, each")),
+              (least("roothold_blocking_threads", 'state="max"'), "at most, each"),
+              (total("roothold_blocking_waiting", "instance"), "{{instance}}, waiting"),
+              about="A principal has half of the threads at most; what it wants beyond waits, though others are free."),
         lines("Subscriptions to changes", "none", (total("roothold_subscriptions"), "open"),
               (f"sum(rate({of('roothold_notifications_total')}[{EVERY}]))", "told a second")),
     ])
@@ -231,7 +239,9 @@ def datasets():
         lines("95 % of each", "s", (quantile(0.95, duration, F, "operation"), "{{operation}}")),
         lines("Bytes read from files", "Bps", (rate(of("roothold_dataset_read_bytes_total"), "operation"), "{{operation}}"), stack=True),
         lines("Memory of queries", "bytes", (total("roothold_dataset_memory_bytes", "instance"), "{{instance}}"),
-              (total("roothold_dataset_spill_bytes"), "on disk"), (least("roothold_dataset_memory_max_bytes"), "at most, each")),
+              (least("roothold_dataset_memory_max_bytes"), "at most, each")),
+        lines("Bytes of queries on disk", "bytes", (total("roothold_dataset_spill_bytes", "instance"), "{{instance}}"),
+              (least("roothold_dataset_spill_max_bytes"), "at most, each"), about="What did not fit into memory."),
         lines("Jobs in the store", "none", (f"max by (state) ({of('roothold_jobs')})", "{{state}}"),
               about="Of all replicas that share the store.", stack=True),
         lines("Jobs at work", "none", (total("roothold_jobs_running", "instance"), "{{instance}}")),
@@ -255,7 +265,9 @@ def databases():
         lines("95 % answered within", "s", (quantile(0.95, duration, F, "kind, operation"), "{{kind}} {{operation}}")),
         lines("Rows", "rps", (rate(of("roothold_database_rows_total"), "kind"), "{{kind}}")),
         lines("Connections", "none", (total("roothold_database_connections", "kind, state", 'state!="max"'), "{{kind}} {{state}}"),
-              (total("roothold_database_connections", "kind", 'state="max"'), "{{kind}} at most"), stack=False),
+              (total("roothold_database_connections", "kind", 'state="max"'), "{{kind}} at most"), stack=False,
+              about="Of all databases of a kind: one that is full may hide behind others, and shows in the calls that wait."),
+        lines("Calls that wait for a connection", "none", (total("roothold_database_calls_waiting", "kind, instance"), "{{kind}} {{instance}}")),
         lines("Databases by what is known of them", "none", (total("roothold_databases", "kind, state"), "{{kind}} {{state}}")),
         lines("Roles by what is known of them", "none", (total("roothold_database_roles", "kind, state"), "{{kind}} {{state}}")),
     ])
@@ -283,7 +295,7 @@ def refusals():
 
 def objectives():
     windows = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-    job = 'job=~"$job"'
+    job = PLACE
     burn = [(f"roothold:failing:ratio{w}{{{job}}} / 0.001", w) for w in windows]
     slow = [(f"roothold:slow:ratio{w}{{{job}}} / 0.01", w) for w in windows]
     return dashboard("objectives", "objectives", "How fast the error budgets of 30 days burn: at 1 they are just used up. The rules are those of deploy/prometheus.", [
@@ -321,7 +333,7 @@ def process():
         lines("The newest configuration was refused", "none", (total("roothold_config_refused", "instance"), "{{instance}}"), top=1),
         lines("Spans of traces", "cps", (rate(of("roothold_trace_spans_total"), "outcome"), "{{outcome}}"),
               about="`failed`: the collector did not take them; `dropped`: the queue had no room. Calls wait for neither.", stack=True),
-        lines("Scraped", "none", ('up{job=~"$job"}', "{{instance}}"), top=1),
+        lines("Scraped", "none", (f"up{{{PLACE}}}", "{{instance}}"), top=1),
     ])
 
 

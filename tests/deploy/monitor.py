@@ -18,6 +18,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from lib import inhibition
 from lib.checks import Checks
 from lib.setup import REPOSITORY, environment
 from lib.watched import Load, Postgres, ROLE, Replica
@@ -30,7 +31,7 @@ PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 # What may be true of the machine that runs this, and says nothing of the server.
 OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*")
-CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$instance": ".*"}
+CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$namespace": ".*", "$instance": ".*"}
 
 
 def run(*command):
@@ -60,6 +61,7 @@ def check_rules(checks):
     jobs = [
         (["promtool", "check", "config", home / "prometheus.yml"], "the configuration of Prometheus is valid"),
         (["promtool", "test", "rules", home / "roothold.tests.yaml"], "each alert fires in its cases and only there"),
+        (["promtool", "test", "rules", home / "roothold.replicas.tests.yaml"], "what is said of replicas is as its cases say"),
         (["promtool", "test", "rules", home / "roothold.objectives.tests.yaml"], "burn rates are as their cases say"),
         (["amtool", "check-config", ROUTES], "the configuration of Alertmanager is valid"),
     ]
@@ -245,7 +247,7 @@ def main():
         checks.finish()
     home = Path(tempfile.mkdtemp(prefix="rh-monitor-"))
     home.chmod(0o755)
-    static = threading.Thread(target=lambda: guarded(checks, "rules", check_rules), daemon=True)
+    static = threading.Thread(target=check_still, args=[checks, home], daemon=True)
     static.start()
     guarded(checks, "texts", check_texts)
     guarded(checks, "layout", check_layout)
@@ -254,6 +256,13 @@ def main():
     static.join(120)
     shutil.rmtree(home, ignore_errors=True)
     checks.finish()
+
+
+def check_still(checks, home):
+    """What needs no server."""
+    guarded(checks, "rules", check_rules)
+    with checks.guard("inhibition can be looked at"):
+        inhibition.is_as_told(checks, home, environment(home / "still"))
 
 
 def guarded(checks, what, check):

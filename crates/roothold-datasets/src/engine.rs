@@ -90,6 +90,8 @@ pub struct EngineFigures {
     pub memory_bytes_max: usize,
     /// Bytes in the folder for spilling.
     pub spill_bytes: u64,
+    /// How many there may be; 0 where there is no such folder.
+    pub spill_bytes_max: u64,
 }
 
 /// Runs queries and other work over datasets. Cloning shares it; it ends with its last clone, and
@@ -157,6 +159,11 @@ impl Engine {
             memory_bytes: self.inner.environment.memory_pool.reserved(),
             memory_bytes_max: self.inner.spec.memory_bytes,
             spill_bytes: self.inner.environment.disk_manager.used_disk_space(),
+            spill_bytes_max: self
+                .inner
+                .spill
+                .as_ref()
+                .map_or(0, |_| self.inner.spec.spill_bytes_max),
         }
     }
 

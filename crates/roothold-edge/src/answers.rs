@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::observer::Observer;
+
 /// An answer this small is not counted: the cap on connections bounds those.
 const UNCOUNTED_BYTES: usize = 64 * 1024;
 const UNIT_BYTES: usize = 1024;
@@ -20,17 +22,17 @@ pub(crate) const WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct NoRoom;
 
 /// The room of all answers, counted in KiB.
-#[derive(Debug)]
 pub(crate) struct AnswerBudget {
     room: Arc<Semaphore>,
     /// Answers that wait are in memory too; as much as the room itself, and no more, may wait.
     waiting: Semaphore,
     units_max: u32,
     wait: Duration,
+    observer: Arc<dyn Observer>,
 }
 
 impl AnswerBudget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, observer: Arc<dyn Observer>) -> Self {
         let units_max = u32::try_from(bytes_max / UNIT_BYTES).unwrap_or(u32::MAX);
         let units = (units_max as usize).min(Semaphore::MAX_PERMITS);
         Self {
@@ -38,6 +40,7 @@ impl AnswerBudget {
             waiting: Semaphore::new(units),
             units_max,
             wait: WAIT,
+            observer,
         }
     }
 
@@ -56,9 +59,12 @@ impl AnswerBudget {
         let units = units.min(self.units_max);
         let permit = match Arc::clone(&self.room).try_acquire_many_owned(units) {
             Ok(permit) => permit,
-            Err(_taken) => self.wait_for(units).await?,
+            Err(_taken) => {
+                self.wait_for(units).await.inspect_err(|_| self.observer.answer_refused())?
+            }
         };
-        Ok(Bytes::from_owner(Held { answer, _permit: permit }))
+        let room = Room::new(permit, u64::from(units), Arc::clone(&self.observer));
+        Ok(Bytes::from_owner(Held { answer, _room: room }))
     }
 
     async fn wait_for(&self, units: u32) -> Result<OwnedSemaphorePermit, NoRoom> {
@@ -73,7 +79,28 @@ impl AnswerBudget {
 /// as it has taken the bytes, long before it has written them.
 struct Held {
     answer: Bytes,
+    _room: Room,
+}
+
+/// Room that is taken, for as long as this is kept.
+struct Room {
     _permit: OwnedSemaphorePermit,
+    bytes: u64,
+    observer: Arc<dyn Observer>,
+}
+
+impl Room {
+    fn new(permit: OwnedSemaphorePermit, units: u64, observer: Arc<dyn Observer>) -> Self {
+        let bytes = units * UNIT_BYTES as u64;
+        observer.answer_held(bytes);
+        Self { _permit: permit, bytes, observer }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.observer.answer_released(self.bytes);
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -84,10 +111,44 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
+    use crate::observer::Unobserved;
 
     fn budget() -> AnswerBudget {
-        AnswerBudget { wait: Duration::from_millis(400), ..AnswerBudget::new(200 * 1024) }
+        observed(Arc::new(Unobserved))
+    }
+
+    fn observed(observer: Arc<dyn Observer>) -> AnswerBudget {
+        let wait = Duration::from_millis(400);
+        AnswerBudget { wait, ..AnswerBudget::new(200 * 1024, observer) }
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        held: AtomicU64,
+        refused: AtomicU64,
+    }
+
+    impl Seen {
+        fn kib(&self) -> u64 {
+            self.held.load(Ordering::Relaxed) / 1024
+        }
+    }
+
+    impl Observer for Seen {
+        fn answer_held(&self, bytes: u64) {
+            self.held.fetch_add(bytes, Ordering::Relaxed);
+        }
+
+        fn answer_released(&self, bytes: u64) {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+
+        fn answer_refused(&self) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn answer(kib: usize) -> Bytes {
@@ -108,6 +169,31 @@ mod tests {
         assert_eq!(budget.hold(answer(100)).await, Err(NoRoom), "a part keeps the whole");
         drop(part);
         assert!(budget.hold(answer(1_000)).await.is_ok(), "one alone always has room");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_and_what_is_refused_is_told() {
+        let seen = Arc::new(Seen::default());
+        let budget = observed(Arc::clone(&seen) as Arc<dyn Observer>);
+        let small = budget.hold(answer(64)).await.unwrap();
+        assert_eq!(seen.kib(), 0, "it is not counted");
+        let first = budget.hold(answer(150)).await.unwrap();
+        assert_eq!(seen.kib(), 150);
+        let mut waits = Box::pin(budget.hold(answer(100)));
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(waits);
+        assert_eq!(
+            seen.refused.load(Ordering::Relaxed),
+            0,
+            "a client that went away is not refused"
+        );
+        assert_eq!(budget.hold(answer(100)).await, Err(NoRoom));
+        assert_eq!((seen.kib(), seen.refused.load(Ordering::Relaxed)), (150, 1));
+        drop((first, small));
+        let whole = budget.hold(answer(1_000)).await.unwrap();
+        assert_eq!(seen.kib(), 200, "as much as there is");
+        drop(whole);
+        assert_eq!(seen.kib(), 0);
     }
 
     #[tokio::test]

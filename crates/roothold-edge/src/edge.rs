@@ -131,7 +131,7 @@ impl<H: ServerHandler> Edge<H> {
             rate: self.rate,
             failures: self.failures,
             bodies: BodyBudget::new(self.config.bodies_bytes_max),
-            answers: AnswerBudget::new(self.config.answers_bytes_max),
+            answers: AnswerBudget::new(self.config.answers_bytes_max, Arc::clone(&self.observer)),
             observer: self.observer,
             ready: self.ready,
             shutdown,

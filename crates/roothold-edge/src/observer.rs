@@ -33,6 +33,13 @@ pub trait Observer: Send + Sync + 'static {
     fn authentication_failed(&self, _remote: IpAddr, _class: FailureClass, _request_id: &str) {}
     /// A request was refused by the rate limit.
     fn rate_limited(&self, _principal: &Principal) {}
+    /// An answer has room among those that wait in memory for their clients: so many bytes of it, until
+    /// [`Observer::answer_released`] is told the same number.
+    fn answer_held(&self, _bytes: u64) {}
+    /// An answer's room is free again: it was written to its end, or its connection is gone.
+    fn answer_released(&self, _bytes: u64) {}
+    /// An answer became a 503, since no room for it came free in time.
+    fn answer_refused(&self) {}
     /// The front entered a phase of its shutdown.
     fn phase_changed(&self, _phase: Phase) {}
 }

@@ -230,6 +230,7 @@ fn audit_options(config: &Config) -> AuditOptions {
             AuditReads::Queued => Reads::Queued,
         },
         replica: config.replica(),
+        file_bytes_max: config.audit.file_bytes_max,
         ..AuditOptions::default()
     }
 }

@@ -59,10 +59,10 @@ def options(file, values=None, scratch=None):
     return found
 
 
-def template(file=None, values=None, more=()):
+def template(file=None, values=None, more=(), release="roothold"):
     """Returns the rendered objects; raises RuntimeError with helm's words where it refuses."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [program("helm"), "template", "roothold", CHART, "--namespace", "roothold"]
+        command = [program("helm"), "template", release, CHART, "--namespace", "roothold"]
         code, out, err = run(command + options(file, values, scratch) + list(more))
     if code:
         raise RuntimeError(err.strip())

@@ -65,7 +65,14 @@ CUSTOM = {
             jobLabel=TEXT,
             selector=closed(["matchLabels"], matchLabels=TEXTS),
             endpoints=listed(
-                closed(["port"], port=TEXT, path=TEXT, interval=DURATION, scrapeTimeout=DURATION)
+                closed(
+                    ["port"],
+                    port=TEXT,
+                    path=TEXT,
+                    interval=DURATION,
+                    scrapeTimeout=DURATION,
+                    relabelings=listed(closed(["targetLabel", "replacement"], targetLabel=TEXT, replacement=TEXT)),
+                )
             ),
         ),
     ),

@@ -1,6 +1,6 @@
 //! The hash chain: numbers, time and hashes around each entry.
 //!
-//! A line is `{"v":2,"seq":…,"ts":…,<entry>,"prev":<hash or null>,"hash":"<hash>"}`, and its hash
+//! A line is `{"v":3,"seq":…,"ts":…,<entry>,"prev":<hash or null>,"hash":"<hash>"}`, and its hash
 //! is SHA-256 over the exact bytes before `,"hash":"`. So checking needs no canonical JSON.
 
 use sha2::{Digest, Sha256};
@@ -10,9 +10,9 @@ use super::record::{Entry, LINE_BYTES_MAX};
 use super::stamp::push_rfc3339;
 
 /// The version of the record format, as in the first bytes that [`Chain::append`] writes. Since
-/// 2 an action may have `temp`; a reader of 2 reads 1. That an action may have `statement` makes no
-/// new version: whoever does not know the field loses nothing else.
-pub(super) const FORMAT: u8 = 2;
+/// 2 an action may have `temp`, since 3 files name each other; a reader of 3 reads the others. That an
+/// action may have `statement` makes no new version: whoever does not know the field loses nothing else.
+pub(super) const FORMAT: u8 = 3;
 /// What stands between the hashed bytes and the hash.
 pub(super) const HASH_FIELD: &[u8] = b",\"hash\":\"";
 /// What follows the hash, without the end of line.
@@ -71,7 +71,7 @@ impl Chain {
     ) -> Result<u64, TooLong> {
         let start = out.len();
         let seq = self.last.seq + 1;
-        out.extend_from_slice(b"{\"v\":2,\"seq\":");
+        out.extend_from_slice(b"{\"v\":3,\"seq\":");
         push_number(out, seq);
         out.extend_from_slice(b",\"ts\":\"");
         push_rfc3339(out, ts_us);

@@ -46,6 +46,7 @@ pub(super) struct Shared {
     lag: Lag,
     syncs: AtomicU64,
     sync_us: AtomicU64,
+    bytes: AtomicU64,
     calls: AtomicU64,
     latched: AtomicBool,
     reason: Mutex<Option<Arc<str>>>,
@@ -105,6 +106,7 @@ impl Shared {
             lag: Lag::default(),
             syncs: AtomicU64::new(0),
             sync_us: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             latched: AtomicBool::new(false),
             reason: Mutex::new(None),
@@ -145,11 +147,11 @@ impl Shared {
         Ok(seq)
     }
 
-    /// Adds the stop line, which a closing log alone still takes.
-    pub(super) fn append_stop(&self) -> Result<u64, AuditError> {
+    /// Adds the stop line, which a closing log alone still takes. `next` is the file after it.
+    pub(super) fn append_stop(&self, next: Option<&str>) -> Result<u64, AuditError> {
         let mut pending = self.lock_pending()?;
         let Pending { chain, lines, .. } = &mut *pending;
-        chain.append(lines, stamp::now_us(), &Entry::Stop).map_err(|_| AuditError::TooLong)
+        chain.append(lines, stamp::now_us(), &Entry::Stop { next }).map_err(|_| AuditError::TooLong)
     }
 
     /// A call id that this log has not given out before.
@@ -188,6 +190,7 @@ impl Shared {
             return Err(self.unavailable());
         }
         *last = upto;
+        self.bytes.store(*len, Ordering::Relaxed);
         self.written.store(upto.seq, Ordering::Release);
         Ok(())
     }
@@ -253,7 +256,13 @@ impl Shared {
             lag: self.lag.at(stamp::now_us()),
             syncs: self.syncs.load(Ordering::Relaxed),
             sync_time: Duration::from_micros(self.sync_us.load(Ordering::Relaxed)),
+            file_bytes: self.bytes(),
         }
+    }
+
+    /// How many bytes were written to the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The numbers of the last written and the last synced line.

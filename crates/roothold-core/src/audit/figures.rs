@@ -16,6 +16,8 @@ pub struct AuditFigures {
     pub syncs: u64,
     /// How long that took in all.
     pub sync_time: Duration,
+    /// Bytes that were written to the file.
+    pub file_bytes: u64,
 }
 
 /// Since when lines wait, at each step on their way to the disk: in microseconds since 1970, or 0.

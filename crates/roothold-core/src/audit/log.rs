@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::checkpoint::{self, CheckpointKey};
 use super::commit::{Admission, Shared};
 use super::escape::hex;
 use super::figures::AuditFigures;
+use super::links::Link;
 use super::record::{AuthFailure, CallId, Entry, Intent, Outcome};
 use super::sink::{self, Sink};
 use super::unfinished::{self, Left};
@@ -40,6 +41,9 @@ pub struct AuditOptions {
     pub fsync_interval: Duration,
     /// The name of this replica, for the boot line.
     pub replica: String,
+    /// The bytes from which on the file has grown enough for another to begin; see
+    /// [`AuditLog::next`].
+    pub file_bytes_max: u64,
 }
 
 impl Default for AuditOptions {
@@ -49,6 +53,7 @@ impl Default for AuditOptions {
             queue_bytes_max: 4 * 1024 * 1024,
             fsync_interval: Duration::from_secs(1),
             replica: "local".to_owned(),
+            file_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -75,13 +80,16 @@ pub enum AuditError {
 #[must_use = "nothing may be changed before the intent is durable"]
 pub struct Announced(u64);
 
-/// An append-only, hash-chained audit log of one boot of one replica.
+/// One file of an append-only, hash-chained audit log.
 #[derive(Debug)]
 pub struct AuditLog {
     shared: Arc<Shared>,
     worker: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     boot: String,
+    began_us: u64,
+    /// The name of the file after it.
+    next: OnceLock<String>,
 }
 
 impl AuditLog {
@@ -93,13 +101,43 @@ impl AuditLog {
     /// Makes a new log file below `dir`, which is made if missing, and writes its boot line
     /// durably.
     pub fn open(dir: &Path, options: AuditOptions) -> Result<Self, AuditError> {
+        Self::begin(dir, options, stamp::now_us(), None)
+    }
+
+    /// Begins the file that goes on from this one, beside it and under the same options. Its first
+    /// line names this file and its last line that is on the disk; this one goes on taking the
+    /// records of calls that began in it until it is closed, and names the other then. Waits for
+    /// the disk, holds up nobody, and changes nothing where it fails.
+    pub fn next(&self) -> Result<Self, AuditError> {
+        // One that failed is named with what of it was synced before.
+        let _ = self.flush();
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        // Whatever the clock does: names sort in the order of files.
+        let began_us = stamp::now_us().max(self.began_us + 1);
+        let next = Self::begin(dir, self.shared.options.clone(), began_us, Some(&self.link()))?;
+        // A second one would be no file that goes on from this.
+        let _ = self.next.set(next.name());
+        Ok(next)
+    }
+
+    /// Records in this file that `before`, one of those before it, is not written any more, and the
+    /// last line of it that is on the disk.
+    pub fn note_closed(&self, before: &Self) -> Result<(), AuditError> {
+        self.finish(&Entry::Closed(&before.link()))
+    }
+
+    fn begin(
+        dir: &Path,
+        options: AuditOptions,
+        began_us: u64,
+        after: Option<&Link>,
+    ) -> Result<Self, AuditError> {
         let open_error = |error| AuditError::Open(Arc::new(error));
         let mut id = [0u8; 16];
         getrandom::fill(&mut id).map_err(|error| open_error(io::Error::other(error)))?;
         let boot = String::from_utf8_lossy(&hex::<16, 32>(&id)).into_owned();
-        let boot_us = stamp::now_us();
-        let (file, path) = sink::create(dir, boot_us, &boot).map_err(open_error)?;
-        let started = Self::start(Box::new(file), path.clone(), options, &boot);
+        let (file, path) = sink::create(dir, began_us, &boot).map_err(open_error)?;
+        let started = Self::start(Box::new(file), path.clone(), options, (&boot, began_us), after);
         if started.is_err() {
             // Nothing of it is on record, and a file without a whole boot line is no log.
             sink::remove(&path);
@@ -111,18 +149,20 @@ impl AuditLog {
         sink: Box<dyn Sink>,
         path: PathBuf,
         options: AuditOptions,
-        boot: &str,
+        (boot, began_us): (&str, u64),
+        after: Option<&Link>,
     ) -> Result<Self, AuditError> {
         let version = env!("CARGO_PKG_VERSION");
         let replica = options.replica.clone();
         let shared = Arc::new(Shared::new(sink, options));
-        let entry = Entry::Boot { version, boot, replica: &replica };
+        let entry = Entry::Boot { version, boot, replica: &replica, after };
         let seq = shared.append(&entry, Admission::Always)?;
         shared.write_to(seq)?;
         shared.sync_to(seq)?;
         let thread = worker::spawn(Arc::clone(&shared))
             .map_err(|error| AuditError::Open(Arc::new(error)))?;
-        Ok(Self { shared, worker: Mutex::new(Some(thread)), path, boot: boot.to_owned() })
+        let (boot, worker, next) = (boot.to_owned(), Mutex::new(Some(thread)), OnceLock::new());
+        Ok(Self { shared, worker, path, boot, began_us, next })
     }
 
     /// A fresh id for the next call.
@@ -206,14 +246,19 @@ impl AuditLog {
         if self.shared.is_latched() {
             return Err(self.shared.unavailable());
         }
-        let seq = self.shared.append_stop()?;
+        let seq = self.shared.append_stop(self.next.get().map(String::as_str))?;
         self.shared.write_to(seq)?;
         self.shared.sync_to(seq)
     }
 
-    /// Whether records can be stored. Once false, it stays false until a restart.
+    /// Whether records can be stored. Once false, it stays false.
     pub fn is_healthy(&self) -> bool {
         self.shared.pending().is_ok()
+    }
+
+    /// Whether the file has come to [`AuditOptions::file_bytes_max`].
+    pub fn is_grown(&self) -> bool {
+        self.shared.bytes() >= self.shared.options.file_bytes_max
     }
 
     /// How the log is doing, in numbers. It waits for no disk.
@@ -233,13 +278,22 @@ impl AuditLog {
     /// for the disk: call it where blocking is allowed.
     pub fn checkpoint(&self, key: &CheckpointKey) -> Result<String, AuditError> {
         self.flush()?;
-        let log = self.path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(checkpoint::sign(key, &self.boot, &log, stamp::now_us(), &self.head()))
+        Ok(checkpoint::sign(key, &self.boot, &self.name(), stamp::now_us(), &self.head()))
     }
 
     /// The file that this log writes. A host path: for the operator, never for callers.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The name of the file, by which checkpoints and other files of the log know it.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn link(&self) -> Link {
+        let Head { seq, hash } = self.head();
+        Link { log: self.name(), seq, head: hash }
     }
 }
 

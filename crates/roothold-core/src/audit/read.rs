@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::links::Link;
 use super::record::LINE_BYTES_MAX;
 
 /// One line of a log.
@@ -30,7 +31,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// The log begins.
+    /// The log, or another file of it, begins.
     Boot {
         /// The version of the server.
         version: String,
@@ -38,6 +39,9 @@ pub enum Event {
         boot: String,
         /// The name of the replica.
         replica: String,
+        /// The file that it goes on from, and how far that had come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Link>,
     },
     /// A call was decided.
     Intent {
@@ -82,8 +86,17 @@ pub enum Event {
         /// The id of the request.
         request_id: String,
     },
+    /// A file before this one is not written any more.
+    Closed {
+        /// Which, and its last line that was on the disk.
+        file: Link,
+    },
     /// The log ended in order.
-    Stop,
+    Stop {
+        /// The name of the file that goes on from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
 }
 
 /// One thing that a recorded call would touch.

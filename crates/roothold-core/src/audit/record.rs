@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::escape::{push_number, push_string};
+use super::links::Link;
 
 /// The most bytes of one string in a record; a longer one is cut and says so.
 pub const STRING_BYTES_MAX: usize = 4 * 1024;
@@ -104,22 +105,34 @@ pub struct AuthFailure<'a> {
 /// One line's own part: everything but version, number, time and chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Entry<'a> {
-    Boot { version: &'a str, boot: &'a str, replica: &'a str },
+    Boot {
+        version: &'a str,
+        boot: &'a str,
+        replica: &'a str,
+        after: Option<&'a Link>,
+    },
     Intent(&'a Intent<'a>),
     Outcome(&'a Outcome<'a>),
     AuthFailure(&'a AuthFailure<'a>),
-    Stop,
+    /// A file before this one is not written any more.
+    Closed(&'a Link),
+    Stop {
+        next: Option<&'a str>,
+    },
 }
 
 impl Entry<'_> {
     /// Appends `"kind":…` and the fields of that kind.
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         match self {
-            Entry::Boot { version, boot, replica } => {
+            Entry::Boot { version, boot, replica, after } => {
                 out.extend_from_slice(b"\"kind\":\"boot\"");
                 push_field(out, b",\"version\":", version);
                 push_field(out, b",\"boot\":", boot);
                 push_field(out, b",\"replica\":", replica);
+                if let Some(link) = after {
+                    push_link(out, b",\"after\":", link);
+                }
             }
             Entry::Intent(intent) => push_intent(out, intent),
             Entry::Outcome(outcome) => push_outcome(out, outcome),
@@ -132,7 +145,13 @@ impl Entry<'_> {
                 }
                 push_field(out, b",\"request_id\":", failure.request_id);
             }
-            Entry::Stop => out.extend_from_slice(b"\"kind\":\"stop\""),
+            Entry::Closed(link) => push_link(out, b"\"kind\":\"closed\",\"file\":", link),
+            Entry::Stop { next } => {
+                out.extend_from_slice(b"\"kind\":\"stop\"");
+                if let Some(next) = next {
+                    push_field(out, b",\"next\":", next);
+                }
+            }
         }
     }
 }
@@ -182,6 +201,16 @@ fn push_outcome(out: &mut Vec<u8>, outcome: &Outcome<'_>) {
     push_number(out, outcome.bytes_out);
     out.extend_from_slice(b",\"duration_us\":");
     push_number(out, u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX));
+}
+
+/// Its hash has another name than the line's own, which stays the only `,"hash":"` of a line.
+fn push_link(out: &mut Vec<u8>, name: &[u8], link: &Link) {
+    out.extend_from_slice(name);
+    push_field(out, b"{\"log\":", &link.log);
+    out.extend_from_slice(b",\"seq\":");
+    push_number(out, link.seq);
+    push_field(out, b",\"head\":", &link.head);
+    out.push(b'}');
 }
 
 fn push_field(out: &mut Vec<u8>, name: &[u8], value: &str) {

@@ -47,7 +47,7 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Makes the directory if it is missing, and in it the file of this boot.
+/// Makes the directory if it is missing, and in it a file that begins at this time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the audit directory is the operator's and lies outside every root: the gate does not reach it"

@@ -24,11 +24,12 @@ pub(super) fn push_rfc3339(out: &mut Vec<u8>, us: u64) {
     out.extend_from_slice(&text);
 }
 
-/// Returns `20261122T110405Z`, the form of file names.
+/// Returns `20261122T110405.000123Z`, the form of file names, which sort by it.
 pub(super) fn compact(us: u64) -> String {
     let ((year, month, day), clock) = split(us);
     let (h, m, s) = (clock / 3600, clock / 60 % 60, clock % 60);
-    format!("{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z")
+    let us = us % 1_000_000;
+    format!("{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}.{us:06}Z")
 }
 
 /// The civil date, and the seconds since midnight. Days are counted in eras of 400 years that
@@ -78,6 +79,6 @@ mod tests {
 
     #[test]
     fn file_names_use_the_compact_form() {
-        assert_eq!(compact(1_795_345_445_123_456), "20261122T110405Z");
+        assert_eq!(compact(1_795_345_445_123_456), "20261122T110405.123456Z");
     }
 }

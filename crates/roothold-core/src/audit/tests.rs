@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests look at the log's own files")]
 
 mod chain;
+mod links;
 mod writing;
 
 use std::fs;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::chain::{Chain, Head};
+use super::links::{Absent, Link, Series};
 use super::log::{AuditError, AuditLog, AuditOptions, Reads};
 use super::record::{
     Action, AuthFailure, CallId, Decision, Entry, Intent, LINE_BYTES_MAX, Outcome,
@@ -106,7 +108,7 @@ impl Sink for Arc<Memory> {
 fn log_in_memory(options: AuditOptions) -> (AuditLog, Arc<Memory>) {
     let memory = Arc::new(Memory::default());
     let sink = Box::new(Arc::clone(&memory));
-    let log = AuditLog::start(sink, PathBuf::from("memory"), options, "b00t").unwrap();
+    let log = AuditLog::start(sink, PathBuf::from("memory"), options, ("b00t", 0), None).unwrap();
     (log, memory)
 }
 

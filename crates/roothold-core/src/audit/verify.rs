@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead};
 
 use super::chain::{FORMAT, HASH_FIELD, HASH_HEX, Head, LINE_END, digest};
+use super::links::Link;
 use super::read::{Event, Line, Record, next_line};
 
 /// What an intact log holds.
@@ -29,6 +30,10 @@ pub struct Summary {
     pub unannounced: u64,
     /// Whether the log ends with a stop line.
     pub stopped: bool,
+    /// The files before it that it names, each with the number of the line that does.
+    pub before: Vec<(u64, Link)>,
+    /// The file after it that its stop line names.
+    pub next: Option<String>,
     /// The boot line's time.
     pub first_ts: String,
     /// The last line's time.
@@ -88,6 +93,12 @@ pub enum BrokenReason {
     /// A head that was kept elsewhere lies beyond the end.
     #[error("lines were removed at the end: line {0} was kept as a head")]
     HeadMissing(u64),
+    /// The line names, as one before this file, a file that is not before it.
+    #[error("{0} is named as a file before this one, and is not")]
+    NotBefore(String),
+    /// The stop line names a file that does not go on from this one.
+    #[error("the log is said to go on in {0}, which does not go on from it")]
+    NotAfter(String),
 }
 
 /// Checks a whole log.
@@ -123,12 +134,14 @@ pub fn verify_against(mut input: impl BufRead, heads: &[Head]) -> Result<Summary
 struct Check {
     lines: u64,
     boot: String,
-    heads: BTreeMap<u64, String>,
+    heads: BTreeMap<u64, Vec<String>>,
     open_calls: HashSet<u64>,
     counts: [u64; 4],
     first_ts: Option<String>,
     last: Option<(String, String)>,
     stopped: bool,
+    before: Vec<(u64, Link)>,
+    next: Option<String>,
 }
 
 const INTENTS: usize = 0;
@@ -138,22 +151,29 @@ const UNANNOUNCED: usize = 3;
 
 impl Check {
     fn new(heads: &[Head]) -> Self {
+        let mut by_seq: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for head in heads {
+            by_seq.entry(head.seq).or_default().push(head.hash.clone());
+        }
         Self {
             lines: 0,
             boot: String::new(),
-            heads: heads.iter().map(|head| (head.seq, head.hash.clone())).collect(),
+            heads: by_seq,
             open_calls: HashSet::new(),
             counts: [0; 4],
             first_ts: None,
             last: None,
             stopped: false,
+            before: Vec::new(),
+            next: None,
         }
     }
 
     fn line(&mut self, line: &[u8]) -> Result<(), BrokenReason> {
         let record = hashed_record(line)?;
         self.in_order(&record)?;
-        if self.heads.remove(&record.seq).is_some_and(|kept| kept != record.hash) {
+        let kept = self.heads.remove(&record.seq).unwrap_or_default();
+        if kept.iter().any(|kept| *kept != record.hash) {
             return Err(BrokenReason::HeadMismatch);
         }
         self.lines += 1;
@@ -188,7 +208,11 @@ impl Check {
 
     fn count(&mut self, event: &Event) {
         match event {
-            Event::Boot { boot, .. } => self.boot.clone_from(boot),
+            Event::Boot { boot, after, .. } => {
+                self.boot.clone_from(boot);
+                self.before.extend(after.clone().map(|link| (self.lines, link)));
+            }
+            Event::Closed { file } => self.before.push((self.lines, file.clone())),
             Event::Intent { call, decision, .. } => {
                 self.counts[INTENTS] += 1;
                 if decision == "allow" {
@@ -203,7 +227,10 @@ impl Check {
                 }
             }
             Event::AuthFailure { .. } => self.counts[AUTH_FAILURES] += 1,
-            Event::Stop => self.stopped = true,
+            Event::Stop { next } => {
+                self.stopped = true;
+                self.next.clone_from(next);
+            }
         }
     }
 
@@ -223,6 +250,8 @@ impl Check {
             unfinished: self.open_calls.len() as u64,
             unannounced: self.counts[UNANNOUNCED],
             stopped: self.stopped,
+            before: self.before,
+            next: self.next,
             first_ts,
             last_ts,
             head: Head { seq: self.lines, hash },

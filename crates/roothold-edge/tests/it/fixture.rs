@@ -1,7 +1,7 @@
 //! A small handler, and a front around it on a free port.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,11 +35,26 @@ pub(crate) struct Seen {
     /// Calls that came on their short way.
     pub(crate) short: AtomicUsize,
     pub(crate) requests: Mutex<Vec<RequestFinished>>,
+    /// Bytes of answers that nobody has read yet.
+    pub(crate) held: AtomicU64,
+    pub(crate) no_room: AtomicUsize,
 }
 
 impl Observer for Seen {
     fn request_finished(&self, request: &RequestFinished) {
         self.requests.lock().unwrap().push(*request);
+    }
+
+    fn answer_held(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn answer_released(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    fn answer_refused(&self) {
+        self.no_room.fetch_add(1, Ordering::SeqCst);
     }
 }
 

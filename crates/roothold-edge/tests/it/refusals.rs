@@ -1,5 +1,6 @@
 //! What is refused early, and what the connection is good for afterwards.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use roothold_edge::EdgeConfig;
@@ -67,6 +68,8 @@ async fn answers_that_nobody_reads_are_bounded() {
     assert_eq!(greedy.read_head().await.unwrap().status, 200);
     let refused = server.send(&big).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    assert!((30 << 20..40 << 20).contains(&server.seen.held.load(Ordering::SeqCst)));
+    assert_eq!(server.seen.no_room.load(Ordering::SeqCst), 1, "it is told");
     assert_eq!(server.send(&ok()).await.status, 200);
     drop(greedy);
     assert_eq!(server.send(&big).await.status, 200);

@@ -58,8 +58,16 @@ impl Ticket {
     }
 
     /// Waits until the principal may use one thread more for blocking work. All calls of a
-    /// principal, and the parts of its batches, share at most half of the threads.
-    pub(super) async fn thread(&self) -> Result<OwnedSemaphorePermit, Fault> {
+    /// principal, and the parts of its batches, share at most half of the threads. What `waits` makes
+    /// is kept while it waits.
+    pub(super) async fn thread<T>(
+        &self,
+        waits: impl FnOnce() -> T,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        if let Ok(thread) = Arc::clone(&self.threads).try_acquire_owned() {
+            return Ok(thread);
+        }
+        let _waits = waits();
         Arc::clone(&self.threads).acquire_owned().await.map_err(Fault::internal)
     }
 }
@@ -127,5 +135,38 @@ impl Admission {
         };
         principals.insert(principal.shared_name(), new.clone());
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roothold_core::Scopes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_their_share_of_the_threads_waits_and_is_counted() {
+        let limits = Limits { blocking_threads_max: 4, ..Limits::default() };
+        let admission = Admission::new(&limits);
+        let of = |name: &str| admission.for_job(&Principal::new(name, Scopes::All));
+        let (anna, ben) = (of("anna"), of("ben"));
+        let count = Arc::new(());
+        let waits = || Arc::clone(&count);
+        let waiting = || Arc::strong_count(&count) - 1;
+        let held = [anna.thread(waits).await.unwrap(), anna.thread(waits).await.unwrap()];
+        assert_eq!(waiting(), 0);
+        let again = of("anna");
+        let mut third = Box::pin(anna.thread(waits));
+        let mut fourth = Box::pin(again.thread(waits));
+        assert!(futures::poll!(&mut third).is_pending());
+        assert!(futures::poll!(&mut fourth).is_pending());
+        assert_eq!(waiting(), 2, "calls of one principal share");
+        let _others = ben.thread(waits).await.unwrap();
+        assert_eq!(waiting(), 2, "another has threads");
+        drop(fourth);
+        assert_eq!(waiting(), 1, "one that was dropped waits no longer");
+        drop(held);
+        let _third = third.await.unwrap();
+        assert_eq!(waiting(), 0);
     }
 }

@@ -78,7 +78,9 @@ impl Call {
     ) -> Result<T, Fault> {
         let mut step = self.trace.step(|| What::Files);
         let (budget, ticket) = (self.budget.clone(), Arc::clone(&self.ticket));
-        let (thread, counted) = (ticket.thread().await?, self.engine.metrics.blocking());
+        let metrics = &self.engine.metrics;
+        let (thread, counted) =
+            (ticket.thread(|| metrics.blocking_waits()).await?, metrics.blocking());
         let work = tokio::task::spawn_blocking(move || {
             let _held = (ticket, thread, counted);
             work(&budget)

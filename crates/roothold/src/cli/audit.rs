@@ -39,7 +39,7 @@ impl Audit {
     }
 }
 
-/// The logs in a directory, oldest first: their names begin with the time of the boot.
+/// The logs in a directory, oldest first: their names begin with their times.
 fn logs_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut names = disk::names(directory)?;
     names.retain(|name| {

@@ -113,6 +113,8 @@ impl Server {
 
 impl Audit {
     fn check(&self) -> Result<(), ConfigError> {
+        // The longest line has room in the smallest file, and no file is larger than a disk.
+        within("audit.file_bytes_max", self.file_bytes_max, MIB..=MIB * MIB)?;
         let is_name =
             |name: &String| (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
         if self.replica.as_ref().is_none_or(is_name) {
@@ -197,6 +199,11 @@ mod tests {
         for config in refused {
             assert!(config.check().is_err(), "{config:?}");
         }
+        for bytes in [json!(0), json!(MIB - 1), json!(i64::MAX)] {
+            let error = with("audit", "file_bytes_max", &bytes).check().unwrap_err().to_string();
+            assert!(error.starts_with("audit.file_bytes_max: "), "{error}");
+        }
+        with("audit", "file_bytes_max", &json!(MIB)).check().unwrap();
         for good in ["", "127.0.0.1:9464", "[::1]:0", "metrics.internal:9464"] {
             with("telemetry", "listen", &json!(good)).check().unwrap();
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use roothold_core::PrincipalSpec;
+use roothold_core::audit::AuditOptions;
 use roothold_edge::auth::JwtAlgorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -422,15 +423,24 @@ impl Limits {
 }
 
 /// The audit log.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
-    /// The directory of the log, one file per start. Default: `roothold/audit` in the user's state directory.
+    /// The directory of the log's files. Default: `roothold/audit` in the user's state directory.
     pub dir: Option<PathBuf>,
     /// When the lines of reads are stored: `written` before the answer, or `queued` within 100 ms. Of requests without a usable credential at most 20 a second are recorded; the metric `roothold_auth_failures_unrecorded_total` counts the others.
     pub reads: AuditReads,
     /// The name of this replica in its log, and in the state store, which keeps how far each log has come. Default: the host's name.
     pub replica: Option<String>,
+    /// The size in bytes from which on the log goes on in another file. The one before is closed when the calls that began in it have ended, and may be moved away then.
+    pub file_bytes_max: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let file_bytes_max = AuditOptions::default().file_bytes_max;
+        Self { dir: None, reads: AuditReads::default(), replica: None, file_bytes_max }
+    }
 }
 
 /// When the lines of reads are stored.

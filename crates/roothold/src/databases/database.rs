@@ -178,6 +178,11 @@ impl Role {
         Ok(Turn { _trial: trial, _place: place })
     }
 
+    /// How many calls wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.turns.waiting()
+    }
+
     /// Remembers what an answer says about the database itself.
     pub(crate) fn learn<T>(&self, result: &Result<T, Fault>) {
         if self.health.learn_of_call(self, result.as_ref().err()) {

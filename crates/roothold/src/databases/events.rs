@@ -48,6 +48,7 @@ pub(crate) struct DatabaseMetrics {
     durations: Family<AskedLabel, Histogram, NewHistogram>,
     rows: Family<KindLabel, Counter>,
     connections: Family<StateLabel, Gauge>,
+    waiting: Family<KindLabel, Gauge>,
     databases: Family<StateLabel, Gauge>,
     roles: Family<StateLabel, Gauge>,
 }
@@ -59,6 +60,7 @@ impl Default for DatabaseMetrics {
             durations,
             rows: Family::default(),
             connections: Family::default(),
+            waiting: Family::default(),
             databases: Family::default(),
             roles: Family::default(),
         }
@@ -70,6 +72,7 @@ impl DatabaseMetrics {
         registry.describe(&described::DATABASE_DURATION, self.durations.clone());
         registry.describe(&described::DATABASE_ROWS, self.rows.clone());
         registry.describe(&described::DATABASE_CONNECTIONS, self.connections.clone());
+        registry.describe(&described::DATABASE_CALLS_WAITING, self.waiting.clone());
         registry.describe(&described::DATABASES, self.databases.clone());
         registry.describe(&described::DATABASE_ROLES, self.roles.clone());
     }
@@ -80,12 +83,15 @@ impl DatabaseMetrics {
         for family in [&self.connections, &self.databases, &self.roles] {
             family.clear();
         }
+        self.waiting.clear();
         for database in all {
             let kind = database.kind().as_str();
             count(&self.databases, kind, database.state());
             for role in database.roles() {
                 count(&self.roles, kind, role.health.state());
                 self.observe_pool(kind, role.source.pool());
+                let waiting = self.waiting.get_or_create_owned(&KindLabel { kind });
+                waiting.inc_by(i64::try_from(role.waiting()).unwrap_or(i64::MAX));
             }
         }
     }

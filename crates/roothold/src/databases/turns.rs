@@ -117,6 +117,11 @@ impl Turns {
         }
     }
 
+    /// How many calls wait for a place.
+    pub(super) fn waiting(&self) -> usize {
+        self.line().shares.values().map(|share| share.waiting.len()).sum()
+    }
+
     fn give_back(&self, principal: &str) {
         let mut line = self.line();
         if let Some(share) = line.shares.get_mut(principal) {
@@ -268,6 +273,7 @@ mod tests {
         settle().await;
         assert!(had.try_recv().is_err());
         assert_eq!(turns.line().free, 1);
+        assert_eq!(turns.waiting(), 37, "hers wait though a place is free");
         let _carl = take(&turns, "carl").await;
     }
 
@@ -292,8 +298,11 @@ mod tests {
         assert!(futures::poll!(&mut left).is_pending());
         let mut dropped = Box::pin(turns.take("carl", WAIT, &whole));
         assert!(futures::poll!(&mut dropped).is_pending());
+        assert_eq!(turns.waiting(), 2);
         drop(dropped);
+        assert_eq!(turns.waiting(), 1);
         drop(first);
+        assert_eq!(turns.waiting(), 0);
         // It has been given, and is dropped before it looked.
         drop(left);
         let last = take(&turns, "dora").await;

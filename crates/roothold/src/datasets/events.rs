@@ -38,6 +38,7 @@ pub(crate) struct DatasetMetrics {
     memory: Gauge,
     memory_max: Gauge,
     spilled: Gauge,
+    spill_max: Gauge,
 }
 
 impl DatasetMetrics {
@@ -49,6 +50,7 @@ impl DatasetMetrics {
             memory: Gauge::default(),
             memory_max: Gauge::default(),
             spilled: Gauge::default(),
+            spill_max: Gauge::default(),
         }
     }
 
@@ -58,6 +60,7 @@ impl DatasetMetrics {
         registry.describe(&described::DATASET_MEMORY, self.memory.clone());
         registry.describe(&described::DATASET_MEMORY_MAX, self.memory_max.clone());
         registry.describe(&described::DATASET_SPILL, self.spilled.clone());
+        registry.describe(&described::DATASET_SPILL_MAX, self.spill_max.clone());
     }
 
     /// Takes over what the engine uses now.
@@ -66,6 +69,7 @@ impl DatasetMetrics {
         self.memory.set(whole(figures.memory_bytes as u64));
         self.memory_max.set(whole(figures.memory_bytes_max as u64));
         self.spilled.set(whole(figures.spill_bytes));
+        self.spill_max.set(whole(figures.spill_bytes_max));
     }
 }
 

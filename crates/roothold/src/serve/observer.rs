@@ -13,7 +13,7 @@ use roothold_edge::auth::FailureClass;
 use roothold_edge::{Observer, Refusal, RequestFinished, TraceParent};
 
 use crate::call::Engine;
-use crate::telemetry::EdgeMetrics;
+use crate::telemetry::{EdgeMetrics, whole};
 
 /// About 300 bytes each: half a gigabyte a day at the very most.
 const FAILURES_PER_SECOND_MAX: u32 = 20;
@@ -72,6 +72,18 @@ impl Observer for FrontObserver {
 
     fn rate_limited(&self, _principal: &Principal) {
         self.metrics.rate_limited.inc();
+    }
+
+    fn answer_held(&self, bytes: u64) {
+        self.metrics.answers_held.inc_by(whole(bytes));
+    }
+
+    fn answer_released(&self, bytes: u64) {
+        self.metrics.answers_held.dec_by(whole(bytes));
+    }
+
+    fn answer_refused(&self) {
+        self.metrics.answers_refused.inc();
     }
 }
 

@@ -1,4 +1,5 @@
-//! Looks whether the audit log can be written, and begins another file where it cannot.
+//! Begins another file of the audit log where one has grown or cannot be written any more, and ends those
+//! before it.
 //!
 //! Whether there is room again is asked every few seconds, since somebody waits for that who has just made
 //! some; a disk that fails in another way is tried less and less often.
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use roothold_core::audit::AuditError;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::audit::{RenewError, Why};
 use crate::builder::Roothold;
 use crate::call::Engine;
 
@@ -23,31 +25,35 @@ pub(super) fn watch(server: &Roothold) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut patience = Patience::default();
         loop {
-            tokio::time::sleep(patience.wait).await;
-            if engine.audit.is_healthy() {
+            tokio::select! {
+                () = tokio::time::sleep(patience.wait) => {}
+                () = engine.audit.grown(), if patience.tried == 0 => {}
+            }
+            if !engine.audit.wants_care() {
                 patience = Patience::default();
                 continue;
             }
-            if patience.tried == 0 {
+            if patience.tried == 0 && !engine.audit.is_healthy() {
                 // A moment in which whoever watches can see that none can be written.
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             match renew(&engine).await {
                 Ok(()) => patience = Patience::default(),
-                Err(error) => patience.failed(&error),
+                Err(error) => patience.failed(&error, engine.audit.is_healthy()),
             }
         }
     }))
 }
 
-/// Begins another file. What fails is said.
-async fn renew(engine: &Arc<Engine>) -> Result<(), AuditError> {
+/// Begins another file if one is due.
+async fn renew(engine: &Arc<Engine>) -> Result<(), RenewError> {
     let engine = Arc::clone(engine);
     match tokio::task::spawn_blocking(move || engine.audit.renew()).await {
-        Ok(Ok(true)) => tracing::warn!("the audit log goes on in a new file"),
+        Ok(Ok(Some(Why::Failed))) => tracing::warn!("the audit log goes on in a new file"),
+        Ok(Ok(Some(Why::Grown))) => tracing::info!("the audit log goes on in a new file"),
         Ok(Err(error)) => return Err(error),
-        // Nothing is wrong, or the runtime ends.
-        Ok(Ok(false)) | Err(_) => {}
+        // Nothing was due, or the runtime ends.
+        Ok(Ok(None)) | Err(_) => {}
     }
     Ok(())
 }
@@ -66,20 +72,25 @@ impl Default for Patience {
 }
 
 impl Patience {
-    fn failed(&mut self, error: &AuditError) {
+    fn failed(&mut self, error: &RenewError, is_healthy: bool) {
         self.tried += 1;
         if !is_full(error) {
             self.wait = (self.wait * 2).min(AGAIN_MAX);
         }
         if self.said.is_none_or(|said| said.elapsed() >= AGAIN_MAX) {
             self.said = Some(Instant::now());
-            tracing::error!(%error, "the audit log cannot be written, so every call is refused");
+            if is_healthy {
+                tracing::warn!(%error, "no new file of the audit log can be begun, so the one there is grows on");
+            } else {
+                tracing::error!(%error, "the audit log cannot be written, so every call is refused");
+            }
         }
     }
 }
 
-fn is_full(error: &AuditError) -> bool {
-    matches!(error, AuditError::Open(error) if error.kind() == std::io::ErrorKind::StorageFull)
+fn is_full(error: &RenewError) -> bool {
+    let RenewError::Log(AuditError::Open(error)) = error else { return false };
+    error.kind() == std::io::ErrorKind::StorageFull
 }
 
 #[cfg(test)]
@@ -90,16 +101,17 @@ mod tests {
 
     #[test]
     fn room_is_asked_for_often_and_a_disk_that_fails_is_tried_less_and_less() {
-        let opened = |kind: ErrorKind| AuditError::Open(Arc::new(Error::from(kind)));
+        let opened =
+            |kind: ErrorKind| RenewError::Log(AuditError::Open(Arc::new(Error::from(kind))));
         let mut patience = Patience::default();
         for _ in 0..100 {
-            patience.failed(&opened(ErrorKind::StorageFull));
+            patience.failed(&opened(ErrorKind::StorageFull), true);
             assert_eq!(patience.wait, LOOK_EVERY);
         }
-        patience.failed(&opened(ErrorKind::PermissionDenied));
+        patience.failed(&opened(ErrorKind::PermissionDenied), false);
         assert_eq!(patience.wait, 2 * LOOK_EVERY);
         for _ in 0..100 {
-            patience.failed(&AuditError::Unavailable("writing failed".into()));
+            patience.failed(&RenewError::Held, true);
         }
         assert_eq!(patience.wait, AGAIN_MAX);
     }

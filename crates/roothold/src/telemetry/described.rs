@@ -5,11 +5,13 @@
 //!
 //! **Invariant**: the values of a label are known here, or are names that the operator gave to tools.
 
+mod groups;
 mod list;
 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+pub(crate) use groups::GROUPS;
 pub(crate) use list::*;
 
 /// A metric, as it is described.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::described::{self, Describe as _};
+use super::system::whole;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
@@ -35,16 +36,29 @@ pub(crate) struct EdgeMetrics {
     pub(crate) connections: Gauge,
     connections_refused: Family<ReasonLabel, Counter>,
     pub(crate) rate_limited: Counter,
+    pub(crate) answers_held: Gauge,
+    answers_max: Gauge,
+    pub(crate) answers_refused: Counter,
     auth_failures: Family<ClassLabel, Counter>,
     pub(crate) auth_failures_unrecorded: Counter,
 }
 
 impl EdgeMetrics {
+    /// Those of a front that holds answers of so many bytes at most.
+    pub(super) fn new(answers_bytes_max: usize) -> Self {
+        let metrics = Self::default();
+        metrics.answers_max.set(whole(answers_bytes_max as u64));
+        metrics
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.describe(&described::HTTP_REQUESTS, self.requests.clone());
         registry.describe(&described::HTTP_CONNECTIONS, self.connections.clone());
         registry.describe(&described::HTTP_CONNECTIONS_REFUSED, self.connections_refused.clone());
         registry.describe(&described::RATE_LIMITED, self.rate_limited.clone());
+        registry.describe(&described::ANSWERS_HELD, self.answers_held.clone());
+        registry.describe(&described::ANSWERS_MAX, self.answers_max.clone());
+        registry.describe(&described::ANSWERS_REFUSED, self.answers_refused.clone());
         registry.describe(&described::AUTH_FAILURES, self.auth_failures.clone());
         let unrecorded = self.auth_failures_unrecorded.clone();
         registry.describe(&described::AUTH_FAILURES_UNRECORDED, unrecorded);

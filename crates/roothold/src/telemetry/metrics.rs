@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     in_flight: Gauge,
     waiting: Gauge,
     blocking: Gauge,
+    blocking_waiting: Gauge,
     edge: EdgeMetrics,
     pub(super) configuration: ConfigurationMetrics,
     cache_requests: Family<CacheRequestLabel, Counter>,
@@ -114,7 +115,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             blocking: system.blocking_in_use(),
-            edge: EdgeMetrics::default(),
+            blocking_waiting: Gauge::default(),
+            edge: EdgeMetrics::new(limits.answers_bytes_max),
             configuration: ConfigurationMetrics::default(),
             cache_requests: Family::default(),
             cache_bytes: Family::default(),
@@ -136,6 +138,7 @@ impl Metrics {
         registry.describe(&described::DENIALS, self.denials.clone());
         registry.describe(&described::CALLS_IN_FLIGHT, self.in_flight.clone());
         registry.describe(&described::CALLS_WAITING, self.waiting.clone());
+        registry.describe(&described::BLOCKING_WAITING, self.blocking_waiting.clone());
         registry.describe(&described::CACHE_REQUESTS, self.cache_requests.clone());
         registry.describe(&described::CACHE_BYTES, self.cache_bytes.clone());
         self.edge.register(registry);
@@ -171,6 +174,11 @@ impl Metrics {
     /// A thread works on files until the guard is dropped.
     pub(crate) fn blocking(&self) -> Counted {
         Counted::new(&self.blocking)
+    }
+
+    /// Work on files waits for its principal's share of the threads until the guard is dropped.
+    pub(crate) fn blocking_waits(&self) -> Counted {
+        Counted::new(&self.blocking_waiting)
     }
 
     /// How many calls are running.

@@ -23,4 +23,5 @@ pub(crate) use metrics::{Counted, Metrics, NamedCache, Successes};
 pub(crate) use reference::Sample;
 pub use reference::{metrics_reference, undescribed};
 pub(crate) use server::Found;
+pub(crate) use system::whole;
 pub(crate) use traces::{CallKind, Step, Trace, TraceFrom, Traces, What};

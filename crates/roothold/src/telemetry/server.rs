@@ -55,6 +55,7 @@ pub(super) struct ServerMetrics {
     audit_healthy: Gauge,
     audit_failures: Counter,
     audit_lines: Counter,
+    audit_file_bytes: Gauge,
     audit_unsynced: Gauge,
     audit_lag: Gauge<f64, AtomicU64>,
     audit_syncs: Counter,
@@ -83,6 +84,7 @@ impl ServerMetrics {
         registry.describe(&described::AUDIT_HEALTHY, self.audit_healthy.clone());
         registry.describe(&described::AUDIT_FAILURES, self.audit_failures.clone());
         registry.describe(&described::AUDIT_LINES, self.audit_lines.clone());
+        registry.describe(&described::AUDIT_FILE, self.audit_file_bytes.clone());
         registry.describe(&described::AUDIT_UNSYNCED, self.audit_unsynced.clone());
         registry.describe(&described::AUDIT_LAG, self.audit_lag.clone());
         registry.describe(&described::AUDIT_SYNCS, self.audit_syncs.clone());
@@ -102,6 +104,7 @@ impl ServerMetrics {
         self.log_lines_lost.inner().fetch_max(found.log_lines_lost, Ordering::Relaxed);
         self.audit_failures.inner().fetch_max(found.audit_failures, Ordering::Relaxed);
         self.audit_lines.inner().fetch_max(audit.lines, Ordering::Relaxed);
+        self.audit_file_bytes.set(whole(audit.file_bytes));
         self.audit_unsynced.set(whole(audit.unsynced));
         self.audit_lag.set(audit.lag.as_secs_f64());
         self.audit_syncs.inner().fetch_max(audit.syncs, Ordering::Relaxed);

@@ -96,7 +96,7 @@ impl SystemMetrics {
 }
 
 /// A number as gauges hold it.
-pub(super) fn whole(number: u64) -> i64 {
+pub(crate) fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -1,5 +1,5 @@
-//! A disk of the audit log that fills between the two records of a call, and is made larger: what was done is
-//! said to be done, and calls are served again without a restart.
+//! A disk of the audit log that fills between the two records of a call, or when another file is due, and is
+//! made larger: what was done is said to be done, and calls are served again without a restart.
 
 use std::fs;
 use std::io::Write as _;
@@ -57,14 +57,15 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(size: &str) -> Self {
         let mut dirs = Dirs::with_fixture();
         let audit = dirs.base().join("tiny");
         fs::create_dir(&audit).unwrap();
-        mount("size=256k", &audit);
+        mount(&format!("size={size}"), &audit);
         dirs.mounts.push(audit.clone());
         let mut spec = Spec::new(dirs.base(), dirs.config(""));
         spec.audit.clone_from(&audit);
+        spec.env = vec![("ROOTHOLD_AUDIT__FILE_BYTES_MAX", "1048576")];
         let server = spec.start();
         Self { dirs, audit, server }
     }
@@ -118,13 +119,53 @@ impl World {
             assert!(Instant::now() < until, "it stays broken: {}", self.server.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+        // The file before is ended a moment later, which is a line of the new one.
+        while !fs::read_to_string(newest(&self.audit)).unwrap().contains("\"kind\":\"closed\"") {
+            assert!(Instant::now() < until, "the file before is not ended: {}", self.server.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert!(!self.is_refused());
+    }
+
+    /// A call that takes a long line, whatever comes of it.
+    fn long(&self) -> Value {
+        let name = |at: usize| self.dirs.fill_in(&format!("$ROOT/{at}/{}", "n".repeat(200)));
+        let paths: Vec<_> = (0..40).map(name).collect();
+        self.server.call("read_multiple_files", &json!({"paths": paths})).result()
     }
 }
 
 #[test]
+fn a_log_that_has_grown_on_a_full_disk_goes_on_in_its_file_as_long_as_that_has_room() {
+    // Less room than another file wants to begin, and more than some calls take.
+    let world = World::new("1072k");
+    let size = || fs::metadata(newest(&world.audit)).unwrap().len();
+    while size() < 1 << 20 {
+        world.long();
+    }
+    let until = Instant::now() + PATIENCE;
+    while !world.server.log().contains("no new file of the audit log can be begun") {
+        assert!(Instant::now() < until, "nothing is said: {}", world.server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!((0..5).all(|_| !world.is_refused()) && world.server.is_ready());
+    assert_eq!(fs::read_dir(&world.audit).unwrap().count(), 1);
+    let refused = |result: &Value| result["_meta"]["io.roothold/error"]["kind"] == "unavailable";
+    assert!((0..20).any(|_| refused(&world.long())), "{} bytes", size());
+    assert!(world.is_refused() && !world.server.is_ready());
+    mount("remount,size=4m", &world.audit);
+    world.mended();
+    drop(world.server);
+    let verify = ["audit", "verify", world.audit.to_str().unwrap()];
+    let done = Command::new(env!("CARGO_BIN_EXE_roothold")).args(verify).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.lines().count() == 2 && !said.contains("nothing of it is here"), "{said}");
+}
+
+#[test]
 fn what_was_done_as_the_disk_filled_is_said_and_a_larger_disk_needs_no_restart() {
-    let world = World::new();
+    let world = World::new("256k");
     let one = world
         .cut_off(1, |world, name| world.server.call("write_file", &world.write(name)).result());
     world.said_as_done(one);

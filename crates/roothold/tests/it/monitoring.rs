@@ -132,6 +132,23 @@ fn the_audit_log_is_watched_over() {
 }
 
 #[test]
+fn limits_are_told_beside_what_is_used_of_them() {
+    let dirs = Dirs::with_fixture();
+    let limits = "[limits]\nanswers_bytes_max = 1048576\nblocking_threads_max = 6\n";
+    let config = dirs.config("").replace("[limits]\n", limits);
+    let metrics = Spec::new(dirs.base(), config).start().metrics();
+    for (series, is) in [
+        ("roothold_answers_max_bytes", 1_048_576.0),
+        ("roothold_answers_held_bytes", 0.0),
+        ("roothold_answers_refused_total", 0.0),
+        ("roothold_blocking_threads{state=\"max\"}", 6.0),
+        ("roothold_blocking_waiting", 0.0),
+    ] {
+        assert!((value(&metrics, series) - is).abs() < f64::EPSILON, "{series}");
+    }
+}
+
+#[test]
 fn an_audit_log_that_could_not_be_written_goes_on_in_another_file() {
     let dirs = Dirs::with_fixture();
     let mut spec = Spec::new(dirs.base(), dirs.config(""));

@@ -1,5 +1,5 @@
-//! An audit log that goes on in another file, under load, by servers that are killed while it does: what was
-//! answered is on record, and every file is whole.
+//! An audit log that goes on in another file, since one has grown or failed, under load, by servers that are
+//! killed while it does: what was answered is on record, every file is whole, and none contradicts another.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use crate::support::{Conn, Dirs, Request, Server, Spec, full};
 
 /// How many servers are killed, and how many of them live at a time.
-const KILLS: u64 = 8;
+const KILLS: u64 = 20;
 const KILLS_FULL: u64 = 100;
 const AT_ONCE: u64 = 8;
 const CLIENTS: usize = 2;
-/// The longest that a file may take to fail and another to begin.
+/// The longest that a file may take to grow or to fail, and another to begin.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn logs(dir: &Path) -> Vec<PathBuf> {
@@ -67,7 +67,7 @@ fn recorded(audit: &Path) -> HashSet<String> {
                 open.insert(line["call"].clone().to_string(), line["request_id"].clone());
             } else if line["kind"] == "outcome" {
                 let id = open.remove(&line["call"].to_string()).expect("an intent before it");
-                ids.insert(id.as_str().unwrap().to_owned());
+                assert!(ids.insert(id.as_str().unwrap().to_owned()), "{id} is there twice");
             }
         }
     }
@@ -93,11 +93,23 @@ fn what_a_kill_may_leave(log: &Path) -> Result<(), String> {
 fn round(number: u64) -> (usize, usize) {
     let dirs = Dirs::with_fixture();
     let mut spec = Spec::new(dirs.base(), dirs.config(""));
-    spec.small_files = true;
+    let (fails, queued) = (number % 5 == 4, number % 5 == 3);
+    spec.small_files = fails;
+    let reads = if queued { "queued" } else { "written" };
+    spec.env =
+        vec![("ROOTHOLD_AUDIT__FILE_BYTES_MAX", "1048576"), ("ROOTHOLD_AUDIT__READS", reads)];
     let audit = spec.audit.clone();
     let server = spec.start();
-    let read = json!({"path": dirs.fill_in("$ROOT/hello.txt")});
-    let request = Request::call("read_text_file", &read).bytes();
+    let request = if fails {
+        let read = json!({"path": dirs.fill_in("$ROOT/hello.txt")});
+        Request::call("read_text_file", &read).bytes()
+    } else {
+        // Names that make a long line, so that the file grows soon.
+        let missing = |at: usize| dirs.fill_in(&format!("$ROOT/{at}/{}", "n".repeat(200)));
+        let mut paths: Vec<_> = (0..40).map(missing).collect();
+        paths.push(dirs.fill_in("$ROOT/hello.txt"));
+        Request::call("read_multiple_files", &json!({"paths": paths})).bytes()
+    };
     let answered = std::thread::scope(|scope| {
         let clients: Vec<_> =
             (0..CLIENTS).map(|_| scope.spawn(|| ask_until_it_ends(&server, &request))).collect();
@@ -105,8 +117,10 @@ fn round(number: u64) -> (usize, usize) {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<HashSet<_>>()
     });
     drop(server);
-    let lost: Vec<_> = answered.difference(&recorded(&audit)).cloned().collect();
-    assert!(lost.is_empty(), "round {number}: answered and not on record: {lost:?}");
+    let recorded = recorded(&audit);
+    let lost: Vec<_> = answered.difference(&recorded).cloned().collect();
+    // What is queued is in memory for a moment, and lost with the process.
+    assert!(queued || lost.is_empty(), "round {number}: answered and not on record: {lost:?}");
     for log in logs(&audit) {
         what_a_kill_may_leave(&log).unwrap_or_else(|bad| panic!("round {number}: {bad}"));
     }
@@ -114,6 +128,8 @@ fn round(number: u64) -> (usize, usize) {
     let done = verify.args(["audit", "verify"]).arg(&audit).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success() || said.contains("the last line is cut off"), "{number}: {said}");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(!said.contains("nothing of it is here"), "{number}: {said}");
     (logs(&audit).len(), answered.len())
 }
 

@@ -11,7 +11,7 @@ use roothold_testing::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::{PATIENCE, begin, eventually};
+use crate::jobs::{begin, eventually};
 use crate::processing::{left, process, spec, table};
 use crate::support::{Dirs, Server, Spec, full};
 
@@ -117,18 +117,27 @@ impl<'a> Fleet<'a> {
                 return true;
             }
         }
-        let ended = replica.server.wait(PATIENCE).expect("it ends");
-        assert!(how == 0 || ended.success(), "{}", replica.server.log());
         let name = replica.name;
-        // It does not start while one that sleeps holds the lock of a file.
+        // One that sleeps may hold the lock of a file: for longer than another may take to end, and so
+        // long none starts.
+        let sleeps = self.replicas.iter().any(|replica| replica.asleep.is_some());
+        let ended = eventually("it ends", || {
+            self.wake(false);
+            self.named(name).server.wait(Duration::from_millis(1))
+        });
+        let log = self.named(name).server.log();
+        assert!(how == 0 || ended.success() || sleeps, "{log}");
         let server = eventually("a server starts", || {
             self.wake(false);
             let start = || (self.start)(name, JOBS).start();
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(start)).ok()
         });
-        let replica = self.replicas.iter_mut().find(|replica| replica.name == name);
-        replica.expect("it is there").server = server;
+        self.named(name).server = server;
         true
+    }
+
+    fn named(&mut self, name: &str) -> &mut Replica {
+        self.replicas.iter_mut().find(|replica| replica.name == name).expect("it is there")
     }
 
     fn chunks(&self, id: &str) -> Option<(u64, bool)> {

@@ -2,12 +2,18 @@
 
 use super::*;
 
+fn link(seq: u64) -> Link {
+    let log = "audit-20261122T100000.000000Z-89abcdef.jsonl".to_owned();
+    Link { log, seq, head: "ab".repeat(32) }
+}
+
 /// A chain of one record of each kind at fixed times, as the golden lines below show it.
 fn sample() -> Vec<u8> {
     let boot = Entry::Boot {
         version: "0.1.0",
         boot: "00112233445566778899aabbccddeeff",
         replica: "roothold-0",
+        after: Some(&link(812)),
     };
     let denied = Intent {
         call: CallId::new(2),
@@ -54,7 +60,8 @@ fn sample() -> Vec<u8> {
         Entry::Outcome(&failed),
         Entry::AuthFailure(&failure),
         Entry::AuthFailure(&nobody),
-        Entry::Stop,
+        Entry::Closed(&link(814)),
+        Entry::Stop { next: Some("audit-20261122T120000.000000Z-01234567.jsonl") },
     ];
     for (at, entry) in (0u64..).zip(&entries) {
         chain.append(&mut lines, 1_795_345_445_000_000 + at * 250_001, entry).unwrap();
@@ -75,15 +82,18 @@ fn golden_lines() {
 }
 
 #[test]
-fn logs_of_the_format_before_are_still_verified() {
-    let summary = verify(&include_bytes!("golden-v1.jsonl")[..]).unwrap();
-    assert_eq!((summary.lines, summary.stopped), (8, true));
+fn logs_of_the_formats_before_are_still_verified() {
+    for log in [&include_bytes!("golden-v1.jsonl")[..], include_bytes!("golden-v2.jsonl")] {
+        let summary = verify(log).unwrap();
+        assert_eq!((summary.lines, summary.stopped), (8, true));
+        assert_eq!((summary.before, summary.next), (Vec::new(), None));
+    }
 }
 
 #[test]
 fn lines_read_back_as_records() {
     let read: Vec<_> = records(&sample()[..]).map(Result::unwrap).collect();
-    assert_eq!(read.len(), 8);
+    assert_eq!(read.len(), 9);
     let Event::Intent { call, actions, decision, .. } = &read[2].event else {
         panic!("{:?}", read[2]);
     };
@@ -95,12 +105,15 @@ fn lines_read_back_as_records() {
     assert!(actions[1].temp.as_deref().is_some_and(|temp| temp.starts_with(".roothold-")));
     assert_eq!(actions[1].denied.as_deref(), Some("policy.exclude[0]"));
     assert_eq!(read[3].ts, "2026-11-22T11:04:05.750003Z");
-    assert_eq!(read[7].event, Event::Stop);
+    assert_eq!(read[7].event, Event::Closed { file: link(814) });
+    assert!(
+        matches!(&read[8].event, Event::Stop { next: Some(next) } if next.contains("01234567"))
+    );
     let mut odd = sample();
     odd.splice(0..0, *b"nonsense\n");
     odd.pop();
     let kinds: Vec<_> = records(&odd[..]).map(|record| record.is_ok()).collect();
-    assert_eq!(kinds, [false, true, true, true, true, true, true, true, false]);
+    assert_eq!(kinds, [false, true, true, true, true, true, true, true, true, false]);
 }
 
 #[test]
@@ -108,15 +121,17 @@ fn an_intact_log_is_summed_up() {
     let summary = verify(&sample()[..]).unwrap();
     assert_eq!(
         (summary.lines, summary.intents, summary.outcomes, summary.auth_failures),
-        (8, 2, 2, 2)
+        (9, 2, 2, 2)
     );
     assert_eq!((summary.unfinished, summary.unannounced, summary.stopped), (0, 0, true));
     assert_eq!(summary.first_ts, "2026-11-22T11:04:05.000000Z");
-    assert_eq!(summary.last_ts, "2026-11-22T11:04:06.750007Z");
-    assert_eq!(summary.head.seq, 8);
+    assert_eq!(summary.last_ts, "2026-11-22T11:04:07.000008Z");
+    assert_eq!(summary.head.seq, 9);
+    assert_eq!(summary.before, [(1, link(812)), (8, link(814))]);
+    assert!(summary.next.is_some_and(|next| next.contains("01234567")));
 }
 
-fn split(log: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn split(log: &[u8]) -> Vec<Vec<u8>> {
     log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
 }
 
@@ -199,12 +214,16 @@ fn a_head_that_was_kept_shows_removed_and_rewritten_ends() {
     let lines = split(&log);
     let head = verify(&log[..]).unwrap().head;
     assert!(verify_against(&log[..], std::slice::from_ref(&head)).is_ok());
-    let cut = lines[..7].concat();
+    let cut = lines[..8].concat();
     let found = verify_against(&cut[..], std::slice::from_ref(&head)).unwrap_err();
-    assert!(matches!(found.reason, BrokenReason::HeadMissing(8)), "{found}");
+    assert!(matches!(found.reason, BrokenReason::HeadMissing(9)), "{found}");
     let other = Head { seq: 4, hash: "0".repeat(64) };
-    let found = verify_against(&log[..], &[other]).unwrap_err();
-    assert!(found.line == 4 && matches!(found.reason, BrokenReason::HeadMismatch), "{found}");
+    let right = verify(&lines[..4].concat()[..]).unwrap().head;
+    // Also where another one of the same number is right, whichever is first.
+    for heads in [vec![other.clone()], vec![right.clone(), other.clone()], vec![other, right]] {
+        let found = verify_against(&log[..], &heads).unwrap_err();
+        assert!(found.line == 4 && matches!(found.reason, BrokenReason::HeadMismatch), "{found}");
+    }
 }
 
 /// A line with a right hash of its own, whatever it says.
@@ -217,29 +236,29 @@ fn forged(body: &str) -> Vec<u8> {
 #[test]
 fn forged_lines_are_refused() {
     let log = sample();
-    let open = split(&log)[..7].concat();
+    let open = split(&log)[..8].concat();
     let head = verify(&open[..]).unwrap().head;
     let append = |log: &[u8], body: &str| broken(&[log, &forged(body)[..]].concat());
-    let start = r#"{"v":2,"seq":8,"ts":"2026-11-22T11:04:09.000000Z","kind":"stop","prev":"#;
+    let start = r#"{"v":3,"seq":9,"ts":"2026-11-22T11:04:09.000000Z","kind":"stop","prev":"#;
 
     let found = append(&open, &format!("{start}\"{}\"", "0".repeat(64)));
-    assert!(found.line == 8 && matches!(found.reason, BrokenReason::PrevMismatch), "{found}");
+    assert!(found.line == 9 && matches!(found.reason, BrokenReason::PrevMismatch), "{found}");
     let found = append(&open, &format!("{start}null"));
     assert!(matches!(found.reason, BrokenReason::PrevMismatch), "{found}");
-    let found = append(&open, "{\"v\":2,\"seq\":8");
+    let found = append(&open, "{\"v\":3,\"seq\":9");
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
     let found = append(&open, "not json");
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
     let found = broken(&[&open[..], b"\n"].concat());
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
-    let newer = format!("{start}\"{}\"", head.hash).replace("\"v\":2", "\"v\":3");
+    let newer = format!("{start}\"{}\"", head.hash).replace("\"v\":3", "\"v\":4");
     let found = append(&open, &newer);
     assert!(matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
 
     let last = verify(&log[..]).unwrap().head;
-    let after = start.replace("\"seq\":8", "\"seq\":9");
+    let after = start.replace("\"seq\":9", "\"seq\":10");
     let found = append(&log, &format!("{after}\"{}\"", last.hash));
-    assert!(found.line == 9 && matches!(found.reason, BrokenReason::AfterStop), "{found}");
+    assert!(found.line == 10 && matches!(found.reason, BrokenReason::AfterStop), "{found}");
     let boot = start
         .replace("\"kind\":\"stop\"", r#""kind":"boot","version":"0","boot":"0","replica":"0""#);
     let found = append(&open, &format!("{boot}\"{}\"", head.hash));
@@ -252,7 +271,7 @@ fn an_endless_line_is_refused_without_being_kept() {
     log.extend(std::iter::repeat_n(b'x', 3 * LINE_BYTES_MAX));
     log.push(b'\n');
     let found = broken(&log);
-    assert!(found.line == 9 && matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
+    assert!(found.line == 10 && matches!(found.reason, BrokenReason::NotARecord(_)), "{found}");
 }
 
 #[test]

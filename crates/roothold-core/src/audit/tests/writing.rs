@@ -21,7 +21,10 @@ fn the_file_is_new_private_and_begins_with_a_boot_line() {
     assert_eq!(mode(log.path()), 0o600);
     let name = log.path().file_name().unwrap().to_str().unwrap().to_owned();
     let stem = name.strip_suffix(".jsonl").unwrap();
-    assert!(stem.starts_with("audit-20") && stem.len() == "audit-20261122T110405Z-01234567".len());
+    assert!(
+        stem.starts_with("audit-20")
+            && stem.len() == "audit-20261122T110405.123456Z-01234567".len()
+    );
     let text = fs::read_to_string(log.path()).unwrap();
     assert!(text.contains(r#""kind":"boot","version":""#), "{text}");
     assert!(text.contains(r#""replica":"web-1","prev":null,"#), "{text}");
@@ -205,7 +208,8 @@ fn the_background_thread_latches_too() {
 fn the_kernels_own_full_device_latches() {
     let file = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
     let path = PathBuf::from("full");
-    let error = AuditLog::start(Box::new(file), path, options(Reads::Written), "b00t").unwrap_err();
+    let error = AuditLog::start(Box::new(file), path, options(Reads::Written), ("b00t", 0), None)
+        .unwrap_err();
     assert!(error.to_string().contains("writing failed"), "{error}");
 }
 

@@ -183,8 +183,10 @@ fn what_does_not_fit_goes_to_the_folder_and_the_folder_goes() {
     asked.offset = 2_999_999;
     let answer = wait(engine.query(&asked, &budget())).unwrap();
     assert_eq!(serde_json::to_string(&answer.table.rows).unwrap(), "[[0,0]]");
-    assert_eq!(engine.figures().spill_bytes, 0);
+    let figures = engine.figures();
+    assert_eq!((figures.spill_bytes, figures.spill_bytes_max), (0, 8 << 30));
     let without = crate::Engine::start(without).unwrap();
+    assert_eq!(without.figures().spill_bytes_max, 0);
     let fault = wait(without.query(&asked, &budget())).unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Limit, "{fault}");
     drop(engine);

@@ -109,14 +109,15 @@ fn merge(last: &mut Vec<(String, String)>, lines: VecDeque<String>, max: usize) 
 /// A log that is read up to its end, again and again.
 struct Log {
     path: PathBuf,
-    reader: BufReader<File>,
+    /// None after its stop line, so that a closed file that is moved away gives its room back.
+    reader: Option<BufReader<File>>,
     /// A line that was not whole yet.
     begun: Vec<u8>,
 }
 
 impl Log {
     fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let reader = BufReader::new(disk::open(&path)?);
+        let reader = Some(BufReader::new(disk::open(&path)?));
         Ok(Self { path, reader, begun: Vec::new() })
     }
 
@@ -134,11 +135,15 @@ impl Log {
 
     /// The next whole line, without its end.
     fn next_line(&mut self) -> anyhow::Result<Option<String>> {
-        self.reader.read_until(b'\n', &mut self.begun)?;
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        reader.read_until(b'\n', &mut self.begun)?;
         if self.begun.pop_if(|last| *last == b'\n').is_none() {
             return Ok(None);
         }
         let line = std::mem::take(&mut self.begun);
+        if memchr::memmem::find(&line, b"\"kind\":\"stop\"").is_some() {
+            self.reader = None;
+        }
         Ok(Some(String::from_utf8_lossy(&line).into_owned()))
     }
 }
@@ -176,7 +181,11 @@ fn human(line: &str) -> String {
             "{ts} refused  authentication failed: {class}, from {}",
             remote.as_deref().unwrap_or("unknown")
         )),
-        Event::Stop => format!("{ts} stop"),
+        Event::Closed { file } => plain(&format!("{ts} closed   {}", file.log)),
+        Event::Stop { next } => {
+            let next = next.map(|next| format!("     the log goes on in {next}"));
+            plain(&format!("{ts} stop{}", next.unwrap_or_default()))
+        }
     }
 }
 
@@ -205,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a fixture is made on disk")]
+    fn a_log_that_has_stopped_is_let_go() {
+        let line = |kind: &str| format!("{{\"v\":3,\"kind\":\"{kind}\"}}\n");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), line("boot")).unwrap();
+        let mut log = Log::open(file.path().to_owned()).unwrap();
+        assert_eq!(log.last_lines(9).unwrap().len(), 1);
+        assert!(log.reader.is_some());
+        let more = std::fs::File::options().append(true).open(file.path());
+        more.unwrap().write_all((line("outcome") + &line("stop")).as_bytes()).unwrap();
+        assert_eq!(log.last_lines(9).unwrap().len(), 2);
+        assert!(log.reader.is_none() && log.next_line().unwrap().is_none());
+    }
+
+    #[test]
     fn records_are_lines_for_people() {
         let intent = format!(
             r#"{{"v":1,"seq":2,"ts":"T","kind":"intent","call":7,"principal":"ci","tool":"read_text_file","actions":[{{"verb":"read","target":"/a\u001b[2J"}}],"decision":"deny","rule":"exclude .env","request_id":"r","prev":"{HASH}","hash":"{HASH}"}}"#
@@ -217,6 +241,10 @@ mod tests {
             r#"{{"v":1,"seq":3,"ts":"T","kind":"outcome","call":7,"ok":true,"bytes_out":12,"duration_us":34,"prev":"{HASH}","hash":"{HASH}"}}"#
         );
         assert_eq!(human(&outcome), "T outcome  #7 ok, 12 bytes in 34 µs");
+        let stop = format!(
+            r#"{{"v":3,"seq":4,"ts":"T","kind":"stop","next":"b","prev":"{HASH}","hash":"{HASH}"}}"#
+        );
+        assert_eq!(human(&stop), "T stop     the log goes on in b");
         assert_eq!(human("{}"), "a line that is no audit record");
     }
 }

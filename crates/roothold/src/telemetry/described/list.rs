@@ -1,6 +1,6 @@
 //! The descriptions, by what they are about.
 
-use super::{Described, Group, Label, Set, Values};
+use super::{Described, Label, Set, Values};
 
 const fn words(name: &'static str, values: &'static [&'static str]) -> Label {
     Label { name, values: Values::Words(values) }
@@ -169,6 +169,18 @@ pub(crate) static HTTP_CONNECTIONS_REFUSED: Described = Described::counter(
 .by(&[words("reason", &["total", "per_address"])]);
 pub(crate) static RATE_LIMITED: Described =
     Described::counter("roothold_rate_limited", "Requests beyond a principal's rate");
+pub(crate) static ANSWERS_HELD: Described = Described::gauge(
+    "roothold_answers_held",
+    "Memory for answers beyond 64 KiB that their clients have not read yet",
+)
+.bytes();
+pub(crate) static ANSWERS_MAX: Described =
+    Described::gauge("roothold_answers_max", "How much that may be (limits.answers_bytes_max)")
+        .bytes();
+pub(crate) static ANSWERS_REFUSED: Described = Described::counter(
+    "roothold_answers_refused",
+    "Answers that became a 503, since no room for them came free in time",
+);
 pub(crate) static AUTH_FAILURES: Described =
     Described::counter("roothold_auth_failures", "Requests without a usable credential")
         .by(&[set("class", &FAILURES)]);
@@ -224,6 +236,11 @@ pub(crate) static AUDIT_FAILURES: Described = Described::counter(
 );
 pub(crate) static AUDIT_LINES: Described =
     Described::counter("roothold_audit_lines", "Lines of the audit log");
+pub(crate) static AUDIT_FILE: Described = Described::gauge(
+    "roothold_audit_file",
+    "Size of the file of the audit log that is written now; another begins at `audit.file_bytes_max`",
+)
+.bytes();
 pub(crate) static AUDIT_UNSYNCED: Described = Described::gauge(
     "roothold_audit_unsynced_lines",
     "Lines of the audit log that are not known to be safe on the disk yet",
@@ -297,6 +314,11 @@ pub(crate) static DATASET_MEMORY_MAX: Described = Described::gauge(
 .bytes();
 pub(crate) static DATASET_SPILL: Described =
     Described::gauge("roothold_dataset_spill", "Bytes on disk that did not fit").bytes();
+pub(crate) static DATASET_SPILL_MAX: Described = Described::gauge(
+    "roothold_dataset_spill_max",
+    "How many bytes that may be (dataset_engine.spill_bytes_max); 0 where nothing goes to disk",
+)
+.bytes();
 
 pub(crate) static DATABASE_DURATION: Described =
     Described::histogram("roothold_database_operation_duration", "How long databases were asked")
@@ -314,6 +336,11 @@ pub(crate) static DATABASE_CONNECTIONS: Described = Described::gauge(
     "Connections to databases, and how many there may be",
 )
 .by(&[DATABASE_KIND, words("state", &["in_use", "idle", "max"])]);
+pub(crate) static DATABASE_CALLS_WAITING: Described = Described::gauge(
+    "roothold_database_calls_waiting",
+    "Calls that wait for a connection to their database, since all are in use or those that their principal may have",
+)
+.by(&[DATABASE_KIND]);
 pub(crate) static DATABASES: Described =
     Described::gauge("roothold_databases", "Configured databases by what is known of them")
         .by(&[DATABASE_KIND, words("state", &["unasked", "ready", "disabled", "down"])]);
@@ -367,124 +394,7 @@ pub(crate) static BLOCKING_THREADS: Described = Described::gauge(
     "Threads that work on files for calls, and how many there may be",
 )
 .by(&[words("state", &["in_use", "max"])]);
-
-/// Everything, in the order of the reference page.
-pub(crate) static GROUPS: [Group; 9] = [
-    Group {
-        title: "Calls",
-        about: "Throughput, response times and errors by tool; what calls were refused, and how near the server is to \
-                its limits.",
-        metrics: &[
-            &OPERATION_DURATION,
-            &ANSWER_BYTES,
-            &ANSWERS_CUT,
-            &DENIALS,
-            &CALLS_IN_FLIGHT,
-            &CALLS_WAITING,
-            &CALLS_MAX,
-        ],
-    },
-    Group {
-        title: "HTTP",
-        about: "The front, before a call is one. Not over stdio.",
-        metrics: &[
-            &HTTP_REQUESTS,
-            &HTTP_CONNECTIONS,
-            &HTTP_CONNECTIONS_REFUSED,
-            &RATE_LIMITED,
-            &AUTH_FAILURES,
-            &AUTH_FAILURES_UNRECORDED,
-        ],
-    },
-    Group {
-        title: "The server",
-        about: "",
-        metrics: &[
-            &BUILD_INFO,
-            &READY,
-            &STOPPING,
-            &WALLS,
-            &CONFIG_READS,
-            &CONFIG_REFUSED,
-            &TRACE_SPANS,
-            &LOG_LINES_LOST,
-            &DISK_FREE,
-            &DISK_SIZE,
-        ],
-    },
-    Group {
-        title: "Audit log",
-        about: "Every call is recorded before it is answered, so this is first to look at when calls are refused.",
-        metrics: &[
-            &AUDIT_HEALTHY,
-            &AUDIT_FAILURES,
-            &AUDIT_LINES,
-            &AUDIT_UNSYNCED,
-            &AUDIT_LAG,
-            &AUDIT_SYNCS,
-            &AUDIT_SYNC_TIME,
-        ],
-    },
-    Group {
-        title: "Caches and subscriptions",
-        about: "",
-        metrics: &[&CACHE_REQUESTS, &CACHE_BYTES, &SUBSCRIPTIONS, &NOTIFICATIONS],
-    },
-    Group {
-        title: "Jobs",
-        about: "",
-        metrics: &[
-            &JOBS,
-            &JOBS_SUBMITTED,
-            &JOBS_RUNNING,
-            &JOB_SILENCE,
-            &JOB_CHUNKS,
-            &JOB_RUNS,
-            &JOB_RUN_DURATION,
-            &STATE_OUTAGES,
-        ],
-    },
-    Group {
-        title: "Datasets",
-        about: "Where the program is built with datasets.",
-        metrics: &[
-            &DATASET_DURATION,
-            &DATASET_READ,
-            &DATASET_MEMORY,
-            &DATASET_MEMORY_MAX,
-            &DATASET_SPILL,
-        ],
-    },
-    Group {
-        title: "Databases",
-        about: "By kind, never by name.",
-        metrics: &[
-            &DATABASE_DURATION,
-            &DATABASE_ROWS,
-            &DATABASE_CONNECTIONS,
-            &DATABASES,
-            &DATABASE_ROLES,
-        ],
-    },
-    Group {
-        title: "Process and runtime",
-        about: "",
-        metrics: &[
-            &CPU_SECONDS,
-            &RESIDENT_MEMORY,
-            &VIRTUAL_MEMORY,
-            &OPEN_FDS,
-            &MAX_FDS,
-            &THREADS,
-            &START_TIME,
-            &MEMORY_LIMIT,
-            &CPU_LIMIT,
-            &CPU_THROTTLED,
-            &RUNTIME_WORKERS,
-            &RUNTIME_BUSY,
-            &RUNTIME_TASKS,
-            &RUNTIME_QUEUED,
-            &BLOCKING_THREADS,
-        ],
-    },
-];
+pub(crate) static BLOCKING_WAITING: Described = Described::gauge(
+    "roothold_blocking_waiting",
+    "Work on files that waits for a thread, since its principal has its share of them, which is half, at work",
+);

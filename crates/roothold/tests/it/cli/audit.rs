@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use roothold_core::audit::{AuditLog, AuditOptions};
+
 use super::Person;
 
 /// A person with the log of a server that served three calls.
@@ -60,6 +62,77 @@ fn a_log_without_a_line_is_whole_unless_it_ever_had_one() {
     let broken = person.run(&["audit", "verify", file.to_str().unwrap()]).bad(1);
     assert!(broken.contains("broken at line 1: the boot line is missing"), "{broken}");
     assert_eq!(person.run(&verify).code, 1, "among others, too");
+}
+
+#[test]
+fn a_file_that_others_name_may_be_elsewhere_and_not_another() {
+    let person = Person::new();
+    let (audit, archive) = (person.home().join("audit"), person.home().join("archive"));
+    std::fs::create_dir(&archive).unwrap();
+    let files: Vec<PathBuf> = {
+        let first = AuditLog::open(&audit, AuditOptions::default()).unwrap();
+        let second = first.next().unwrap();
+        first.close().unwrap();
+        second.note_closed(&first).unwrap();
+        [first.path().to_owned(), second.path().to_owned()].into()
+    };
+    let [dir, away] = [&audit, &archive].map(|dir| dir.to_str().unwrap());
+    let said = person.run(&["audit", "verify", dir]).good();
+    assert!(said.contains("closed, and goes on in audit-"), "{said}");
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    std::fs::rename(&files[0], archive.join(name)).unwrap();
+    let moved = person.run(&["audit", "verify", dir]).good();
+    assert!(moved.contains(&format!("{name}: nothing of it is here")), "{moved}");
+    let both = person.run(&["audit", "verify", away, dir]).good();
+    assert!(both.lines().count() == 2 && !both.contains("nothing of it"), "{both}");
+    // Whole by itself, and not what the other says of it.
+    let whole = std::fs::read_to_string(archive.join(name)).unwrap();
+    let first_line = whole.split_inclusive('\n').next().unwrap();
+    std::fs::write(archive.join(name), first_line).unwrap();
+    person.run(&["audit", "verify", away]).good();
+    let broken = person.run(&["audit", "verify", away, dir]);
+    assert_eq!(broken.code, 1);
+    assert!(broken.err.contains("lines were removed at the end"), "{broken:?}");
+    // The one after it is not the one that it names.
+    std::fs::write(archive.join(name), whole).unwrap();
+    drop(AuditLog::open(&audit, AuditOptions::default()).unwrap());
+    let other = std::fs::read_dir(&audit).unwrap().map(|entry| entry.unwrap().path()).max();
+    std::fs::rename(other.unwrap(), &files[1]).unwrap();
+    let broken = person.run(&["audit", "verify", away, dir]);
+    assert_eq!(broken.code, 1);
+    assert!(broken.err.contains("which does not go on from it"), "{broken:?}");
+}
+
+/// The command of the documentation, with its directories moved.
+#[test]
+fn closed_files_are_moved_away_and_those_that_are_written_stay() {
+    let person = Person::new();
+    let (audit, archive) = (person.home().join("audit"), person.home().join("archive"));
+    std::fs::create_dir(&archive).unwrap();
+    let closed = AuditLog::open(&audit, AuditOptions::default()).unwrap();
+    let held = closed.next().unwrap();
+    closed.close().unwrap();
+    drop(closed);
+    let written = held.next().unwrap();
+    for entry in std::fs::read_dir(&audit).unwrap() {
+        let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+        let old = std::time::SystemTime::now() - std::time::Duration::from_mins(10);
+        file.set_modified(old).unwrap();
+    }
+    let young = AuditLog::open(&audit, AuditOptions::default()).unwrap();
+    drop(young);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/audit.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let command = page.lines().find_map(|line| line.strip_prefix("    find ")).unwrap();
+    let command = command
+        .replace("/var/lib/roothold/audit", audit.to_str().unwrap())
+        .replace("/archive/audit/", archive.to_str().unwrap());
+    let mut shell = std::process::Command::new("/bin/sh");
+    let done = shell.arg("-c").arg(format!("find {command}")).output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    let count = |dir: &PathBuf| std::fs::read_dir(dir).unwrap().count();
+    assert_eq!((count(&audit), count(&archive)), (3, 1));
+    assert!(held.path().exists() && written.path().exists());
 }
 
 #[test]

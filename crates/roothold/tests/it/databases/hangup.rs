@@ -130,6 +130,30 @@ fn many_callers_share_one_connection() {
     assert_eq!(block_on(database.see("postgres", open)), "1");
 }
 
+/// One database is full and the other idle, so that most connections to the kind are free.
+#[test]
+fn calls_that_wait_for_a_connection_are_counted() {
+    let (database, dirs) = (orders("waits"), Dirs::with_fixture());
+    let url = database.url("waits", "waits");
+    let full = postgres("app", &url, "pool_size = 1\npool_wait_seconds = 60");
+    let server = start(&dirs, &(full + &postgres("idle", &url, "")));
+    let waiting = |count: usize| {
+        let series = format!("roothold_database_calls_waiting{{kind=\"postgres\"}} {count}");
+        eventually(&series, || server.metrics().lines().any(|line| line == series));
+    };
+    waiting(0);
+    let conns: Vec<Conn> = (0..3)
+        .map(|_| {
+            let mut conn = Conn::open(server.address);
+            conn.write(&long().bytes());
+            conn
+        })
+        .collect();
+    waiting(2);
+    drop(conns);
+    waiting(0);
+}
+
 #[test]
 fn who_finds_no_connection_is_told_so() {
     let (database, dirs) = (orders("is_busy"), Dirs::with_fixture());

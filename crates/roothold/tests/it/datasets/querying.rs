@@ -401,6 +401,8 @@ fn what_does_not_fit_into_memory_is_spilled_or_refused_and_nothing_is_left() {
     };
     assert!((figure("roothold_dataset_memory_max_bytes") - 16_777_216.0).abs() < 1.0);
     assert!(figure("roothold_dataset_spill_bytes") < 1.0, "nothing is left on disk");
+    let most = figure("roothold_dataset_spill_max_bytes");
+    assert!((most - 1_073_741_824.0).abs() < f64::EPSILON, "{most}");
     let held: usize = std::fs::read_dir(&spill)
         .unwrap()
         .map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count())

@@ -1,0 +1,136 @@
+//! The descriptions in the order of the reference page.
+
+use super::{Group, list};
+
+/// Everything, in the order of the reference page.
+pub(crate) static GROUPS: [Group; 9] = [
+    Group {
+        title: "Calls",
+        about: "Throughput, response times and errors by tool; what calls were refused, and how near the server is to \
+                its limits.",
+        metrics: &[
+            &list::OPERATION_DURATION,
+            &list::ANSWER_BYTES,
+            &list::ANSWERS_CUT,
+            &list::DENIALS,
+            &list::CALLS_IN_FLIGHT,
+            &list::CALLS_WAITING,
+            &list::CALLS_MAX,
+        ],
+    },
+    Group {
+        title: "HTTP",
+        about: "The front, before a call is one. Not over stdio.",
+        metrics: &[
+            &list::HTTP_REQUESTS,
+            &list::HTTP_CONNECTIONS,
+            &list::HTTP_CONNECTIONS_REFUSED,
+            &list::RATE_LIMITED,
+            &list::ANSWERS_HELD,
+            &list::ANSWERS_MAX,
+            &list::ANSWERS_REFUSED,
+            &list::AUTH_FAILURES,
+            &list::AUTH_FAILURES_UNRECORDED,
+        ],
+    },
+    Group {
+        title: "The server",
+        about: "",
+        metrics: &[
+            &list::BUILD_INFO,
+            &list::READY,
+            &list::STOPPING,
+            &list::WALLS,
+            &list::CONFIG_READS,
+            &list::CONFIG_REFUSED,
+            &list::TRACE_SPANS,
+            &list::LOG_LINES_LOST,
+            &list::DISK_FREE,
+            &list::DISK_SIZE,
+        ],
+    },
+    Group {
+        title: "Audit log",
+        about: "Every call is recorded before it is answered, so this is first to look at when calls are refused.",
+        metrics: &[
+            &list::AUDIT_HEALTHY,
+            &list::AUDIT_FAILURES,
+            &list::AUDIT_LINES,
+            &list::AUDIT_FILE,
+            &list::AUDIT_UNSYNCED,
+            &list::AUDIT_LAG,
+            &list::AUDIT_SYNCS,
+            &list::AUDIT_SYNC_TIME,
+        ],
+    },
+    Group {
+        title: "Caches and subscriptions",
+        about: "",
+        metrics: &[
+            &list::CACHE_REQUESTS,
+            &list::CACHE_BYTES,
+            &list::SUBSCRIPTIONS,
+            &list::NOTIFICATIONS,
+        ],
+    },
+    Group {
+        title: "Jobs",
+        about: "",
+        metrics: &[
+            &list::JOBS,
+            &list::JOBS_SUBMITTED,
+            &list::JOBS_RUNNING,
+            &list::JOB_SILENCE,
+            &list::JOB_CHUNKS,
+            &list::JOB_RUNS,
+            &list::JOB_RUN_DURATION,
+            &list::STATE_OUTAGES,
+        ],
+    },
+    Group {
+        title: "Datasets",
+        about: "Where the program is built with datasets.",
+        metrics: &[
+            &list::DATASET_DURATION,
+            &list::DATASET_READ,
+            &list::DATASET_MEMORY,
+            &list::DATASET_MEMORY_MAX,
+            &list::DATASET_SPILL,
+            &list::DATASET_SPILL_MAX,
+        ],
+    },
+    Group {
+        title: "Databases",
+        about: "By kind, never by name.",
+        metrics: &[
+            &list::DATABASE_DURATION,
+            &list::DATABASE_ROWS,
+            &list::DATABASE_CONNECTIONS,
+            &list::DATABASE_CALLS_WAITING,
+            &list::DATABASES,
+            &list::DATABASE_ROLES,
+        ],
+    },
+    Group {
+        title: "Process and runtime",
+        about: "",
+        metrics: &[
+            &list::CPU_SECONDS,
+            &list::RESIDENT_MEMORY,
+            &list::VIRTUAL_MEMORY,
+            &list::OPEN_FDS,
+            &list::MAX_FDS,
+            &list::THREADS,
+            &list::START_TIME,
+            &list::MEMORY_LIMIT,
+            &list::CPU_LIMIT,
+            &list::CPU_THROTTLED,
+            &list::RUNTIME_WORKERS,
+            &list::RUNTIME_BUSY,
+            &list::RUNTIME_TASKS,
+            &list::RUNTIME_QUEUED,
+            &list::BLOCKING_THREADS,
+            &list::BLOCKING_WAITING,
+        ],
+    },
+];
