@@ -3,7 +3,6 @@
 
 import http.client
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -147,7 +146,6 @@ def main():
         tempfile.TemporaryDirectory(prefix="rh-machine-") as scratch,
         Machine(scratch, files(Path(scratch) / "src")) as machine,
     ):
-        os.chmod(scratch, 0o755)
         tls = has(machine)
         with checks.guard("the unit"):
             starts_the_unit(checks, machine)

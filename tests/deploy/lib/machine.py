@@ -41,6 +41,8 @@ class Machine:
             path = self.root / "etc" / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         (self.root / "etc/systemd/system").mkdir(parents=True)
+        # With none it would be a first boot, at which everything that is installed is enabled.
+        (self.root / "etc/machine-id").write_text(f"{os.urandom(16).hex()}\n")
         (self.home / "programs").mkdir()
 
     def __enter__(self):
