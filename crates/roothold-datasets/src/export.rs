@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::meter::Meter;
-use crate::query::{Query, Session};
+use crate::query::{Query, Session, Way};
 use crate::refusal;
 use crate::scan::Seams;
 use crate::table;
@@ -90,9 +90,11 @@ impl Engine {
         mut make: MakeWriter,
         meter: Arc<Meter>,
     ) -> Result<Exported, Fault> {
-        for is_cut in [true, false] {
+        let mut way = Way::default();
+        loop {
             let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;
+            let session = Session::open(self, &query.tables, &meter, &seams, way.is_cut)?
+                .in_batches_of(way.rows);
             let plan = session.plan(&query.sql, &query.parameters)?;
             let stream = session.stream(plan).await?;
             let failure = Failure::default();
@@ -101,14 +103,14 @@ impl Engine {
             if let Some(error) = failure.take() {
                 return Err(unwritten(error));
             }
-            if is_cut && !seams.hold() {
+            if let Some(other) = way.other(session.widths(), seams.hold()) {
+                way = other;
                 continue;
             }
             let rows = written?;
             let has_grown = session.has_grown()?;
             return Ok(Exported { rows, bytes_read: meter.bytes(), has_grown });
         }
-        Err(Fault::internal("a file that is read in one piece has seams"))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
@@ -14,6 +15,7 @@ use futures::StreamExt as _;
 use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::Value;
 
+use self::windows::Asked;
 use crate::engine::Engine;
 use crate::meter::Meter;
 use crate::parquet::tallied;
@@ -28,8 +30,11 @@ mod growth;
 mod leash;
 mod session;
 mod top;
+mod width;
+mod windows;
 
 pub(crate) use session::Session;
+pub(crate) use width::Way;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -85,16 +90,20 @@ impl Engine {
         query: Query,
         meter: Arc<Meter>,
     ) -> Result<Answer, Fault> {
-        for is_cut in [true, false] {
+        let mut way = Way::default();
+        loop {
             let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;
+            let session = Session::open(self, &query.tables, &meter, &seams, way.is_cut)?
+                .in_batches_of(way.rows);
             let plan = session.plan_answer(&query.sql, &query.parameters)?;
             let stable = gate::is_ordered(&plan);
             let (limited, skip) = page_of(plan, &query)?;
             let stream = session.stream(limited).await?;
             let taken = take_page(stream, skip, &query).await;
-            // Pieces that began inside a quoted field: what came of them means nothing.
-            if is_cut && !seams.hold() {
+            // Pieces that began inside a quoted field, or rows that are too long for so many: what
+            // came of them means nothing.
+            if let Some(other) = way.other(session.widths(), seams.hold()) {
+                way = other;
                 continue;
             }
             let (table, is_more) = taken?;
@@ -108,7 +117,6 @@ impl Engine {
                 has_grown,
             });
         }
-        Err(Fault::internal("a file that is read in one piece has seams"))
     }
 }
 
@@ -206,13 +214,19 @@ impl Session {
         plan: LogicalPlan,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let state = self.context().state();
+        let growth = growth::factor(&plan).map_err(|it| DataFusionError::External(it.into()))?;
         let plan = self.narrowed(state.optimize(&plan)?, &state).await?;
         let plan = leash::on_filters(plan, self.meter())?;
+        let pool = Arc::clone(&self.context().runtime_env().memory_pool);
+        let plan = windows::asking(plan, &Asked { meter: Arc::clone(self.meter()), pool })?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        let physical = leash::on_joins(tallied(physical)?, self.meter())?;
+        let physical = tallied(physical)?;
+        let physical = leash::on_joins(physical, self.meter(), self.widths(), growth)?;
         execute_stream(physical, self.context().task_ctx())
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::one_text;

@@ -10,8 +10,11 @@ use crate::{Source, SourceOptions};
 mod columns;
 mod formats;
 mod hostile;
+mod lengths;
 mod parquet;
 mod pieces;
+
+pub(crate) use lengths::one_text;
 
 const PEOPLE: &str = "id,name,amount,born\n1,Ann,10.5,1990-01-02\n2,Bob,,1985-12-31\n3,Cid,7.25,\n";
 
