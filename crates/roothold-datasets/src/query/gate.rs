@@ -177,15 +177,3 @@ pub(super) fn has_extremes_alone(plan: &LogicalPlan) -> bool {
         _ => plan.inputs().first().is_some_and(|input| has_extremes_alone(input)),
     }
 }
-
-/// Whether a plan says in which order its rows come, or has one row at most.
-pub(super) fn is_ordered(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Sort(_) => true,
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
-            plan.inputs().first().is_some_and(|input| is_ordered(input))
-        }
-        _ => false,
-    }
-}

@@ -10,6 +10,7 @@ use crate::{Source, SourceOptions};
 mod columns;
 mod formats;
 mod hostile;
+mod order;
 mod parquet;
 mod pieces;
 

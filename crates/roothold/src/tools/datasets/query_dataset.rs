@@ -328,13 +328,15 @@ fn reply(
     revision: String,
     mut notes: Vec<String>,
 ) -> Result<Structured<Page>, Fault> {
-    let Answer { table: Table { columns, mut rows }, stable, next_offset, has_grown, .. } = answer;
+    let Answer { table, next_offset, has_grown, .. } = answer;
+    let Table { columns, mut rows } = table;
     if has_grown {
         notes.push(GROWN.to_owned());
     }
     let columns: Vec<Column> = columns.into_iter().map(Column::from).collect();
     let is_cut = fit(call, &columns, &mut rows, &notes)?;
     let kept = rows.len();
+    let stable = answer.stable && !(is_cut && answer.is_whole);
     let next = if is_cut { Some(offset + kept as u64) } else { next_offset };
     if next.is_some() && !stable {
         notes.push(UNORDERED.to_owned());
