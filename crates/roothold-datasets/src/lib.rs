@@ -18,6 +18,7 @@ mod process;
 mod query;
 mod records;
 mod refusal;
+mod remedy;
 mod scan;
 mod shown;
 mod sniff;

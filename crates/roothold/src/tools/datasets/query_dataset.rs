@@ -95,6 +95,9 @@ impl Tool for QueryDataset {
     const NAME: &'static str = "query_dataset";
     const PAGED: bool = true;
     const PACE: Pace = Pace::Query;
+    const WHEN_OVERDUE: Option<&'static str> = Some(
+        "narrow WHERE, or let process_large_dataset run it as a job, with operation sql and background true",
+    );
     const WRITES_BY: &'static [&'static str] = &["output", "format", "guard_formulas"];
     type Input = Input;
     type Output = Answered;
