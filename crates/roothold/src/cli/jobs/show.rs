@@ -123,9 +123,10 @@ impl Found {
     }
 }
 
-/// Lines of text that move no cursor.
+/// Lines of text that move no cursor, but on by tabs, which stand between the cells of rows.
 fn lines(text: &str) -> String {
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    let shown = |text: &str| text.split('\t').map(line).collect::<Vec<_>>().join("\t");
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// The job itself, a line for each thing that is known of it.
@@ -180,4 +181,14 @@ fn claimed(job: &Job) -> Option<String> {
 pub(super) fn time(at: UnixMillis) -> String {
     let at = Timestamp::from_second(at.0.div_euclid(1000));
     at.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_tabs_and_nothing_else_moves_the_cursor() {
+        assert_eq!(lines("a\tb\n1\t\u{1b}[2J\r"), "a\tb\n1\t\\u{1b}[2J\\r");
+    }
 }
