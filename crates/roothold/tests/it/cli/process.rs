@@ -324,6 +324,16 @@ fn a_signal_ends_the_work_and_leaves_nothing_behind() {
     let audit = person.home().join(".local/state/roothold/audit");
     let verified = person.run(&["audit", "verify", audit.to_str().unwrap()]).good();
     assert!(verified.lines().all(|line| line.contains(", 0 unfinished")), "{verified}");
+    // Who cannot wait says so again, and hears as little.
+    let mut child = converting(&person);
+    let pid = Pid::from_child(&child);
+    while child.try_wait().unwrap().is_none() {
+        let _ = kill_process(pid, Signal::INT);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.err.contains("stopping") && !ran.err.contains("panicked"), "{ran:?}");
 }
 
 #[test]

@@ -223,6 +223,13 @@ impl Input {
         FilePath::parse(&needed(self.output.as_ref(), "convert", "output")?).map(Some)
     }
 
+    /// What a job of it is about: what is done with which source, and where the outcome goes.
+    pub(super) fn about(&self) -> String {
+        let output = self.output.as_ref().map(|output| format!(" to {output}"));
+        let (operation, source) = (self.operation.name(), &self.data_source);
+        format!("{operation} {source}{}", output.unwrap_or_default())
+    }
+
     /// How large each form of the answer may be.
     ///
     /// # Errors
@@ -409,6 +416,15 @@ mod tests {
             let error = asked.err().unwrap().to_string();
             assert!(error.contains("[NAME=]FUNCTION[:COLUMN]"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_job_is_told_by_its_source_and_its_output_and_not_by_what_is_asked() {
+        let about = |arguments: Value| input(&arguments).unwrap().about();
+        let sql = json!({"operation": "sql", "sql": "SELECT 's3cr3t'", "parameters": ["s3cr3t"]});
+        assert_eq!(about(sql), "sql /a.csv");
+        let convert = json!({"operation": "convert", "output": "/work/b.parquet"});
+        assert_eq!(about(convert), "convert /a.csv to /work/b.parquet");
     }
 
     #[test]
