@@ -22,6 +22,7 @@ use crate::scan::Seams;
 use crate::source::Source;
 use crate::table::{self, Table};
 
+mod checked;
 mod functions;
 mod gate;
 mod growth;

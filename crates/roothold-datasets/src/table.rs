@@ -131,7 +131,8 @@ pub(crate) fn value(array: &ArrayRef, row: usize, depth: usize) -> Result<Value,
     })
 }
 
-fn whole(array: &ArrayRef, row: usize) -> Option<Value> {
+/// A whole number: as such where every reader of JSON keeps it, and as text beyond 2^53.
+pub(crate) fn whole(array: &ArrayRef, row: usize) -> Option<Value> {
     let signed = |value: i64| {
         if value.unsigned_abs() <= EXACT_MAX {
             Value::from(value)
