@@ -119,7 +119,7 @@ fn whole_numbers_of_json_are_never_cut() {
     let input = Memory::new(ShapeFormat::Jsonl, &COLUMNS, &[text]);
     let ask = json!({"operation": "aggregate", "aggregates": [{"function": "sum", "column": "i"}]});
     let value = wait(run(&input, &ask, 1000)).unwrap().value;
-    assert_eq!(value["result"][0][0], json!(9_007_199_254_740_997_i64));
+    assert_eq!(value["result"][0][0], json!("9007199254740997"));
     assert_eq!(value["bad_rows"], 2);
 }
 

@@ -74,3 +74,22 @@ fn numbers_that_fit_are_right_and_called_as_before() {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["t.p * t.q", "(- t.p)", "sum(t.p + t.q)"]);
 }
+
+#[test]
+fn whole_numbers_of_json_are_not_rounded() {
+    let space = Workspace::new();
+    for (text, expected) in [
+        (
+            "{\"id\":18446744073709551614}\n{\"id\":18446744073709551615}\n",
+            r#"[["18446744073709551614",1],["18446744073709551615",1]]"#,
+        ),
+        ("{\"id\":9007199254740993}\n{\"id\":1.5}\n", r#"[["1.5",1],["9007199254740993",1]]"#),
+        ("{\"id\":9007199254740993}\n{\"id\":1}\n", r#"[[1,1],["9007199254740993",1]]"#),
+        ("{\"id\":1.5}\n{\"id\":7}\n", "[[1.5,1],[7.0,1]]"),
+    ] {
+        let source = space.file("j.jsonl", text).source("j.jsonl");
+        assert_eq!(rows(&source, "SELECT id, count(*) FROM t GROUP BY id ORDER BY id"), expected);
+    }
+    let source = space.file("c.csv", "id\n9007199254740993\n1.5\n").source("c.csv");
+    assert_eq!(rows(&source, "SELECT id FROM t"), r#"[["9007199254740993"],["1.5"]]"#);
+}
