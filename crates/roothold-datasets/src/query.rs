@@ -27,6 +27,7 @@ mod functions;
 mod gate;
 mod growth;
 mod leash;
+mod order;
 mod session;
 mod top;
 
@@ -58,6 +59,9 @@ pub struct Answer {
     pub next_offset: Option<u64>,
     /// Whether the same query gives its rows in the same order again, so that pages fit together.
     pub stable: bool,
+    /// The query says that it gives no more rows than these, so those that are alike in what they are ordered by
+    /// were left as they came: what is cut off here fits to no later page.
+    pub is_whole: bool,
     /// Bytes read from files.
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
@@ -86,31 +90,72 @@ impl Engine {
         query: Query,
         meter: Arc<Meter>,
     ) -> Result<Answer, Fault> {
-        for is_cut in [true, false] {
-            let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;
-            let plan = session.plan_answer(&query.sql, &query.parameters)?;
-            let stable = gate::is_ordered(&plan);
-            let (limited, skip) = page_of(plan, &query)?;
-            let stream = session.stream(limited).await?;
-            let taken = take_page(stream, skip, &query).await;
-            // Pieces that began inside a quoted field: what came of them means nothing.
-            if is_cut && !seams.hold() {
-                continue;
+        let mut way = Way { is_cut: true, breaks_ties: query.offset > 0 };
+        loop {
+            match self.page(&query, &meter, way).await? {
+                Tried::Answer(answer) => return Ok(*answer),
+                Tried::Seams if way.is_cut => way.is_cut = false,
+                Tried::Seams => {
+                    return Err(Fault::internal("a file that is read in one piece has seams"));
+                }
+                Tried::More => way.breaks_ties = true,
             }
-            let (table, is_more) = taken?;
-            let has_grown = session.has_grown()?;
-            let next = query.offset.saturating_add(table.rows.len() as u64);
-            return Ok(Answer {
-                table,
-                next_offset: is_more.then_some(next),
-                stable,
-                bytes_read: meter.bytes(),
-                has_grown,
-            });
         }
-        Err(Fault::internal("a file that is read in one piece has seams"))
     }
+
+    async fn page(&self, query: &Query, meter: &Arc<Meter>, way: Way) -> Result<Tried, Fault> {
+        let seams = Arc::new(Seams::default());
+        let session = Session::open(self, &query.tables, meter, &seams, way.is_cut)?;
+        let mut plan = session.plan_answer(&query.sql, &query.parameters)?;
+        let stable = order::is_stable(&plan);
+        // Where all is on one page, ties do no harm.
+        let is_whole = order::rows_most(&plan).is_some_and(|most| most <= query.rows_max);
+        let keeps_ties = is_whole && !way.breaks_ties;
+        if stable && !keeps_ties {
+            plan = order::with_ties_broken(plan).map_err(|error| refusal::fault_of(&error))?;
+        }
+        let (limited, skip) = page_of(plan, query)?;
+        let stream = session.stream(limited).await?;
+        let taken = take_page(stream, skip, query).await;
+        // Pieces that began inside a quoted field: what came of them means nothing.
+        if way.is_cut && !seams.hold() {
+            return Ok(Tried::Seams);
+        }
+        let (table, is_more) = taken?;
+        if is_more && stable && keeps_ties {
+            return Ok(Tried::More);
+        }
+        let has_grown = session.has_grown()?;
+        let next = query.offset.saturating_add(table.rows.len() as u64);
+        let next_offset = is_more.then_some(next);
+        let bytes_read = meter.bytes();
+        Ok(Tried::Answer(Box::new(Answer {
+            table,
+            next_offset,
+            stable,
+            is_whole: keeps_ties,
+            bytes_read,
+            has_grown,
+        })))
+    }
+}
+
+/// How a page is asked for.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Files are read in pieces.
+    is_cut: bool,
+    /// Rows that are alike in what they are sorted by have an order too, so that pages fit together.
+    breaks_ties: bool,
+}
+
+/// What came of asking for a page.
+enum Tried {
+    Answer(Box<Answer>),
+    /// A file was cut where it must not be.
+    Seams,
+    /// There are other pages, although it seemed that there would be none.
+    More,
 }
 
 /// The rows of a page, and one more to see whether there are others; and how many rows are still
@@ -206,8 +251,13 @@ impl Session {
         &self,
         plan: LogicalPlan,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
-        let state = self.context().state();
-        let plan = self.narrowed(state.optimize(&plan)?, &state).await?;
+        let mut state = self.context().state();
+        let plan = state.optimize(&plan)?;
+        if order::compares_floats(&plan) {
+            let options = &mut state.config_mut().options_mut().execution.parquet;
+            (options.pruning, options.enable_page_index) = (false, false);
+        }
+        let plan = self.narrowed(plan, &state).await?;
         let plan = leash::on_filters(plan, self.meter())?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
         let physical = leash::on_joins(tallied(physical)?, self.meter())?;

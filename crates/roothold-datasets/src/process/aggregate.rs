@@ -29,7 +29,7 @@ use crate::table::kind_of;
 /// How many groups are told unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;
 /// The most groups that are told.
-const LIMIT_MAX: usize = 10_000;
+pub(super) const LIMIT_MAX: usize = 10_000;
 /// What putting groups in order takes for each.
 const ORDERED_ROW_BYTES: usize = 16;
 /// How many times as large as their columns rows are in JSON, together with the columns.

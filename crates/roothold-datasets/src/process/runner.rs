@@ -236,7 +236,14 @@ impl<F: Fold> Runner<F> {
             object.insert("rows".into(), self.trace.progress.rows.into());
             object.insert("bad_rows".into(), self.trace.bad.count.into());
             if self.trace.bad.count > 0 {
-                object.insert("bad".into(), serde_json::json!(self.trace.bad.first));
+                object.insert("bad".into(), self.trace.bad.told().into());
+            }
+            // Who validates wants to know what is bad, and not to read it as something else.
+            let options = self.trace.bad.options();
+            if let Some(options) =
+                options.filter(|_| self.trace.operation["operation"] != "validate")
+            {
+                object.insert("options".into(), options);
             }
         }
         value

@@ -24,7 +24,7 @@ use crate::source::Source;
 /// What the source is called in a query.
 const TABLE: &str = "data";
 /// The most rows that are told.
-const ROWS_MAX: usize = 10_000;
+pub(super) const ROWS_MAX: usize = 10_000;
 /// How many unless asked otherwise.
 const ROWS_DEFAULT: usize = 1_000;
 /// The most bytes of rows that are told.

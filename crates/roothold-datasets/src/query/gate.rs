@@ -1,9 +1,11 @@
 //! What may be planned: one SELECT, made of parts that read tables and nothing else.
 
+use std::ops::ControlFlow;
+
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, VisitMut as _};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use roothold_core::{Fault, FaultKind};
@@ -36,14 +38,55 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Fault> {
         .map_err(|error| crate::refusal::fault_of(&error))?;
     let (first, others) = (statements.pop_front(), !statements.is_empty());
     match first {
-        Some(Statement::Statement(statement)) if !others => match *statement {
+        Some(Statement::Statement(mut statement)) if !others => match *statement {
             ast::Statement::Query(ref query) if is_plain(query) => {
+                if statement.visit(&mut AllColumns).is_break() {
+                    return Err(no_columns());
+                }
                 Ok(Statement::Statement(statement))
             }
             _ => Err(not_one_select()),
         },
         _ => Err(not_one_select()),
     }
+}
+
+/// Lets `FROM data` without SELECT mean all columns, wherever it stands; the planner takes it for none.
+/// Breaks off at a SELECT that names none.
+struct AllColumns;
+
+impl ast::VisitorMut for AllColumns {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        name_all(&mut query.body)
+    }
+}
+
+fn name_all(body: &mut ast::SetExpr) -> ControlFlow<()> {
+    match body {
+        ast::SetExpr::Select(select) => {
+            if select.projection.is_empty() {
+                if select.flavor != ast::SelectFlavor::FromFirstNoSelect {
+                    return ControlFlow::Break(());
+                }
+                let all = ast::WildcardAdditionalOptions::default();
+                select.projection.push(ast::SelectItem::Wildcard(all));
+                select.flavor = ast::SelectFlavor::FromFirst;
+            }
+            ControlFlow::Continue(())
+        }
+        ast::SetExpr::SetOperation { left, right, .. } => {
+            name_all(left)?;
+            name_all(right)
+        }
+        // A query within is visited by itself.
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+fn no_columns() -> Fault {
+    Fault::invalid("a SELECT names no column; write SELECT * for all of them")
 }
 
 /// A query that only reads: no INSERT as its body, no INTO, no locks.
@@ -175,17 +218,5 @@ pub(super) fn has_extremes_alone(plan: &LogicalPlan) -> bool {
             aggregate.group_expr.is_empty() && aggregate.aggr_expr.iter().all(is_extreme)
         }
         _ => plan.inputs().first().is_some_and(|input| has_extremes_alone(input)),
-    }
-}
-
-/// Whether a plan says in which order its rows come, or has one row at most.
-pub(super) fn is_ordered(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Sort(_) => true,
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
-            plan.inputs().first().is_some_and(|input| is_ordered(input))
-        }
-        _ => false,
     }
 }

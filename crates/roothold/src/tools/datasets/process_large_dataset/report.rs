@@ -152,14 +152,6 @@ impl Report {
     pub(super) fn bytes(&self) -> u64 {
         self.shown.bytes
     }
-
-    /// The structured form.
-    ///
-    /// # Errors
-    /// `Internal`.
-    pub(super) fn value(&self) -> Result<Value, Fault> {
-        serde_json::to_value(&self.shown).map_err(Fault::internal)
-    }
 }
 
 impl Reply for Report {
@@ -268,7 +260,7 @@ mod tests {
         for bytes in [1024, 2000, 10_000, 65_536, 300_000] {
             for room in [Room::of_call(bytes), Room::of_job(bytes)] {
                 let report = outline(found.clone()).report(room, None).unwrap();
-                let value = report.value().unwrap();
+                let value = serde_json::to_value(&report.shown).unwrap();
                 let (json, text) = (value.to_string().len(), report.text.len());
                 let size = if room.shared { json + text } else { json.max(text) };
                 assert!(size <= room.bytes, "{size} in {room:?}");
@@ -281,7 +273,7 @@ mod tests {
             }
         }
         let whole = outline(json!({"total": 0, "matches": []})).report(Room::of_call(4096), None);
-        let whole = whole.unwrap().value().unwrap();
+        let whole = serde_json::to_value(&whole.unwrap().shown).unwrap();
         assert_eq!((&whole["truncated"], &whole["omitted"]), (&json!(false), &Value::Null));
         let wide: Map<String, Value> = (0..500).map(|n| (format!("key {n}"), json!(n))).collect();
         let fault = outline(wide.into()).report(Room::of_call(1024), None).unwrap_err();
