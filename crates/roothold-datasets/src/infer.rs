@@ -71,6 +71,25 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Tells `note` of each part that has no place in the type of the column: what it is called within
+    /// `name`, and what it is.
+    pub(crate) fn each_left_out(&self, name: &str, note: &mut dyn FnMut(&str, &Kind)) {
+        match self {
+            Self::List(item) if item.arrow().is_some() => {
+                item.each_left_out(&format!("{name}[]"), note);
+            }
+            Self::Struct(fields) if self.arrow().is_some() => {
+                for (field, kind) in fields {
+                    kind.each_left_out(&format!("{name}.{field}"), note);
+                }
+            }
+            kind if kind.arrow().is_none() => note(name, kind),
+            _ => {}
+        }
+    }
+}
+
 fn merge_plain(one: ColumnType, two: ColumnType) -> ColumnType {
     use ColumnType::{Date, Integer, Number, Text, Timestamp};
     match (one, two) {

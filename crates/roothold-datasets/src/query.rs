@@ -66,6 +66,8 @@ pub struct Answer {
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
     pub has_grown: bool,
+    /// What of the files is in no table, in words.
+    pub notes: Vec<String>,
 }
 
 impl Engine {
@@ -136,6 +138,7 @@ impl Engine {
             is_whole: keeps_ties,
             bytes_read,
             has_grown,
+            notes: session.notes(),
         })))
     }
 }

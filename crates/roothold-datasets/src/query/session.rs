@@ -119,6 +119,11 @@ impl Session {
         Ok(has_grown)
     }
 
+    /// What of the files is in no table.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.tables.iter().flat_map(|prepared| prepared.notes.iter().cloned()).collect()
+    }
+
     /// The table of Parquet files by this name.
     pub(super) fn parquet(&self, name: &str) -> Option<&ParquetTable> {
         let mut tables = self.parquet.iter();
