@@ -42,7 +42,7 @@ pub enum ExportFormat {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
     /// Rows of the result.
     pub rows: u64,
@@ -50,6 +50,8 @@ pub struct Exported {
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
     pub has_grown: bool,
+    /// What of the files is in no table, in words.
+    pub notes: Vec<String>,
 }
 
 /// Makes the writer of a result. It is called again, and what was written before is then to be
@@ -106,7 +108,12 @@ impl Engine {
             }
             let rows = written?;
             let has_grown = session.has_grown()?;
-            return Ok(Exported { rows, bytes_read: meter.bytes(), has_grown });
+            return Ok(Exported {
+                rows,
+                bytes_read: meter.bytes(),
+                has_grown,
+                notes: session.notes(),
+            });
         }
         Err(Fault::internal("a file that is read in one piece has seams"))
     }

@@ -22,6 +22,7 @@ use crate::scan::Seams;
 use crate::source::Source;
 use crate::table::{self, Table};
 
+mod checked;
 mod functions;
 mod gate;
 mod growth;
@@ -65,6 +66,8 @@ pub struct Answer {
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
     pub has_grown: bool,
+    /// What of the files is in no table, in words.
+    pub notes: Vec<String>,
 }
 
 impl Engine {
@@ -135,6 +138,7 @@ impl Engine {
             is_whole: keeps_ties,
             bytes_read,
             has_grown,
+            notes: session.notes(),
         })))
     }
 }

@@ -50,9 +50,9 @@ fn of_arrow(error: &ArrowError) -> Fault {
         ArrowError::DivideByZero => {
             Fault::invalid("the query divides by zero; divide by nullif(x, 0)")
         }
-        ArrowError::ArithmeticOverflow(_) => {
-            Fault::invalid("a number of the query is too large for its type; cast it to double")
-        }
+        ArrowError::ArithmeticOverflow(_) => Fault::invalid(
+            "a number of the query is too large for its type; cast to double or decimal",
+        ),
         ArrowError::CastError(_) | ArrowError::ParseError(_) => Fault::invalid(
             "a value cannot be cast to the type that the query asks for; use try_cast, which gives null",
         ),

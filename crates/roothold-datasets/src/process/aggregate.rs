@@ -23,6 +23,7 @@ use super::spans::Span;
 use super::start::column;
 use super::step::ProcessLimits;
 use super::values;
+use crate::sum::sum_udaf;
 use crate::table::kind_of;
 
 /// How many groups are told unless asked otherwise.
@@ -258,7 +259,7 @@ fn engine_function(function: AggregateFunction) -> Arc<AggregateUDF> {
     use AggregateFunction as F;
     match function {
         F::Count => functions::count::count_udaf(),
-        F::Sum => functions::sum::sum_udaf(),
+        F::Sum => sum_udaf(),
         F::Avg => functions::average::avg_udaf(),
         F::Min => functions::min_max::min_udaf(),
         F::Max => functions::min_max::max_udaf(),

@@ -104,6 +104,7 @@ fn told(answer: &Answer) -> Result<Value, Fault> {
         "result": answer.table.rows,
         "truncated": answer.next_offset.is_some(),
         "stable": answer.stable,
+        "notes": answer.notes,
     }))
 }
 

@@ -13,6 +13,7 @@ use roothold_core::files::Drift;
 use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
+use super::checked::CheckedArithmetic;
 use super::{functions, gate, growth};
 use crate::engine::Engine;
 use crate::meter::Meter;
@@ -116,6 +117,11 @@ impl Session {
             }
         }
         Ok(has_grown)
+    }
+
+    /// What of the files is in no table.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.tables.iter().flat_map(|prepared| prepared.notes.iter().cloned()).collect()
     }
 
     /// The table of Parquet files by this name.
@@ -232,6 +238,7 @@ fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionCon
         .with_table_functions(HashMap::new())
         .with_higher_order_functions(Vec::new())
         .with_file_formats(Vec::new())
+        .with_analyzer_rule(Arc::new(CheckedArithmetic::default()))
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
         .with_window_functions(functions::window())

@@ -8,6 +8,7 @@ use crate::testing::{Workspace, ask, budget, engine, query, rows, wait};
 use crate::{Source, SourceOptions};
 
 mod columns;
+mod exact;
 mod formats;
 mod hostile;
 mod order;

@@ -33,6 +33,27 @@ fn a_profile_says_what_is_in_a_column() {
 }
 
 #[test]
+fn a_sum_that_its_type_cannot_hold_is_refused() {
+    let text = format!("i,n,t\n{0},1,a\n5,1,b\n-6,1,a\n{0},1,b\n", i64::MAX);
+    let input = Memory::new(CSV, &COLUMNS, &[text.as_bytes()]);
+    let ask = |group_by: &[&str], bytes| {
+        let sum = json!({"function": "sum", "column": "i"});
+        let asked = json!({"operation": "aggregate", "group_by": group_by, "aggregates": [sum]});
+        wait(run(&input, &asked, bytes))
+    };
+    for (group_by, bytes) in [(&["t"][..], 9), (&["t"], 10_000), (&[], 9), (&[], 10_000)] {
+        let fault = ask(group_by, bytes).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Invalid, "{fault}");
+        assert!(fault.public().contains("a sum is too large"), "{fault}");
+    }
+    let fitting = text.replace("\n5,", "\n-5,");
+    let input = Memory::new(CSV, &COLUMNS, &[fitting.as_bytes()]);
+    let asked = json!({"operation": "aggregate", "group_by": ["t"], "aggregates": [{"function": "sum", "column": "i"}]});
+    let sums = wait(run(&input, &asked, 9)).unwrap().value["result"].clone();
+    assert_eq!(sums, json!([["a", "9223372036854775801"], ["b", "9223372036854775802"]]));
+}
+
+#[test]
 fn long_values_and_many_are_not_kept() {
     let rows: String = (0..1500).map(|row| format!("1,1,{row}\n")).collect();
     let text = "i,n,t\n".to_owned() + &rows + "1,1," + &"x".repeat(300) + "\n1,1,zz\n";

@@ -10,6 +10,7 @@ use super::super::input::{Shape, Stop};
 use super::super::operation::{ExpectedColumn, ExpectedType};
 use super::super::records::{Framing, count_lines};
 use super::super::values::brief;
+use super::super::whole::WHOLE_MAX;
 use super::schema::{RECORD_BYTES_MAX, RecordSchema};
 
 /// The most of a value that a reason quotes, in bytes.
@@ -109,7 +110,9 @@ fn is_of(expected: ExpectedType, value: &Value) -> bool {
         ExpectedType::Number => value.is_number(),
         ExpectedType::Integer => {
             value.is_i64()
-                || value.as_f64().is_some_and(|value| value.fract() == 0.0 && value.abs() < 9e15)
+                || value
+                    .as_f64()
+                    .is_some_and(|value| value.fract() == 0.0 && value.abs() < WHOLE_MAX)
         }
         // As text it keeps the digits that a number of JSON may lose.
         ExpectedType::Decimal => {

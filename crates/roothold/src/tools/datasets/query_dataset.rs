@@ -247,6 +247,7 @@ async fn write(
     let query = Query { sql, parameters, tables, offset: 0, rows_max: 0, bytes_max: 0 };
     let guards = guard_formulas.unwrap_or(true);
     let (output, exported) = export(call, &query, permit, format, guards).await?;
+    notes.extend(exported.notes);
     if exported.has_grown {
         notes.push(GROWN.to_owned());
     }
@@ -331,7 +332,8 @@ fn reply(
     revision: String,
     mut notes: Vec<String>,
 ) -> Result<Structured<Page>, Fault> {
-    let Answer { table, next_offset, has_grown, .. } = answer;
+    let Answer { table, next_offset, has_grown, notes: told, .. } = answer;
+    notes.extend(told);
     let Table { columns, mut rows } = table;
     if has_grown {
         notes.push(GROWN.to_owned());

@@ -37,7 +37,7 @@ impl Outline {
         operation: &str,
         progress: Progress,
         value: Value,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
     ) -> Self {
         let mut report = match value {
             Value::Object(report) => report,
@@ -50,6 +50,9 @@ impl Outline {
             Some(Value::Array(bad)) => bad,
             _ => Vec::new(),
         };
+        if let Some(Value::Array(told)) = report.remove("notes") {
+            notes.extend(told.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
         let (operation, bytes) = (operation.to_owned(), progress.bytes_total);
         Self { operation, bytes, rows, bad_rows, bad, report, notes }
     }
