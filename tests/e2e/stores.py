@@ -21,6 +21,8 @@ from lib.process import free_port, server
 from lib.setup import CLIENTS, MODULES, NODE, PYTHON, binary, environment
 
 ROWS = 120_000
+# So many that a page has not room for them all.
+MANY = [f"many/{n}.csv" for n in range(12)]
 ACCOUNT = "devstoreaccount1"
 BINARY = {"content-type": "application/octet-stream"}
 # The one that Azurite's documentation gives to everybody.
@@ -152,6 +154,8 @@ def fill(store):
     store.put("open/log.jsonl.gz", gzip.compress(lines.encode(), 1))
     store.put("open/csv/.env", b"KEY=1\n")
     store.put("kept/back.csv", b"n\n1\n")
+    for key in MANY:
+        store.put(f"open/{key}", b"n\n1\n")
 
 
 def check(checks, url, store, root):
@@ -190,8 +194,25 @@ def check(checks, url, store, root):
     checks.true(f"{name}: what is beyond the store is one denial", same, str(denials))
     denied = call(url, "query_dataset", {"data_source": f"{at}/csv/.env", **sums})
     checks.true(f"{name}: what is excluded stays so", "rule exclude" in denied, denied)
-    missing = call(url, "query_dataset", {"data_source": f"{at}/none.csv", **sums})
-    checks.true(f"{name}: what is not there is said", "is not there" in missing, missing)
+    missing = call(url, "query_dataset", {"data_source": f"{at}/csv/none.csv", **sums})
+    said = "is not there" in missing and f"list_datasets with path {at}/csv/" in missing
+    checks.true(f"{name}: what is not there is said, and where to look", said, missing)
+    below = call(url, "list_datasets", {"path": f"{at}/csv/"})
+    listed = [entry["data_source"] for entry in below["datasets"]]
+    checks.equal(f"{name}: which tells", listed, [f"{at}/csv/a.csv", f"{at}/csv/b.csv"])
+    pages, cursor = [], {}
+    while cursor is not None and len(pages) < 50:
+        page = call(url, "list_datasets", {"path": at, "max_bytes": 1024, **cursor})
+        if not isinstance(page, dict):
+            break
+        pages.append([entry["data_source"] for entry in page["datasets"]])
+        cursor = {"cursor": page["next_cursor"]} if page["truncated"] else None
+    names = ["all.parquet", "csv/a.csv", "csv/b.csv", "log.jsonl.gz", *MANY]
+    expected = sorted(f"{at}/{key}" for key in names)
+    checks.equal(f"{name}: pages have each object once", sum(pages, []), expected)
+    checks.true(f"{name}: in several pages", len(pages) > 1, str(len(pages)))
+    denied = call(url, "list_datasets", {"path": f"{name}://lake/kept/"})
+    checks.true(f"{name}: nothing beyond it is listed", "rule stores" in str(denied), str(denied))
 
 
 def rows_of(answer):

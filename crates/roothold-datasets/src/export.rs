@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::meter::Meter;
-use crate::query::{Query, Session, Way};
+use crate::query::{Query, Reading, Session};
 use crate::refusal;
 use crate::scan::Seams;
 use crate::table;
@@ -42,7 +42,7 @@ pub enum ExportFormat {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
     /// Rows of the result.
     pub rows: u64,
@@ -50,6 +50,8 @@ pub struct Exported {
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
     pub has_grown: bool,
+    /// What of the files is in no table, in words.
+    pub notes: Vec<String>,
 }
 
 /// Makes the writer of a result. It is called again, and what was written before is then to be
@@ -90,11 +92,11 @@ impl Engine {
         mut make: MakeWriter,
         meter: Arc<Meter>,
     ) -> Result<Exported, Fault> {
-        let mut way = Way::default();
+        let mut reading = Reading::default();
         loop {
             let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, way.is_cut)?
-                .in_batches_of(way.rows);
+            let session = Session::open(self, &query.tables, &meter, &seams, reading.is_cut)?
+                .in_batches_of(reading.rows);
             let plan = session.plan(&query.sql, &query.parameters)?;
             let stream = session.stream(plan).await?;
             let failure = Failure::default();
@@ -103,13 +105,18 @@ impl Engine {
             if let Some(error) = failure.take() {
                 return Err(unwritten(error));
             }
-            if let Some(other) = way.other(session.widths(), seams.hold()) {
-                way = other;
+            if let Some(other) = reading.other(session.widths(), seams.hold()) {
+                reading = other;
                 continue;
             }
             let rows = written?;
             let has_grown = session.has_grown()?;
-            return Ok(Exported { rows, bytes_read: meter.bytes(), has_grown });
+            return Ok(Exported {
+                rows,
+                bytes_read: meter.bytes(),
+                has_grown,
+                notes: session.notes(),
+            });
         }
     }
 }

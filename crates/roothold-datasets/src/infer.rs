@@ -2,7 +2,8 @@
 //!
 //! A column is what all its cells in the sample are: whole numbers and others together are
 //! numbers, days and times together are times, and whatever else differs is text. A number that
-//! begins with a zero is text, since it is a code that would lose it.
+//! begins with a zero is text, since it is a code that would lose it; so are whole numbers that the column could
+//! only hold rounded: those too long for 64 bits, and those beyond 2^53 among others with fractions.
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     #[default]
     Empty,
     Plain(ColumnType),
+    /// Whole numbers, one of which is beyond 2^53: a floating number would be another.
+    Wide,
     List(Box<Kind>),
     /// Fields in the order in which they were met.
     Struct(Vec<(String, Kind)>),
@@ -35,6 +38,11 @@ impl Kind {
         match (self, other) {
             (Self::Empty, kind) | (kind, Self::Empty) => kind,
             (Self::Plain(one), Self::Plain(two)) => Self::Plain(merge_plain(one, two)),
+            (Self::Wide, Self::Wide | Self::Plain(ColumnType::Integer))
+            | (Self::Plain(ColumnType::Integer), Self::Wide) => Self::Wide,
+            (Self::Wide, Self::Plain(_)) | (Self::Plain(_), Self::Wide) => {
+                Self::Plain(ColumnType::Text)
+            }
             (Self::List(one), Self::List(two)) => Self::List(Box::new(one.merge(*two))),
             (Self::Struct(one), Self::Struct(two)) => Self::Struct(merge_fields(one, two)),
             _ => Self::Mixed,
@@ -46,6 +54,7 @@ impl Kind {
         Some(match self {
             Self::Empty => DataType::Utf8,
             Self::Plain(kind) => kind.arrow(),
+            Self::Wide => ColumnType::Integer.arrow(),
             Self::List(kind) => DataType::List(Arc::new(Field::new("item", kind.arrow()?, true))),
             Self::Struct(fields) => {
                 let fields: Fields = fields
@@ -59,6 +68,25 @@ impl Kind {
             }
             Self::Mixed => return None,
         })
+    }
+}
+
+impl Kind {
+    /// Tells `note` of each part that has no place in the type of the column: what it is called within
+    /// `name`, and what it is.
+    pub(crate) fn each_left_out(&self, name: &str, note: &mut dyn FnMut(&str, &Kind)) {
+        match self {
+            Self::List(item) if item.arrow().is_some() => {
+                item.each_left_out(&format!("{name}[]"), note);
+            }
+            Self::Struct(fields) if self.arrow().is_some() => {
+                for (field, kind) in fields {
+                    kind.each_left_out(&format!("{name}.{field}"), note);
+                }
+            }
+            kind if kind.arrow().is_none() => note(name, kind),
+            _ => {}
+        }
     }
 }
 
@@ -104,7 +132,17 @@ pub(crate) fn cell(text: &str) -> Kind {
         }
         _ => ColumnType::Text,
     };
-    Kind::Plain(kind)
+    match text.parse() {
+        Ok(number) if kind == ColumnType::Integer => whole(number),
+        _ => Kind::Plain(kind),
+    }
+}
+
+/// What a whole number is.
+fn whole(number: i64) -> Kind {
+    /// Up to here every whole number is a floating one.
+    const EXACT_MAX: u64 = 1 << 53;
+    if number.unsigned_abs() > EXACT_MAX { Kind::Wide } else { Kind::Plain(ColumnType::Integer) }
 }
 
 fn number(text: &str) -> Option<ColumnType> {
@@ -149,7 +187,7 @@ mod tests {
             ("0", Integer),
             ("007", Text),
             ("-0", Integer),
-            ("9223372036854775807", Integer),
+            ("9007199254740992", Integer),
             ("9223372036854775808", Text),
             ("+4912345", Text),
             ("1.5", Number),
@@ -174,6 +212,8 @@ mod tests {
             assert_eq!(cell(text), Kind::Plain(kind), "{text}");
         }
         assert_eq!(cell(""), Kind::Empty);
+        assert_eq!(cell("9007199254740993"), Kind::Wide);
+        assert_eq!(cell("-9223372036854775808"), Kind::Wide);
     }
 
     #[test]
@@ -188,6 +228,16 @@ mod tests {
         ] {
             assert_eq!(plain(one).merge(plain(two)), plain(both));
             assert_eq!(plain(two).merge(plain(one)), plain(both));
+        }
+        for (one, both) in [
+            (plain(Integer), Kind::Wide),
+            (Kind::Wide, Kind::Wide),
+            (plain(Number), plain(Text)),
+            (plain(Boolean), plain(Text)),
+            (Kind::List(Box::default()), Kind::Mixed),
+        ] {
+            assert_eq!(one.clone().merge(Kind::Wide), both);
+            assert_eq!(Kind::Wide.merge(one), both);
         }
         assert_eq!(Kind::Empty.merge(plain(Date)), plain(Date));
         assert_eq!(Kind::List(Box::default()).merge(plain(Text)), Kind::Mixed);

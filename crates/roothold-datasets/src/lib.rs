@@ -18,6 +18,7 @@ mod process;
 mod query;
 mod records;
 mod refusal;
+mod remedy;
 mod scan;
 mod shown;
 mod sniff;
@@ -25,6 +26,7 @@ mod source;
 mod store;
 mod stored;
 mod stores;
+mod sum;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -45,5 +47,8 @@ pub use process::{
 pub use query::{Answer, Query};
 pub use source::Source;
 pub use stored::Stored;
-pub use stores::{FoundObjects, Secret, StoreError, StoreObject, StoreReach, StoreSpec, Stores};
+pub use stores::{
+    FoundObjects, ListWish, ListedObject, ListedObjects, Secret, StoreError, StoreObject,
+    StoreReach, StoreSpec, Stores,
+};
 pub use table::{Column, Table};

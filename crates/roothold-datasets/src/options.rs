@@ -145,6 +145,13 @@ impl ColumnType {
         }
     }
 
+    /// The one that has this type.
+    pub(crate) fn of(arrow: &DataType) -> Option<Self> {
+        use ColumnType::{Boolean, Date, Decimal, Integer, Number, Text, Timestamp};
+        let all = [Text, Integer, Number, Decimal, Boolean, Date, Timestamp];
+        all.into_iter().find(|kind| kind.arrow() == *arrow)
+    }
+
     pub(crate) fn arrow(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,

@@ -109,7 +109,7 @@ pub(crate) fn prepare(
         (_, Some(delimited)) => delimited.columns(&samples, source.options(), limits)?,
         (Format::Text, None) if source.hides_any() => return Err(unhidden(&samples[0].path)),
         (Format::Text, None) => lines::columns(&samples),
-        _ => lines::objects(&samples, source.options(), limits)?,
+        _ => lines::objects(&samples, source, limits)?,
     };
     let mut prepared = Prepared {
         source: source.clone(),

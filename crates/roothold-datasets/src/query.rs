@@ -24,17 +24,19 @@ use crate::scan::Seams;
 use crate::source::Source;
 use crate::table::{self, Table};
 
+mod checked;
 mod functions;
 mod gate;
 mod growth;
 mod leash;
+mod order;
 mod session;
 mod top;
 mod width;
 mod windows;
 
 pub(crate) use session::Session;
-pub(crate) use width::Way;
+pub(crate) use width::Reading;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -62,10 +64,15 @@ pub struct Answer {
     pub next_offset: Option<u64>,
     /// Whether the same query gives its rows in the same order again, so that pages fit together.
     pub stable: bool,
+    /// The query says that it gives no more rows than these, so those that are alike in what they are ordered by
+    /// were left as they came: what is cut off here fits to no later page.
+    pub is_whole: bool,
     /// Bytes read from files.
     pub bytes_read: u64,
     /// A file grew while it was read; what was there at first was read.
     pub has_grown: bool,
+    /// What of the files is in no table, in words.
+    pub notes: Vec<String>,
 }
 
 impl Engine {
@@ -90,34 +97,72 @@ impl Engine {
         query: Query,
         meter: Arc<Meter>,
     ) -> Result<Answer, Fault> {
-        let mut way = Way::default();
+        let mut way = Way { reading: Reading::default(), breaks_ties: query.offset > 0 };
         loop {
-            let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, way.is_cut)?
-                .in_batches_of(way.rows);
-            let plan = session.plan_answer(&query.sql, &query.parameters)?;
-            let stable = gate::is_ordered(&plan);
-            let (limited, skip) = page_of(plan, &query)?;
-            let stream = session.stream(limited).await?;
-            let taken = take_page(stream, skip, &query).await;
-            // Pieces that began inside a quoted field, or rows that are too long for so many: what
-            // came of them means nothing.
-            if let Some(other) = way.other(session.widths(), seams.hold()) {
-                way = other;
-                continue;
+            match self.page(&query, &meter, way).await? {
+                Tried::Answer(answer) => return Ok(*answer),
+                Tried::Other(reading) => way.reading = reading,
+                Tried::More => way.breaks_ties = true,
             }
-            let (table, is_more) = taken?;
-            let has_grown = session.has_grown()?;
-            let next = query.offset.saturating_add(table.rows.len() as u64);
-            return Ok(Answer {
-                table,
-                next_offset: is_more.then_some(next),
-                stable,
-                bytes_read: meter.bytes(),
-                has_grown,
-            });
         }
     }
+
+    async fn page(&self, query: &Query, meter: &Arc<Meter>, way: Way) -> Result<Tried, Fault> {
+        let seams = Arc::new(Seams::default());
+        let reading = way.reading;
+        let session = Session::open(self, &query.tables, meter, &seams, reading.is_cut)?
+            .in_batches_of(reading.rows);
+        let mut plan = session.plan_answer(&query.sql, &query.parameters)?;
+        let stable = order::is_stable(&plan);
+        // Where all is on one page, ties do no harm.
+        let is_whole = order::rows_most(&plan).is_some_and(|most| most <= query.rows_max);
+        let keeps_ties = is_whole && !way.breaks_ties;
+        if stable && !keeps_ties {
+            plan = order::with_ties_broken(plan).map_err(|error| refusal::fault_of(&error))?;
+        }
+        let (limited, skip) = page_of(plan, query)?;
+        let stream = session.stream(limited).await?;
+        let taken = take_page(stream, skip, query).await;
+        // Pieces that began inside a quoted field, or rows that are too long for so many: what came
+        // of them means nothing.
+        if let Some(other) = reading.other(session.widths(), seams.hold()) {
+            return Ok(Tried::Other(other));
+        }
+        let (table, is_more) = taken?;
+        if is_more && stable && keeps_ties {
+            return Ok(Tried::More);
+        }
+        let has_grown = session.has_grown()?;
+        let next = query.offset.saturating_add(table.rows.len() as u64);
+        let next_offset = is_more.then_some(next);
+        let bytes_read = meter.bytes();
+        Ok(Tried::Answer(Box::new(Answer {
+            table,
+            next_offset,
+            stable,
+            is_whole: keeps_ties,
+            bytes_read,
+            has_grown,
+            notes: session.notes(),
+        })))
+    }
+}
+
+/// How a page is asked for.
+#[derive(Clone, Copy)]
+struct Way {
+    reading: Reading,
+    /// Rows that are alike in what they are sorted by have an order too, so that pages fit together.
+    breaks_ties: bool,
+}
+
+/// What came of asking for a page.
+enum Tried {
+    Answer(Box<Answer>),
+    /// Files have to be read in another way.
+    Other(Reading),
+    /// There are other pages, although it seemed that there would be none.
+    More,
 }
 
 /// The rows of a page, and one more to see whether there are others; and how many rows are still
@@ -213,9 +258,14 @@ impl Session {
         &self,
         plan: LogicalPlan,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
-        let state = self.context().state();
         let growth = growth::factor(&plan).map_err(|it| DataFusionError::External(it.into()))?;
-        let plan = self.narrowed(state.optimize(&plan)?, &state).await?;
+        let mut state = self.context().state();
+        let plan = state.optimize(&plan)?;
+        if order::compares_floats(&plan) {
+            let options = &mut state.config_mut().options_mut().execution.parquet;
+            (options.pruning, options.enable_page_index) = (false, false);
+        }
+        let plan = self.narrowed(plan, &state).await?;
         let plan = leash::on_filters(plan, self.meter())?;
         let pool = Arc::clone(&self.context().runtime_env().memory_pool);
         let plan = windows::asking(plan, &Asked { meter: Arc::clone(self.meter()), pool })?;

@@ -19,7 +19,7 @@ pub(crate) fn fault_of(error: &DataFusionError) -> Fault {
         DataFusionError::ResourcesExhausted(message) => exhausted(message),
         DataFusionError::SQL(parse, _) => invalid(&parse.to_string()),
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
-            invalid(message)
+            mismatched(message).unwrap_or_else(|| invalid(message))
         }
         DataFusionError::SchemaError(schema, _) => invalid(&schema.to_string()),
         DataFusionError::Diagnostic(_, inner) => fault_of(inner),
@@ -50,9 +50,9 @@ fn of_arrow(error: &ArrowError) -> Fault {
         ArrowError::DivideByZero => {
             Fault::invalid("the query divides by zero; divide by nullif(x, 0)")
         }
-        ArrowError::ArithmeticOverflow(_) => {
-            Fault::invalid("a number of the query is too large for its type; cast it to double")
-        }
+        ArrowError::ArithmeticOverflow(_) => Fault::invalid(
+            "a number of the query is too large for its type; cast to double or decimal",
+        ),
         ArrowError::CastError(_) | ArrowError::ParseError(_) => Fault::invalid(
             "a value cannot be cast to the type that the query asks for; use try_cast, which gives null",
         ),
@@ -75,6 +75,46 @@ fn exhausted(message: &str) -> Fault {
     };
     // The message names operators and sizes, no content.
     Fault::new(FaultKind::Limit, what).with_source(message.to_owned())
+}
+
+/// The name in the planner's words for a table that is not there, without what it puts before it.
+pub(crate) fn unknown_table(message: &str) -> Option<&str> {
+    let line = message.split("\n\nbacktrace").next()?.trim();
+    let name = line.strip_prefix("table '")?.strip_suffix("' not found")?;
+    let engine = "datafusion.";
+    let name = name.strip_prefix(engine).unwrap_or(name);
+    Some(name.strip_prefix("public.").unwrap_or(name))
+}
+
+/// What a function was given in place of what it takes, as the planner's words have it: the rest of
+/// them tells of all that it tried.
+fn mismatched(message: &str) -> Option<Fault> {
+    let call = message.split("No function matches the given name and argument types '").nth(1)?;
+    let call = call.split('\'').next()?;
+    let (function, kinds) = call.strip_suffix(')')?.split_once('(')?;
+    Some(Fault::invalid(format!(
+        "the query is refused: the function {} takes no {}; cast what it is given, such as try_cast(x AS double)",
+        crate::shown::name(function),
+        in_words(kinds)
+    )))
+}
+
+/// The engine's names of types, as they are called elsewhere.
+fn in_words(kinds: &str) -> String {
+    let word = |kind: &str| match kind.trim() {
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text".to_owned(),
+        "Int8" | "Int16" | "Int32" | "Int64" | "UInt8" | "UInt16" | "UInt32" | "UInt64" => {
+            "integer".to_owned()
+        }
+        "Float16" | "Float32" | "Float64" => "number".to_owned(),
+        "Date32" | "Date64" => "date".to_owned(),
+        other => crate::shown::name(other).to_lowercase(),
+    };
+    // Types that have types in them have commas, too.
+    if kinds.contains(['(', '<']) {
+        return crate::shown::name(kinds);
+    }
+    kinds.split(',').map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// The fault for a query that is refused, with what the parser or the planner says.

@@ -24,12 +24,14 @@ use crate::meter::Meter;
 mod fault;
 mod forward;
 mod guard;
+mod list;
 mod make;
 mod net;
 mod object;
 
 use fault::fault_of;
 pub(crate) use forward::Forward;
+pub use list::{ListWish, ListedObject, ListedObjects};
 pub use make::{StoreError, StoreReach};
 use net::Net;
 pub use object::StoreObject;
@@ -168,7 +170,48 @@ impl Stores {
         let store = self.store(permit)?;
         let (url, net) = (permit.url().clone(), self.inner.net.clone());
         let opening = async move { StoreObject::open(store, url, net).await };
-        self.inner.net.wait(&Meter::new(budget), opening)
+        let opened = self.inner.net.wait(&Meter::new(budget), opening);
+        opened.map_err(|fault| match fault.kind() {
+            FaultKind::NotFound => self.absent(permit, fault),
+            _ => fault,
+        })
+    }
+
+    /// Lists a page of the objects below the prefix of a permit that policy does not exclude and that
+    /// hold something. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `Unsupported` of a web server, and of a store that lists in no order.
+    ///
+    /// # Cancellation
+    /// As [`Self::open`].
+    pub fn list(
+        &self,
+        permit: &Permit,
+        wish: ListWish,
+        budget: &Budget,
+    ) -> Result<ListedObjects, Fault> {
+        let store = self.store(permit.of_object()?)?;
+        let permit = permit.clone();
+        let listing = async move { list::list(&*store, &permit, &wish).await };
+        self.inner.net.wait(&Meter::new(budget), listing)
+    }
+
+    /// What is said of an object that is not there: where to look.
+    fn absent(&self, permit: &StorePermit, fault: Fault) -> Fault {
+        let url = permit.url();
+        if url.scheme().is_web() {
+            return Fault::not_found(format!(
+                "{url} is not there; a web server does not tell what it holds, so give the whole URL of an object"
+            ));
+        }
+        let Some(store) = self.inner.stores.get(permit.store()) else { return fault };
+        let above = url.key().rsplit_once('/').map_or("", |(above, _)| above);
+        let above = url.with_key(above).ok().filter(|above| store.spec.url.below(above).is_some());
+        let above = above.as_ref().unwrap_or(&store.spec.url);
+        Fault::not_found(format!(
+            "{url} is not there; list_datasets with path {above}/ shows what is, and a glob such as {url}/** reads all below a prefix"
+        ))
     }
 
     /// Opens up to `objects_max` objects below the prefix of a permit whose keys below it match and

@@ -131,7 +131,8 @@ pub(crate) fn value(array: &ArrayRef, row: usize, depth: usize) -> Result<Value,
     })
 }
 
-fn whole(array: &ArrayRef, row: usize) -> Option<Value> {
+/// A whole number, as text where a reader of JSON would round it; none for values of other types.
+pub(crate) fn whole(array: &ArrayRef, row: usize) -> Option<Value> {
     let signed = |value: i64| {
         if value.unsigned_abs() <= EXACT_MAX {
             Value::from(value)

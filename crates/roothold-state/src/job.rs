@@ -17,6 +17,9 @@ pub struct NewJob {
     pub owner: String,
     /// What kind of work it is; only workers that know the kind claim it.
     pub kind: String,
+    /// What it is about, in one line of at most 1024 bytes for its owner, who could not tell it from
+    /// others otherwise.
+    pub about: Option<String>,
     /// What the work needs to begin. The store does not look into it.
     pub input: Vec<u8>,
     /// How long after its submission it may run at most; then it fails.
@@ -112,6 +115,8 @@ pub struct Job {
     pub owner: String,
     /// What kind of work it is.
     pub kind: String,
+    /// What it is about, as its owner knows it.
+    pub about: Option<String>,
     /// Where it is in its life.
     pub state: JobState,
     /// Whether its owner wants it to stop; once it did it is `Cancelled`.

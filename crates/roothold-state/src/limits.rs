@@ -98,6 +98,13 @@ impl Limits {
         if job.attempts_max == 0 || job.attempts_max > ATTEMPTS_MAX {
             return Err(StateError::Invalid("attempts_max is from 1 to 1000"));
         }
+        let wrong =
+            |about: &String| about.len() > MESSAGE_BYTES_MAX || about.contains(char::is_control);
+        if job.about.as_ref().is_some_and(wrong) {
+            return Err(StateError::Invalid(
+                "what a job is about is one line of at most 1024 bytes",
+            ));
+        }
         if job.deadline.is_zero() || job.deadline > SPAN_MAX || job.retention > SPAN_MAX {
             return Err(StateError::Invalid("deadline and retention are at most 366 days"));
         }

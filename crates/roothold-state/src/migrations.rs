@@ -21,11 +21,15 @@ impl Migration {
     }
 }
 
-pub(crate) const SQLITE: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("migrations/sqlite_1.sql") }];
+pub(crate) const SQLITE: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("migrations/sqlite_1.sql") },
+    Migration { version: 2, sql: include_str!("migrations/sqlite_2.sql") },
+];
 
-pub(crate) const PG: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("migrations/pg_1.sql") }];
+pub(crate) const PG: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("migrations/pg_1.sql") },
+    Migration { version: 2, sql: include_str!("migrations/pg_2.sql") },
+];
 
 /// Which of `known` are still to be done, given what was `applied` (number, hash).
 pub(crate) fn pending<'a>(

@@ -10,7 +10,7 @@ use crate::time::millis;
 /// The columns of a job as its owner sees it, in the order in which both stores read them.
 pub(crate) const JOB: &str = "id, seq, owner, kind, state, cancel_asked, epoch, attempts, \
      attempts_max, worker, next, chunks, parts, bytes_done, bytes_total, rows_done, message, \
-     fault_kind, fault_public, submitted_at, started_at, updated_at, deadline_at, ended_at, expires_at";
+     fault_kind, fault_public, submitted_at, started_at, updated_at, deadline_at, ended_at, expires_at, about";
 
 /// A number that is never negative here.
 pub(crate) fn count(value: i64) -> u64 {

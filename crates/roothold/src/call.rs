@@ -33,7 +33,7 @@ use crate::datasets::Datasets;
 use crate::jobs::Jobs;
 use crate::long::{AsJob, JobLink};
 use crate::telemetry::{CallFinished, Metrics, NamedCache, Trace, TraceFrom, Traces, What};
-use crate::tool::{Answer, DatabaseUse, Pace, Permits};
+use crate::tool::{Answer, AnyTool, DatabaseUse, Pace, Permits};
 use crate::tools::SqlTools;
 use crate::walls::Walls;
 use crate::watch::Hub;
@@ -238,6 +238,7 @@ impl Engine {
         if changes {
             record.runs(&call.ticket, &budget);
         }
+        let time = budget.deadline().saturating_duration_since(Instant::now());
         let work = (parsed.run)(call, Permits::new(permits));
         // A run of a job is given back, not ended.
         let end = if request.job.is_some() { &self.stop } else { &self.cut };
@@ -248,8 +249,8 @@ impl Engine {
         if let Some(whole) = request.within.filter(|_| budget.had_effect()) {
             whole.budget.note_effect();
         }
-        result.map_err(|fault| match entry.tool.when_overdue() {
-            Some(hint) if fault.kind() == FaultKind::Timeout => fault.and(hint),
+        result.map_err(|fault| match fault.kind() {
+            FaultKind::Timeout => overdue(fault, entry.tool.as_ref(), time),
             _ => fault,
         })
     }
@@ -389,6 +390,17 @@ impl Engine {
             Err(_) => Err(why),
         }
     }
+}
+
+/// A call that ran out of `time`, in words that are about its tool.
+fn overdue(fault: Fault, tool: &dyn AnyTool, time: Duration) -> Fault {
+    let Some(hint) = tool.when_overdue() else { return fault };
+    #[cfg(feature = "datasets")]
+    if tool.pace() == Pace::Query {
+        let what = format!("the query ran longer than {:.0} s; {hint}", time.as_secs_f64());
+        return Fault::new(FaultKind::Timeout, what);
+    }
+    fault.and(hint)
 }
 
 impl Engine {

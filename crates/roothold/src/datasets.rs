@@ -126,6 +126,11 @@ impl Datasets {
         &self.known
     }
 
+    /// The stores over the network.
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
     /// What holds for every dataset.
     pub(crate) fn limits(&self) -> &Limits {
         &self.spec.limits

@@ -34,6 +34,7 @@ use crate::call::{Call, Engine};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, ConfigError};
 use crate::long::{AsJob, no_jobs};
+use crate::plain;
 use crate::telemetry::{CallKind, TraceFrom};
 
 pub(crate) use events::JobMetrics;
@@ -41,12 +42,22 @@ use events::JobSubmitted;
 pub(crate) use found::{cancel, look_up};
 pub(crate) use listen::tell;
 pub(crate) use roothold_state::Store;
-pub(crate) use shown::{JobShown, answered, shown, shown_to_manager, task};
+pub(crate) use shown::{
+    Answered, JobShown, Progress, answered, shown, shown_to_manager, stored_partial, task,
+};
 pub(crate) use store::Place;
 pub(crate) use tasks::{add, cancel_task, get_task, update_task};
 
 /// How long workers have, once they are to stop, to give back what they hold.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much is kept of what a job is about, in bytes: a list of jobs has to have room for many.
+const ABOUT_BYTES_MAX: usize = 512;
+
+/// The beginning of a text, in so many bytes at most.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}
 
 /// The jobs of a server.
 pub(crate) struct Jobs {
@@ -313,8 +324,8 @@ impl Jobs {
         released
     }
 
-    /// Takes in the call as a job. It is durable when this returns.
-    pub(crate) async fn submit(&self, call: &Call) -> Result<Job, Fault> {
+    /// Takes in the call as a job, with what it is about. It is durable when this returns.
+    pub(crate) async fn submit(&self, call: &Call, about: Option<String>) -> Result<Job, Fault> {
         let (store, principal) = (self.store().await?, call.principal());
         let arguments = call.arguments().ok_or_else(no_jobs)?;
         let input = Input::of(principal, (**arguments).clone(), call.trace().at());
@@ -322,6 +333,7 @@ impl Jobs {
             id: JobId::random()?,
             owner: principal.name().to_owned(),
             kind: call.tool().to_owned(),
+            about: about.map(|about| cut(plain::line(&about), ABOUT_BYTES_MAX)),
             input: serde_json::to_vec(&input).map_err(Fault::internal)?,
             deadline: self.settings.deadline(),
             retention: self.settings.retention(),

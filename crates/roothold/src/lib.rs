@@ -4,6 +4,7 @@
 //! own: whatever [`Tool`] you add is decided by the same policy, bounded by the same budget and
 //! recorded in the same audit log as the built-in ones.
 
+mod aggregates;
 mod asking;
 mod audit;
 mod builder;

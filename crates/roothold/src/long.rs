@@ -25,6 +25,10 @@ use crate::jobs::{JobShown, shown};
 use crate::telemetry::What;
 use crate::tool::{Answer, Reply};
 
+mod pace;
+
+use pace::{Partials, Told};
+
 /// Whether a call of a tool may go on as a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AsJob {
@@ -63,11 +67,12 @@ pub trait Steps: Send + 'static {
         None
     }
 
-    /// The result so far, for whoever looks at the job meanwhile.
+    /// What it would answer by now, for whoever looks at the job meanwhile: in the form of the answer
+    /// itself. It is asked for a few times a second, less often the more it costs.
     ///
     /// # Errors
     /// A [`Fault`], which ends the work.
-    fn partial(&mut self) -> impl Future<Output = Result<Option<Value>, Fault>> + Send {
+    fn partial(&mut self) -> impl Future<Output = Result<Option<Self::Answer>, Fault>> + Send {
         async { Ok(None) }
     }
 }
@@ -111,22 +116,30 @@ pub struct Resume {
 }
 
 /// What a caller wants, and what its work looks like.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     background: Option<bool>,
     is_long: bool,
+    about: Option<String>,
 }
 
 impl Wish {
     /// What the argument `background` says: `true`, a job; `false`, none; nothing, as it seems best.
     pub fn new(background: Option<bool>) -> Self {
-        Self { background, is_long: false }
+        Self { background, ..Self::default() }
     }
 
     /// With the word that the work is long, so that a client with the tasks extension gets a task.
     #[must_use]
     pub fn long(self, is_long: bool) -> Self {
         Self { is_long, ..self }
+    }
+
+    /// With what the job is about, in a few words by which its owner tells it from others, such as the
+    /// path it works on. Others than the owner and the operator never see it.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self { about: Some(about.into()), ..self }
     }
 }
 
@@ -203,7 +216,8 @@ fn wrapped(answer: Answer) -> Answer {
 pub(crate) struct Stepped {
     pub(crate) chunk: Chunk,
     pub(crate) state: Vec<u8>,
-    pub(crate) partial: Option<Value>,
+    /// What the tool would answer by now, as the answer of a job is stored.
+    pub(crate) partial: Option<Vec<u8>>,
 }
 
 /// The next step is wanted, and its outcome here.
@@ -291,15 +305,6 @@ impl JobLink {
 /// How often a client is told of progress while a step goes on.
 const TELL_EVERY: Duration = Duration::from_millis(400);
 
-/// How many chunks a client is told of one by one.
-const TOLD_FREELY: u32 = 32;
-
-/// How often it is told of the others at most: chunks can be worked through by the hundred in a second.
-const TELL_AT_MOST_EVERY: Duration = Duration::from_millis(50);
-
-/// How often a job's partial result is asked for at most: making and storing it costs.
-const PARTIAL_EVERY: Duration = Duration::from_secs(1);
-
 impl Call {
     /// Whether work over so many bytes is long, as the configuration says.
     pub fn is_long(&self, bytes: u64) -> bool {
@@ -330,16 +335,16 @@ impl Call {
             let work = begin(job.resume()).await?;
             return self.in_job(job, work).await;
         }
-        if self.wants_job(wish) {
+        if self.wants_job(&wish) {
             let jobs = self.engine().jobs.as_ref().ok_or_else(no_jobs)?;
-            let job = jobs.submit(self).await?;
+            let job = jobs.submit(self, wish.about).await?;
             self.budget().note_effect();
             return Ok(Long(Inner::Begun(Box::new(job))));
         }
         self.here(begin(None).await?).await
     }
 
-    fn wants_job(&self, wish: Wish) -> bool {
+    fn wants_job(&self, wish: &Wish) -> bool {
         let entry = self.engine().catalog.get(self.tool());
         if entry.is_some_and(|entry| entry.tool.as_job() == AsJob::Only) {
             return true;
@@ -381,51 +386,20 @@ impl Call {
     }
 
     async fn in_job<W: Steps>(&self, job: &JobLink, mut work: W) -> Result<Long<W::Answer>, Fault> {
-        let mut shown: Option<Instant> = None;
-        let mut spans = ChunkSpans::default();
+        let (mut partials, mut spans) = (Partials::default(), ChunkSpans::default());
         loop {
             let wanted = job.wanted().await?;
             let stepped = match spans.step(self, &mut work).await? {
                 Step::Done(answer) => return Ok(Long(Inner::Done(answer))),
                 Step::Chunk(chunk) => {
                     let state = work.state().await?;
-                    let due = shown.is_none_or(|shown| shown.elapsed() >= PARTIAL_EVERY);
-                    let partial = if due { work.partial().await? } else { None };
-                    shown = if due { Some(Instant::now()) } else { shown };
+                    let partial = partials.of(&mut work, &chunk).await?;
                     Stepped { chunk, state, partial }
                 }
             };
             // A worker that has left is noticed when the next step is waited for.
             let _ = wanted.send(stepped);
         }
-    }
-}
-
-/// What a client was told of progress.
-#[derive(Default)]
-struct Told {
-    messages: u32,
-    last: Option<(f64, Instant)>,
-    /// What it was not told, since it had just been told something.
-    left: Option<Progress>,
-}
-
-impl Told {
-    /// The progress, if it is to be told now. It must grow from one message to the next.
-    fn due(&mut self, progress: Progress, now: Instant) -> Option<Progress> {
-        if let Some((done, at)) = self.last {
-            if progress.done <= done {
-                return None;
-            }
-            if self.messages >= TOLD_FREELY && now.duration_since(at) < TELL_AT_MOST_EVERY {
-                self.left = Some(progress);
-                return None;
-            }
-        }
-        self.messages += 1;
-        self.last = Some((progress.done, now));
-        self.left = None;
-        Some(progress)
     }
 }
 
@@ -467,25 +441,4 @@ fn progress_of(chunk: Chunk) -> Progress {
 
 pub(crate) fn no_jobs() -> Fault {
     Fault::new(FaultKind::Unsupported, "this server keeps no jobs; call again without background")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_chunks_are_told_of_a_few_times_a_second_and_the_last_is_kept() {
-        let (mut told, begun) = (Told::default(), Instant::now());
-        let far = |done: u32| Progress::of(f64::from(done), 1000.0);
-        let mut times = 0;
-        for done in 1..=1000 {
-            let at = begun + Duration::from_millis(done.into());
-            times += u32::from(told.due(far(done), at).is_some());
-        }
-        assert_eq!(times, TOLD_FREELY + (1000 - TOLD_FREELY) / 50);
-        assert_eq!(told.left.take(), Some(far(1000)));
-        let later = begun + Duration::from_secs(9);
-        assert_eq!(told.due(far(900), later), None, "it grows");
-        assert_eq!(told.due(far(1001), later), Some(far(1001)));
-    }
 }

@@ -67,7 +67,7 @@ impl Tool for CountLines {
     // the worker that does it, where policy has decided again.
     async fn run(&self, call: Call, permits: Permits, input: Input) -> Result<Self::Output, Fault> {
         let permit = permits.one()?;
-        let wish = Wish::new(input.background).long(input.pause_ms > 0);
+        let wish = Wish::new(input.background).long(input.pause_ms > 0).about(input.path);
         let pause = Duration::from_millis(input.pause_ms);
         call.long(wish, |resume| async move { Counting::begin(permit, pause, resume) }).await
     }
@@ -91,6 +91,15 @@ struct At {
     ended: bool,
 }
 
+impl At {
+    /// What was counted by now.
+    fn count(&self) -> Structured<Count> {
+        let Self { lines, bytes, steps, .. } = *self;
+        let text = format!("{lines} lines in {bytes} bytes, counted in {steps} steps");
+        Structured { value: Count { lines, bytes, steps }, text, note: None }
+    }
+}
+
 impl Counting {
     fn begin(permit: Permit, pause: Duration, resume: Option<Resume>) -> Result<Self, Fault> {
         let at = match resume {
@@ -106,13 +115,7 @@ impl Steps for Counting {
 
     async fn step(&mut self, call: &Call) -> Result<Step<Self::Answer>, Fault> {
         if self.at.ended {
-            let At { lines, bytes, steps, .. } = self.at;
-            let text = format!("{lines} lines in {bytes} bytes, counted in {steps} steps");
-            return Ok(Step::Done(Structured {
-                value: Count { lines, bytes, steps },
-                text,
-                note: None,
-            }));
+            return Ok(Step::Done(self.at.count()));
         }
         let (permit, from) = (self.permit.clone(), self.at.place.take());
         let page: TextPage =
@@ -138,7 +141,7 @@ impl Steps for Counting {
         serde_json::to_vec(&self.at).map_err(Fault::internal)
     }
 
-    async fn partial(&mut self) -> Result<Option<serde_json::Value>, Fault> {
-        Ok(Some(serde_json::json!({"lines": self.at.lines, "bytes": self.at.bytes})))
+    async fn partial(&mut self) -> Result<Option<Self::Answer>, Fault> {
+        Ok(Some(self.at.count()))
     }
 }

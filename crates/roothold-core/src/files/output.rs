@@ -22,18 +22,21 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::fresh::Fresh;
-use super::make::make_missing;
 use super::read::{hex, read_into};
 use super::sweep::sweep_strangers;
-use super::write::{Written, refuse_protected, remarks};
+use super::write::{Written, remarks};
 use crate::budget::Budget;
 use crate::fault::{Fault, FaultKind};
 use crate::gate::lock::lock;
 use crate::gate::place::{Last, Place, locate};
 use crate::gate::replace::{Lost, create, keep, put, sync_directory};
-use crate::gate::{kind_of, open_file_entry, refusal, unsupported};
+use crate::gate::{kind_of, open_file_entry, refusal};
 use crate::path::shown;
 use crate::policy::{Permit, TempName};
+
+mod target;
+
+use target::{find, occupied, refuse_directory, refuse_existing};
 
 /// A block that keeps the check of the budget rare.
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -143,6 +146,19 @@ impl Drop for OutputFile {
 }
 
 impl OutputFile {
+    /// Looks whether [`Self::begin`] would be refused now, and makes nothing: for who begins later, and
+    /// rather hears it at once.
+    ///
+    /// # Errors
+    /// As [`Self::begin`]'s, as far as looking tells.
+    pub fn look_ahead(
+        permit: &Permit,
+        options: OutputOptions,
+        budget: &Budget,
+    ) -> Result<(), Fault> {
+        target::look_ahead(permit, options, budget)
+    }
+
     /// Begins a file, with the directories above it that are missing. It is gone when it is dropped,
     /// unless it was published.
     ///
@@ -452,42 +468,6 @@ enum Exists {
 
 fn temp(permit: &Permit) -> Result<&TempName, Fault> {
     permit.temp().ok_or_else(|| Fault::internal("a write without a temporary name"))
-}
-
-/// The place of the target, once the directories above it are there.
-fn find(permit: &Permit, budget: &Budget) -> Result<(Place, Fresh), Fault> {
-    budget.check()?;
-    if permit.wants_directory() {
-        return Err(Fault::invalid("the path of a file does not end in a slash"));
-    }
-    match locate(permit, Last::Follow) {
-        Err(fault) if fault.kind() == FaultKind::NotFound => {
-            let fresh = make_missing(permit, false, budget)?.unwrap_or_default();
-            locate(permit, Last::Follow).map(|place| (place, fresh))
-        }
-        located => located.map(|place| (place, Fresh::default())),
-    }
-}
-
-fn refuse_directory(place: &Place) -> Result<(), Fault> {
-    if place.is_directory() {
-        return Err(unsupported("it is a directory; give the path of a file"));
-    }
-    Ok(())
-}
-
-fn refuse_existing(permit: &Permit, place: &Place, options: OutputOptions) -> Result<(), Fault> {
-    if !options.overwrite {
-        return Err(occupied());
-    }
-    refuse_protected(permit, place)
-}
-
-fn occupied() -> Fault {
-    Fault::new(
-        FaultKind::Conflict,
-        "the output exists already and was not changed; choose another path, or say overwrite: true",
-    )
 }
 
 #[cfg(test)]

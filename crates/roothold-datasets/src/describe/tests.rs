@@ -70,3 +70,43 @@ fn records_that_are_no_rows_do_not_say_what_columns_hold() {
     let source = Source::new(vec![space.open("b.csv")], short, Vec::new()).unwrap();
     assert_eq!(columns(&source)[0]["type"], "text");
 }
+
+/// An object of which parts are now this, now that, beside a hidden member that is, too.
+const MIXED: &str = concat!(
+    "{\"k\":1,\"a\":{\"b\":1,\"c\":[1,{\"d\":1}]},\"l\":[{\"x\":1,\"y\":{}}],\"m\":1,\"ssn\":1}\n",
+    "{\"k\":2,\"m\":{\"b\":1},\"ssn\":[]}\n"
+);
+const LEFT_OUT: [&str; 3] = [
+    "left out `a.c`: it is now a value, now a list or an object",
+    "left out `l[].y`: its objects have no member of one type",
+    "left out `m`: it is now a value, now a list or an object",
+];
+
+#[test]
+fn what_has_no_column_is_said_wherever_it_is_missing() {
+    let space = Workspace::new();
+    space.file("a.jsonl", MIXED);
+    let hidden = vec!["ssn".to_owned()];
+    let source =
+        Source::new(vec![space.open("a.jsonl")], crate::SourceOptions::default(), hidden).unwrap();
+    assert_eq!(describe(&source, 5).notes, LEFT_OUT);
+    let asked = crate::testing::query("SELECT k FROM t", &[("t", &source)]);
+    let answer = wait(engine().query(&asked, &budget())).unwrap();
+    assert_eq!(answer.notes, LEFT_OUT);
+    let make = Box::new(|| Ok(Box::new(std::io::sink()) as Box<dyn std::io::Write + Send>));
+    let (engine, budget) = (engine(), budget());
+    let exported = engine.export(&asked, crate::ExportFormat::Csv, true, make, &budget);
+    assert_eq!(wait(exported).unwrap().notes, LEFT_OUT);
+}
+
+#[test]
+fn of_many_parts_that_have_no_column_the_first_are_told() {
+    let space = Workspace::new();
+    let members = |value: &str| {
+        let members: Vec<String> = (0..20).map(|at| format!("\"m{at}\":{value}")).collect();
+        format!("{{\"k\":1,{}}}\n", members.join(","))
+    };
+    let source = space.file("a.jsonl", members("1") + &members("[]")).source("a.jsonl");
+    let notes = describe(&source, 0).notes;
+    assert_eq!((notes.len(), notes[8].as_str()), (9, "left out 12 more in the same way"));
+}

@@ -8,7 +8,9 @@ use super::sample::Sample;
 use super::{Found, average, text_field};
 use crate::infer::{Kind, json, merge_fields};
 use crate::limits::Limits;
-use crate::options::{ColumnType, SourceOptions};
+use crate::options::ColumnType;
+use crate::shown;
+use crate::source::{Source, folded};
 
 /// The columns of plain text.
 pub(super) fn columns(samples: &[Sample]) -> Found {
@@ -24,9 +26,10 @@ pub(super) fn columns(samples: &[Sample]) -> Found {
 /// The columns of JSON Lines: the members of the objects in the samples.
 pub(super) fn objects(
     samples: &[Sample],
-    options: &SourceOptions,
+    source: &Source,
     limits: &Limits,
 ) -> Result<Found, Fault> {
+    let options = source.options();
     let (mut members, mut first_rows, mut first_bytes) = (Vec::new(), 0, 0);
     for (at, sample) in samples.iter().enumerate() {
         let lines = sample.lines().filter(|(_, line)| !line.trim_ascii().is_empty());
@@ -42,22 +45,31 @@ pub(super) fn objects(
             }
         }
     }
-    let (mut fields, mut originals, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fields, mut originals, mut notes) = (Vec::new(), Vec::new(), Notes::default());
     let mut names = Names::default();
+    let hidden = source.hidden();
     let everything = options.types.get("*").copied();
     for (name, kind) in members {
         // The decoder finds members by the very name, so one that would be written otherwise
         // cannot be a column.
         let shown = names.next(&name, fields.len());
+        // Nothing is told of what is hidden.
+        let is_visible = !hidden.contains(&folded(&name));
         let said = options.types.get(&name).copied().or(everything);
         match said.map(ColumnType::arrow).or_else(|| kind.arrow()) {
-            Some(kind) if shown == name => {
-                fields.push(Field::new(&name, kind, true));
+            Some(column) if shown == name => {
+                if is_visible && said.is_none() {
+                    kind.each_left_out(&name, &mut |part, kind| notes.add(left_out(part, kind)));
+                }
+                fields.push(Field::new(&name, column, true));
                 originals.push(name);
             }
-            Some(_) => notes
-                .push(format!("left out `{shown}`: its name holds characters that are not shown")),
-            None => notes.push(left_out(&shown, &kind)),
+            Some(_) if is_visible => {
+                let why = "its name holds characters that are not shown";
+                notes.add(format!("left out `{shown}`: {why}"));
+            }
+            None if is_visible => notes.add(left_out(&shown, &kind)),
+            _ => {}
         }
     }
     check_types(options, &originals)?;
@@ -68,10 +80,37 @@ pub(super) fn objects(
             samples[0].path
         )));
     }
-    Ok(Found { fields, original_names: originals, style: None, notes, record_bytes })
+    Ok(Found { fields, original_names: originals, style: None, notes: notes.told(), record_bytes })
+}
+
+/// What is said of parts that were left out: of the first, and how many others there are.
+#[derive(Default)]
+struct Notes {
+    first: Vec<String>,
+    others: usize,
+}
+
+impl Notes {
+    fn add(&mut self, note: String) {
+        /// A source with many such parts is nothing that notes could tell of.
+        const NOTES_MAX: usize = 8;
+        if self.first.len() < NOTES_MAX {
+            self.first.push(note);
+        } else {
+            self.others += 1;
+        }
+    }
+
+    fn told(mut self) -> Vec<String> {
+        if self.others > 0 {
+            self.first.push(format!("left out {} more in the same way", self.others));
+        }
+        self.first
+    }
 }
 
 fn left_out(name: &str, kind: &Kind) -> String {
+    let name = shown::name(name);
     match kind {
         Kind::Struct(_) => format!("left out `{name}`: its objects have no member of one type"),
         _ => format!("left out `{name}`: it is now a value, now a list or an object"),

@@ -23,12 +23,13 @@ use super::spans::Span;
 use super::start::column;
 use super::step::ProcessLimits;
 use super::values;
+use crate::sum::sum_udaf;
 use crate::table::kind_of;
 
 /// How many groups are told unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;
 /// The most groups that are told.
-const LIMIT_MAX: usize = 10_000;
+pub(super) const LIMIT_MAX: usize = 10_000;
 /// What putting groups in order takes for each.
 const ORDERED_ROW_BYTES: usize = 16;
 /// How many times as large as their columns rows are in JSON, together with the columns.
@@ -258,7 +259,7 @@ fn engine_function(function: AggregateFunction) -> Arc<AggregateUDF> {
     use AggregateFunction as F;
     match function {
         F::Count => functions::count::count_udaf(),
-        F::Sum => functions::sum::sum_udaf(),
+        F::Sum => sum_udaf(),
         F::Avg => functions::average::avg_udaf(),
         F::Min => functions::min_max::min_udaf(),
         F::Max => functions::min_max::max_udaf(),

@@ -1,8 +1,11 @@
 //! Rows that could not be read: the first of them by line, all of them counted.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::reason::Reason;
 use super::values::brief;
+use crate::remedy::{self, Remedy};
 
 /// How many bad rows are listed.
 pub(super) const LISTED_MAX: usize = 50;
@@ -19,6 +22,9 @@ pub(super) struct BadRow {
     pub(super) line: u64,
     /// What is wrong with it.
     pub(super) reason: String,
+    /// With which option it could be read, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<Remedy>,
 }
 
 /// Bad rows: the first, and how many there are.
@@ -33,12 +39,30 @@ pub(super) struct BadRows {
 impl BadRows {
     /// Notes one more. `what` finds its line and what is wrong with it, for those that are listed;
     /// the reason may quote what is in the file.
-    pub(super) fn push(&mut self, what: impl FnOnce() -> (u64, String)) {
+    pub(super) fn push(&mut self, what: impl FnOnce() -> (u64, Reason)) {
         self.count += 1;
         if self.first.len() < LISTED_MAX {
-            let (line, reason) = what();
-            self.first.push(BadRow { file: None, line, reason: brief(&reason, REASON_BYTES_MAX) });
+            let (line, Reason { text, remedy }) = what();
+            let reason = brief(&text, REASON_BYTES_MAX);
+            self.first.push(BadRow { file: None, line, reason, remedy });
         }
+    }
+
+    /// Those that are listed, as they are told.
+    pub(super) fn told(&self) -> Vec<Value> {
+        let told = self.first.iter().map(|row| {
+            let mut told = json!({ "line": row.line, "reason": row.reason });
+            if let Some(file) = &row.file {
+                told["file"] = file.as_str().into();
+            }
+            told
+        });
+        told.collect()
+    }
+
+    /// The options with which those that are listed can be read, as far as options help.
+    pub(super) fn options(&self) -> Option<Value> {
+        remedy::options(self.first.iter().filter_map(|row| row.remedy.as_ref()))
     }
 
     /// Adds those of the next chunk.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
@@ -70,6 +71,14 @@ pub(super) fn broken(error: DataFusionError) -> Fault {
             "the memory for datasets is used up; ask for fewer columns or groups, or try again later",
         )
         .with_source(error),
+        DataFusionError::ArrowError(inner, _)
+            if matches!(**inner, ArrowError::ArithmeticOverflow(_)) =>
+        {
+            Fault::invalid(
+                "a sum is too large for the type of its column; \
+                 use the operation `sql` and cast the column to double or decimal",
+            )
+        }
         _ => Fault::internal(error),
     }
 }

@@ -27,6 +27,10 @@ pub(super) trait Input: Send + Sync + 'static {
     fn unchanged(&self, _file: usize) -> Result<(), Fault> {
         Ok(())
     }
+    /// What of the files is in no column, in words.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
     /// Ends every read that is under way.
     fn stop(&self) {}
     /// How many bytes of its files were read, compressed where they are.

@@ -1,7 +1,9 @@
 //! What can be done with a dataset chunk by chunk, as callers ask for it.
 
+use roothold_core::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
+use super::{aggregate, sample, search, sql};
 use crate::export::ExportFormat;
 
 /// An operation over every row of a source.
@@ -39,6 +41,25 @@ pub enum OperationKind {
 }
 
 impl Operation {
+    /// Refuses to tell of more than there is room for; what is less than all would look like all.
+    ///
+    /// # Errors
+    /// `Limit`, with the name of the number and the most.
+    pub fn check(&self) -> Result<(), Fault> {
+        let (name, asked, most) = match self {
+            Self::Aggregate(options) => ("limit", options.limit, aggregate::LIMIT_MAX),
+            Self::Search(options) => ("max_matches", options.max_matches, search::MATCHES_MAX),
+            Self::Sample(options) => ("rows", options.rows, sample::ROWS_MAX),
+            Self::Sql(options) => ("rows", options.rows, sql::ROWS_MAX),
+            Self::Profile(_) | Self::Validate(_) | Self::Convert(_) => return Ok(()),
+        };
+        if asked.is_none_or(|asked| (1..=most).contains(&asked)) {
+            return Ok(());
+        }
+        let kind = self.kind().name();
+        Err(Fault::new(FaultKind::Limit, format!("`{name}` of {kind} is 1 to {most}")))
+    }
+
     /// Which it is.
     pub fn kind(&self) -> OperationKind {
         match self {
@@ -93,7 +114,7 @@ pub struct AggregateOptions {
     /// Whether the greatest come first.
     #[serde(default)]
     pub descending: bool,
-    /// The most groups that are told, 100 by default.
+    /// The most groups that are told, 100 by default and 10,000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
@@ -229,6 +250,8 @@ pub enum ExpectedType {
     Integer,
     /// A number.
     Number,
+    /// A number with up to 28 digits before the point and 10 behind it.
+    Decimal,
     /// `true` or `false`.
     Boolean,
     /// A day, such as `2026-11-26`.
@@ -259,6 +282,7 @@ impl ExpectedType {
             Self::Text => "text",
             Self::Integer => "integer",
             Self::Number => "number",
+            Self::Decimal => "decimal",
             Self::Boolean => "boolean",
             Self::Date => "date",
             Self::Timestamp => "timestamp",

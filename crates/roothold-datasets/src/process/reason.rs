@@ -1,19 +1,40 @@
 //! Why one record is no row, in words; asked only once it is known that it is none.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Field;
 use serde_json::Value;
 
 use super::decode::Decode;
 use super::input::{Shape, ShapeFormat};
 use super::values::brief;
+use crate::infer::{self, Kind};
+use crate::remedy::Remedy;
 use crate::table::kind_of;
 
 /// The most of a value that a reason quotes, in bytes.
 const QUOTED_BYTES_MAX: usize = 60;
 
+/// What is wrong with a record, and what would help.
+#[derive(Debug, PartialEq)]
+pub(super) struct Reason {
+    pub(super) text: String,
+    pub(super) remedy: Option<Remedy>,
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, remedy: None }
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
 /// What is wrong with `record`. Only the columns that are decoded are looked at, so that nothing
 /// of others is told.
-pub(super) fn of(shape: &Shape, columns: &[usize], record: &[u8]) -> String {
+pub(super) fn of(shape: &Shape, columns: &[usize], record: &[u8]) -> Reason {
     match shape.format {
         ShapeFormat::Csv { delimiter, quote, escape, short, .. } => {
             let mut reader = csv_core::ReaderBuilder::new();
@@ -21,7 +42,7 @@ pub(super) fn of(shape: &Shape, columns: &[usize], record: &[u8]) -> String {
             csv(shape, columns, &fields(&mut reader.build(), record), short)
         }
         ShapeFormat::Jsonl => jsonl(shape, columns, record),
-        ShapeFormat::Text | ShapeFormat::Parquet => "cannot be read".to_owned(),
+        ShapeFormat::Text | ShapeFormat::Parquet => "cannot be read".into(),
     }
 }
 
@@ -38,43 +59,47 @@ fn fields(reader: &mut csv_core::Reader, record: &[u8]) -> Vec<Vec<u8>> {
     ends[..found].iter().map(|end| out[std::mem::replace(&mut from, *end)..*end].to_vec()).collect()
 }
 
-fn csv(shape: &Shape, columns: &[usize], fields: &[Vec<u8>], short: bool) -> String {
+fn csv(shape: &Shape, columns: &[usize], fields: &[Vec<u8>], short: bool) -> Reason {
     let expected = shape.schema.fields().len();
     if fields.len() > expected || (fields.len() < expected && !short) {
-        return format!("has {} fields, expected {expected}", fields.len());
+        let text = format!("has {} fields, expected {expected}", fields.len());
+        return Reason { text, remedy: (fields.len() < expected).then_some(Remedy::ShortRecords) };
     }
     for column in columns {
         let field = shape.schema.field(*column);
         let Some(value) = fields.get(*column) else { continue };
         let Ok(value) = std::str::from_utf8(value) else {
-            return format!("column `{}` is not UTF-8", field.name());
+            let text = format!("column `{}` is not UTF-8", field.name());
+            return Reason { text, remedy: Some(Remedy::Encoding) };
         };
         let quoted = format!("\"{}\"\n", value.replace('"', "\"\""));
         if !decodes_alone(shape, *column, quoted.as_bytes()) {
-            return wrong(field.name(), field.data_type(), value);
+            return wrong(field, value, infer::cell(value));
         }
     }
-    "cannot be read".to_owned()
+    "cannot be read".into()
 }
 
-fn jsonl(shape: &Shape, columns: &[usize], record: &[u8]) -> String {
+fn jsonl(shape: &Shape, columns: &[usize], record: &[u8]) -> Reason {
     let value: Value = match serde_json::from_slice(record) {
         Ok(value) => value,
         Err(error) if error.is_syntax() && error.to_string().starts_with("trailing") => {
-            return "holds more than one JSON value".to_owned();
+            return "holds more than one JSON value".into();
         }
-        Err(error) => return format!("is not JSON: {error}"),
+        Err(error) => return format!("is not JSON: {error}").into(),
     };
-    let Value::Object(object) = value else { return "is not a JSON object".to_owned() };
+    let Value::Object(object) = value else { return "is not a JSON object".into() };
     for column in columns {
         let field = shape.schema.field(*column);
         let Some(value) = object.get(field.name()) else { continue };
         let alone = serde_json::json!({ field.name(): value }).to_string();
         if !decodes_alone(shape, *column, alone.as_bytes()) {
-            return wrong(field.name(), field.data_type(), &value.to_string());
+            let text = value.to_string();
+            let kind = serde_json::from_str(&text).unwrap_or(Kind::Mixed);
+            return wrong(field, &text, kind);
         }
     }
-    "cannot be read".to_owned()
+    "cannot be read".into()
 }
 
 /// Whether a record that has just this column can be decoded.
@@ -90,10 +115,9 @@ fn decodes_alone(shape: &Shape, column: usize, record: &[u8]) -> bool {
     Decode::new(&shape, vec![0]).is_ok_and(|decode| decode.rows(record).is_ok())
 }
 
-fn wrong(name: &str, expected: &DataType, value: &str) -> String {
-    format!(
-        "column `{name}` is not of type {}: {:?}",
-        kind_of(expected),
-        brief(value, QUOTED_BYTES_MAX)
-    )
+fn wrong(field: &Field, value: &str, kind: Kind) -> Reason {
+    let (name, expected) = (field.name(), field.data_type());
+    let quoted = brief(value, QUOTED_BYTES_MAX);
+    let text = format!("column `{name}` is not of type {}: {quoted:?}", kind_of(expected));
+    Reason { text, remedy: Remedy::wider(name, expected, kind) }
 }

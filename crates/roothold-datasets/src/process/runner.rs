@@ -235,8 +235,18 @@ impl<F: Fold> Runner<F> {
         if let Some(object) = value.as_object_mut() {
             object.insert("rows".into(), self.trace.progress.rows.into());
             object.insert("bad_rows".into(), self.trace.bad.count.into());
+            if !self.input.notes().is_empty() {
+                object.insert("notes".into(), serde_json::json!(self.input.notes()));
+            }
             if self.trace.bad.count > 0 {
-                object.insert("bad".into(), serde_json::json!(self.trace.bad.first));
+                object.insert("bad".into(), self.trace.bad.told().into());
+            }
+            // Who validates wants to know what is bad, and not to read it as something else.
+            let options = self.trace.bad.options();
+            if let Some(options) =
+                options.filter(|_| self.trace.operation["operation"] != "validate")
+            {
+                object.insert("options".into(), options);
             }
         }
         value

@@ -25,7 +25,7 @@ use super::values;
 /// How many rows are taken unless asked otherwise.
 const ROWS_DEFAULT: usize = 20;
 /// The most rows that are taken.
-const ROWS_MAX: usize = 10_000;
+pub(super) const ROWS_MAX: usize = 10_000;
 /// The most values that are taken.
 const VALUES_MAX: usize = 200_000;
 
@@ -65,14 +65,12 @@ impl Sample {
         limits: &ProcessLimits,
     ) -> Result<Self, Fault> {
         let rows_max = options.rows.unwrap_or(ROWS_DEFAULT);
-        if !(1..=ROWS_MAX).contains(&rows_max)
-            || rows_max * columns.len() > VALUES_MAX
-            || columns.len() > limits.columns_max
+        if rows_max.saturating_mul(columns.len()) > VALUES_MAX || columns.len() > limits.columns_max
         {
             return Err(Fault::new(
                 FaultKind::Limit,
                 format!(
-                    "a sample has 1 to {ROWS_MAX} rows and at most {VALUES_MAX} values; take fewer `rows`, or name `columns`"
+                    "a sample has at most {VALUES_MAX} values; take fewer `rows`, or name `columns`"
                 ),
             ));
         }

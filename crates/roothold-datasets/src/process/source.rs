@@ -157,6 +157,10 @@ impl Input for Opened {
         }
     }
 
+    fn notes(&self) -> &[String] {
+        &self.prepared.notes
+    }
+
     fn stop(&self) {
         self.meter.stop();
     }

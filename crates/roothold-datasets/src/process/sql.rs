@@ -24,7 +24,7 @@ use crate::source::Source;
 /// What the source is called in a query.
 const TABLE: &str = "data";
 /// The most rows that are told.
-const ROWS_MAX: usize = 10_000;
+pub(super) const ROWS_MAX: usize = 10_000;
 /// How many unless asked otherwise.
 const ROWS_DEFAULT: usize = 1_000;
 /// The most bytes of rows that are told.
@@ -104,6 +104,7 @@ fn told(answer: &Answer) -> Result<Value, Fault> {
         "result": answer.table.rows,
         "truncated": answer.next_offset.is_some(),
         "stable": answer.stable,
+        "notes": answer.notes,
     }))
 }
 

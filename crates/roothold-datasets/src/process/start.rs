@@ -40,6 +40,7 @@ impl Start {
         operation: &Operation,
         limits: ProcessLimits,
     ) -> Result<Self, Fault> {
+        operation.check()?;
         let bytes_total = input.files().iter().map(|file| file.bytes).sum();
         let trace = Trace {
             operation: serde_json::to_value(operation).map_err(Fault::internal)?,

@@ -1,24 +1,29 @@
 //! Values as callers see them: JSON of limited size, and names of types in their words.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use roothold_core::Fault;
 use serde_json::Value;
 
+use crate::table;
+
 /// The longest text of one value in an answer, in bytes.
 pub(super) const VALUE_BYTES_MAX: usize = 256;
 
-/// The value of `array` at `row`: numbers and booleans as such, everything else as text.
+/// The value of `array` at `row`: numbers that JSON keeps and booleans as such, everything
+/// else as text.
 pub(super) fn json(array: &ArrayRef, row: usize) -> Result<Value, Fault> {
     json_of(array, row, VALUE_BYTES_MAX)
 }
 
 /// The same with another limit on the length of a text, in bytes.
 pub(super) fn json_of(array: &ArrayRef, row: usize, bytes_max: usize) -> Result<Value, Fault> {
-    use datafusion::arrow::compute::cast;
     if array.is_null(row) {
         return Ok(Value::Null);
+    }
+    if let Some(number) = table::whole(array, row) {
+        return Ok(number);
     }
     let one = array.slice(row, 1);
     Ok(match array.data_type() {
@@ -29,11 +34,6 @@ pub(super) fn json_of(array: &ArrayRef, row: usize, bytes_max: usize) -> Result<
             Ok(wide) => number(wide),
             Err(_) => Value::Null,
         },
-        DataType::UInt64 => Value::from(one.as_primitive::<UInt64Type>().value(0)),
-        kind if kind.is_integer() => {
-            let wide = cast(&one, &DataType::Int64).map_err(Fault::internal)?;
-            Value::from(wide.as_primitive::<Int64Type>().value(0))
-        }
         _ => Value::from(brief(&text(&one)?, bytes_max)),
     })
 }
@@ -76,7 +76,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        Float32Array, Float64Array, Int8Array, StringArray, TimestampSecondArray,
+        Float32Array, Float64Array, Int8Array, Int64Array, StringArray, TimestampSecondArray,
+        UInt64Array,
     };
 
     use super::*;
@@ -85,6 +86,9 @@ mod tests {
     fn values_keep_what_json_can_hold() {
         let cases: Vec<(ArrayRef, Value)> = vec![
             (Arc::new(Int8Array::from(vec![-3])), (-3).into()),
+            (Arc::new(Int64Array::from(vec![1_i64 << 53])), (1_i64 << 53).into()),
+            (Arc::new(Int64Array::from(vec![(1_i64 << 53) + 1])), "9007199254740993".into()),
+            (Arc::new(UInt64Array::from(vec![u64::MAX])), "18446744073709551615".into()),
             (Arc::new(Float64Array::from(vec![0.1])), 0.1.into()),
             (Arc::new(Float32Array::from(vec![0.1])), 0.1.into()),
             (Arc::new(Float64Array::from(vec![f64::NAN])), "NaN".into()),

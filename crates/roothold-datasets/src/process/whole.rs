@@ -10,8 +10,8 @@ use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
-/// Up to here every whole number is one of the floating ones.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+/// Below this every whole number is one of the floating ones, and no other is rounded to it.
+pub(super) const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The schema with text in place of whole numbers.
 pub(super) fn as_text(schema: &SchemaRef) -> SchemaRef {
@@ -53,7 +53,7 @@ fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
     // `2.0` and `2e3` are whole too; those that are larger than a floating number can tell are not tried.
     let floating = cast_with_options(text, &DataType::Float64, &strict)?;
     let values = floating.as_primitive::<Float64Type>();
-    if values.iter().flatten().any(|value| value.fract() != 0.0 || value.abs() > WHOLE_MAX) {
+    if values.iter().flatten().any(|value| value.fract() != 0.0 || value.abs() >= WHOLE_MAX) {
         return plain;
     }
     cast_with_options(&floating, kind, &strict)

@@ -1,9 +1,11 @@
 //! What may be planned: one SELECT, made of parts that read tables and nothing else.
 
+use std::ops::ControlFlow;
+
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, VisitMut as _};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use roothold_core::{Fault, FaultKind};
@@ -36,13 +38,57 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Fault> {
         .map_err(|error| crate::refusal::fault_of(&error))?;
     let (first, others) = (statements.pop_front(), !statements.is_empty());
     match first {
-        Some(Statement::Statement(statement)) if !others => match *statement {
-            ast::Statement::Query(ref query) if is_plain(query) => {
+        Some(Statement::Statement(mut statement)) if !others => match *statement {
+            ast::Statement::Query(ref mut query) if is_plain(query) => {
+                let _ = query.visit(&mut AllColumns);
+                if has_no_columns(&query.body) {
+                    return Err(Fault::invalid(
+                        "the SELECT names no column; write SELECT * for all of them",
+                    ));
+                }
                 Ok(Statement::Statement(statement))
             }
             _ => Err(not_one_select()),
         },
         _ => Err(not_one_select()),
+    }
+}
+
+/// Lets `FROM data` without SELECT mean all columns, wherever it stands; the planner takes it for none.
+struct AllColumns;
+
+impl ast::VisitorMut for AllColumns {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        name_all(&mut query.body);
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_all(body: &mut ast::SetExpr) {
+    match body {
+        ast::SetExpr::Select(select) if select.flavor == ast::SelectFlavor::FromFirstNoSelect => {
+            let all = ast::WildcardAdditionalOptions::default();
+            select.projection.push(ast::SelectItem::Wildcard(all));
+            select.flavor = ast::SelectFlavor::FromFirst;
+        }
+        ast::SetExpr::SetOperation { left, right, .. } => {
+            name_all(left);
+            name_all(right);
+        }
+        // A query within is visited by itself.
+        _ => {}
+    }
+}
+
+/// Whether the rows of a query would be empty, which only EXISTS has a use for.
+fn has_no_columns(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.projection.is_empty(),
+        ast::SetExpr::Query(inner) => has_no_columns(&inner.body),
+        ast::SetExpr::SetOperation { left, .. } => has_no_columns(left),
+        _ => false,
     }
 }
 
@@ -175,17 +221,5 @@ pub(super) fn has_extremes_alone(plan: &LogicalPlan) -> bool {
             aggregate.group_expr.is_empty() && aggregate.aggr_expr.iter().all(is_extreme)
         }
         _ => plan.inputs().first().is_some_and(|input| has_extremes_alone(input)),
-    }
-}
-
-/// Whether a plan says in which order its rows come, or has one row at most.
-pub(super) fn is_ordered(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Sort(_) => true,
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
-            plan.inputs().first().is_some_and(|input| is_ordered(input))
-        }
-        _ => false,
     }
 }

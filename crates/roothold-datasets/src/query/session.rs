@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
+use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -12,6 +13,7 @@ use roothold_core::files::Drift;
 use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
+use super::checked::CheckedArithmetic;
 use super::width::Widths;
 use super::{functions, gate, growth};
 use crate::engine::Engine;
@@ -30,6 +32,8 @@ const TABLES_MAX: usize = 32;
 /// A session with its tables.
 pub(crate) struct Session {
     context: SessionContext,
+    /// What SQL calls them.
+    names: Vec<String>,
     tables: Vec<Arc<Prepared>>,
     /// Those of them that are Parquet, by their names.
     parquet: Vec<(String, Arc<ParquetTable>)>,
@@ -85,6 +89,7 @@ impl Session {
         let limits = engine.limits();
         Ok(Self {
             context,
+            names: tables.iter().map(|(name, _)| crate::shown::name(name)).collect(),
             tables: known,
             parquet,
             meter: Arc::clone(meter),
@@ -132,6 +137,11 @@ impl Session {
         Ok(has_grown)
     }
 
+    /// What of the files is in no table.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.tables.iter().flat_map(|prepared| prepared.notes.iter().cloned()).collect()
+    }
+
     /// The table of Parquet files by this name.
     pub(super) fn parquet(&self, name: &str) -> Option<&ParquetTable> {
         let mut tables = self.parquet.iter();
@@ -140,6 +150,18 @@ impl Session {
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// The fault for a query that cannot be planned; a table that is not there is told with those that are.
+    fn unplanned(&self, error: &DataFusionError) -> Fault {
+        let DataFusionError::Plan(message) = error.find_root() else {
+            return refusal::fault_of(error);
+        };
+        let Some(name) = refusal::unknown_table(message) else { return refusal::fault_of(error) };
+        let names: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        let (is, names) = (if names.len() == 1 { "is" } else { "are" }, names.join(", "));
+        let name = crate::shown::name(name);
+        Fault::invalid(format!("there is no table `{name}`; what can be asked {is} {names}"))
     }
 
     /// Plans one SELECT with its parameters, whose rows are an answer. Where it keeps no rows of
@@ -182,8 +204,9 @@ impl Session {
         let statement = gate::one_select(sql)?;
         let state = self.context.state();
         let plan = futures::executor::block_on(state.statement_to_plan(statement))
-            .map_err(|error| refusal::fault_of(&error))?;
+            .map_err(|error| self.unplanned(&error))?;
         gate::check(&plan)?;
+        refuse_unset(&plan, parameters.len())?;
         let values = parameters.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
         let plan = if values.is_empty() {
             plan
@@ -195,6 +218,20 @@ impl Session {
         growth::check(&plan, self.growth_max)?;
         Ok(plan)
     }
+}
+
+/// Refuses what stands for a parameter that is not there.
+fn refuse_unset(plan: &LogicalPlan, given: usize) -> Result<(), Fault> {
+    let asked = plan.get_parameter_names().map_err(|error| refusal::fault_of(&error))?;
+    let is_set = |name: &String| {
+        let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        number.is_some_and(|number| (1..=given).contains(&number))
+    };
+    let Some(unset) = asked.iter().filter(|name| !is_set(name)).min() else { return Ok(()) };
+    Err(Fault::invalid(format!(
+        "{} has no value; give `parameters`, a list with a value for each of $1, $2, …",
+        crate::shown::name(unset)
+    )))
 }
 
 fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionContext {
@@ -219,6 +256,7 @@ fn context(engine: &Engine, environment: RuntimeEnv, is_cut: bool) -> SessionCon
         .with_table_functions(HashMap::new())
         .with_higher_order_functions(Vec::new())
         .with_file_formats(Vec::new())
+        .with_analyzer_rule(Arc::new(CheckedArithmetic::default()))
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
         .with_window_functions(functions::window())

@@ -8,9 +8,11 @@ use crate::testing::{Workspace, ask, budget, engine, query, rows, wait};
 use crate::{Source, SourceOptions};
 
 mod columns;
+mod exact;
 mod formats;
 mod hostile;
 mod lengths;
+mod order;
 mod parquet;
 mod pieces;
 
@@ -55,6 +57,52 @@ fn parameters_are_values_and_never_sql() {
     assert_eq!(fault.kind(), FaultKind::Invalid);
     asked.parameters = Vec::new();
     assert_eq!(wait(engine.query(&asked, &budget())).unwrap_err().kind(), FaultKind::Invalid);
+    for (given, unset) in [(json!([]), "$1"), (json!(["a"]), "$2")] {
+        asked.parameters = given.as_array().unwrap().clone();
+        let fault = wait(engine.query(&asked, &budget())).unwrap_err();
+        let says = format!("{unset} has no value; give `parameters`");
+        assert!(fault.public().contains(&says), "{fault}");
+    }
+}
+
+#[test]
+fn from_alone_is_all_columns_and_select_alone_is_refused() {
+    let space = Workspace::new();
+    let source = people(&space);
+    assert_eq!(rows(&source, "FROM t ORDER BY id LIMIT 1"), r#"[[1,"Ann",10.5,"1990-01-02"]]"#);
+    assert_eq!(rows(&source, "FROM t SELECT id ORDER BY id LIMIT 1"), "[[1]]");
+    assert_eq!(
+        rows(&source, "FROM t UNION ALL FROM t ORDER BY id LIMIT 1"),
+        r#"[[1,"Ann",10.5,"1990-01-02"]]"#
+    );
+    assert_eq!(rows(&source, "WITH x AS (FROM t) SELECT count(*) FROM x"), "[[3]]");
+    let exists = "SELECT count(*) FROM t WHERE EXISTS (SELECT FROM t u WHERE u.id = t.id + 1)";
+    assert_eq!(rows(&source, exists), "[[2]]");
+    for sql in ["SELECT FROM t", "(SELECT FROM t) LIMIT 1"] {
+        let fault = ask(&source, sql).unwrap_err();
+        assert!(fault.public().contains("write SELECT *"), "{sql}: {fault}");
+    }
+}
+
+#[test]
+fn what_cannot_be_planned_is_told_in_one_line() {
+    let space = Workspace::new();
+    let source = people(&space);
+    for (sql, says) in [
+        ("SELECT sum(name) FROM t", "the function sum takes no text; cast what it is given"),
+        ("SELECT avg(born) FROM t", "the function avg takes no date; cast"),
+        ("SELECT * FROM orders", "there is no table `orders`; what can be asked is `t`"),
+        ("SELECT * FROM other.orders", "there is no table `other.orders`; what"),
+        ("SELECT id FROM t WHERE id IN (SELECT id FROM \"O t\")", "there is no table `O t`; what"),
+    ] {
+        let fault = ask(&source, sql).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Invalid);
+        assert!(fault.public().contains(says), "{sql}: {fault}");
+        assert!(!fault.public().contains("internal") && !fault.public().contains('\n'), "{fault}");
+    }
+    let two = query("SELECT * FROM c", &[("a", &source), ("b", &source)]);
+    let fault = wait(engine().query(&two, &budget())).unwrap_err();
+    assert!(fault.public().ends_with("what can be asked are `a`, `b`"), "{fault}");
 }
 
 #[test]

@@ -17,22 +17,22 @@ use crate::limits::{BATCH_BYTES_MAX, GATHERED_BYTES_MAX};
 /// The most rows of a batch.
 pub(super) const BATCH_ROWS_MAX: usize = 8192;
 
-/// How a query is run.
+/// How files are read for a query.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
+pub(crate) struct Reading {
     /// Whether its files are read in pieces.
     pub(crate) is_cut: bool,
     /// Rows of a batch.
     pub(crate) rows: usize,
 }
 
-impl Default for Way {
+impl Default for Reading {
     fn default() -> Self {
         Self { is_cut: true, rows: BATCH_ROWS_MAX }
     }
 }
 
-impl Way {
+impl Reading {
     /// How to run it again, if something was found that forbids this way.
     pub(crate) fn other(self, widths: &Widths, seams_hold: bool) -> Option<Self> {
         let wanted = widths.rows.load(Ordering::Relaxed);
@@ -63,7 +63,7 @@ impl Widths {
     /// Looks at rows that are repeated up to `rows` times, and are up to `growth` times as long then.
     ///
     /// # Errors
-    /// `Limit`, where they would be too long; whoever asks [`Way::other`] learns whether fewer are not.
+    /// `Limit`, where they would be too long; whoever asks [`Reading::other`] learns whether fewer are not.
     pub(super) fn check(&self, batch: &RecordBatch, rows: usize, growth: u64) -> Result<()> {
         let longest = longest_row(batch).saturating_mul(growth).max(1);
         if longest.saturating_mul(rows as u64) <= BATCH_BYTES_MAX {
@@ -252,7 +252,7 @@ mod tests {
     fn a_batch_that_is_too_long_tells_how_many_rows_are_not() {
         let text =
             |bytes: usize| batch(vec![("a", Arc::new(StringArray::from(vec!["x".repeat(bytes)])))]);
-        let (way, widths) = (Way::default(), Widths::default());
+        let (way, widths) = (Reading::default(), Widths::default());
         widths.check(&text(2048), way.rows, 1).unwrap();
         assert!(way.other(&widths, true).is_none());
         assert!(widths.check(&text(1024 * 1024), way.rows, 2).is_err());

@@ -10,10 +10,11 @@ use datafusion::arrow::error::ArrowError;
 use roothold_core::Fault;
 
 use super::decoder::Decoder;
-use crate::infer::json;
+use crate::infer::{self, Kind, json};
 use crate::meter::Meter;
 use crate::options::Format;
 use crate::prepared::Prepared;
+use crate::remedy::{self, Remedy};
 use crate::text::fault_of;
 
 /// A batch that cannot be decoded.
@@ -132,33 +133,59 @@ fn reason(batch: &Batch<'_>, record: &[u8], error: &ArrowError) -> String {
     if prepared.format == Format::Jsonl && json::object(record.trim_ascii()).is_err() {
         return "is not one JSON object; there must be one a line".to_owned();
     }
-    if let Some(counts) = field_counts(error) {
-        return format!(
-            "has another number of fields than the first record ({counts}); with the option short_records missing ones are null"
-        );
+    if let Some((counts, is_short)) = field_counts(error) {
+        let may_be_short = prepared.style.is_some_and(|style| style.short_records);
+        let remedy = (is_short && !may_be_short).then_some(Remedy::ShortRecords);
+        let advice = match &remedy {
+            Some(_) => remedy::advice(remedy.as_ref()) + ", which makes missing ones null",
+            None => "; no option reads a longer one, so mend the file".to_owned(),
+        };
+        return format!("has another number of fields than the first record ({counts}){advice}");
     }
-    match column_at_fault(batch, record) {
-        Some((name, kind)) => format!(
-            "has something else than {kind} in the column `{name}`, which the first records do not; give the option types {{\"{name}\": \"text\"}}"
-        ),
-        None => "cannot be read as the first records".to_owned(),
-    }
+    let Some(column) = column_at_fault(batch, record) else {
+        return "cannot be read as the first records".to_owned();
+    };
+    let field = prepared.file_schema.field(column);
+    let (name, kind) = (field.name(), crate::table::kind_of(field.data_type()));
+    let found = found_in(prepared, column, record);
+    let advice = remedy::advice(Remedy::wider(name, field.data_type(), found).as_ref());
+    format!(
+        "has something else than {kind} in the column `{name}`, which the first records do not{advice}"
+    )
 }
 
-/// What the decoder says of the number of fields, which is made of numbers alone.
-fn field_counts(error: &ArrowError) -> Option<String> {
+/// What the decoder says of the number of fields, which is made of numbers alone; and whether there
+/// are too few.
+fn field_counts(error: &ArrowError) -> Option<(String, bool)> {
     let ArrowError::CsvError(message) = error else { return None };
     let counts = message.strip_prefix("incorrect number of fields for line ")?;
     let (_, counts) = counts.split_once(", ")?;
-    Some(counts.to_owned())
+    Some((counts.to_owned(), !counts.contains("more than")))
 }
 
-fn column_at_fault(batch: &Batch<'_>, record: &[u8]) -> Option<(String, String)> {
+fn column_at_fault(batch: &Batch<'_>, record: &[u8]) -> Option<usize> {
     let fails = |column: &usize| {
         let decoder = Decoder::new(batch.prepared, &[*column], false, Some(1));
         decoder.is_ok_and(|mut decoder| try_text(&mut decoder, record, true).is_err())
     };
-    let column = *batch.projection.iter().find(|column| fails(column))?;
-    let field = batch.prepared.file_schema.field(column);
-    Some((field.name().clone(), crate::table::kind_of(field.data_type())))
+    batch.projection.iter().copied().find(fails)
+}
+
+/// What stands in a column of one record.
+fn found_in(prepared: &Prepared, column: usize, record: &[u8]) -> Kind {
+    let Some(style) = prepared.style else {
+        let name = prepared.file_schema.field(column).name();
+        let members = json::object(record.trim_ascii()).unwrap_or_default();
+        let member = members.into_iter().find(|(member, _)| member == name);
+        return member.map_or(Kind::Empty, |(_, kind)| kind);
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(style.delimiter)
+        .quote(style.quote)
+        .from_reader(record);
+    let fields = reader.byte_records().next().and_then(Result::ok);
+    let field = fields.as_ref().and_then(|fields| fields.get(column)).unwrap_or_default();
+    infer::cell(std::str::from_utf8(field).unwrap_or_default())
 }

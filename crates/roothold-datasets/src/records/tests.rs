@@ -121,11 +121,21 @@ fn a_record_at_fault_is_named_by_its_line_and_column() {
         writeln!(text, "{number},{}", number * 2).unwrap();
     }
     for (bad, says) in [
-        ("7,seven", "line 30002 has something else than integer in the column `amount`"),
-        ("7", "line 30002 has another number of fields than the first record (expected 2 got 1)"),
+        (
+            "7,seven",
+            "line 30002 has something else than integer in the column `amount`, which the first records do not; \
+             read it with options {\"types\":{\"amount\":\"text\"}}",
+        ),
+        ("7,7.5", "read it with options {\"types\":{\"amount\":\"number\"}}"),
+        ("7,\"1\n2\"", "read it with options {\"types\":{\"amount\":\"text\"}}"),
+        (
+            "7",
+            "line 30002 has another number of fields than the first record (expected 2 got 1); \
+             read it with options {\"short_records\":true}",
+        ),
         (
             "7,8,9",
-            "line 30002 has another number of fields than the first record (expected 2 got more than 2",
+            "line 30002 has another number of fields than the first record (expected 2 got more than 2); no option",
         ),
         ("7,\0", "line 30002 holds a NUL byte"),
     ] {
@@ -148,6 +158,24 @@ fn a_record_at_fault_is_named_by_its_line_and_column() {
             assert!(!fault.public().contains("seven"), "no content: {}", fault.public());
         }
     }
+}
+
+#[test]
+fn an_option_that_was_given_is_not_advised_again() {
+    let space = Workspace::new();
+    let options: SourceOptions = serde_json::from_str(r#"{"short_records": true}"#).unwrap();
+    let text = "id,amount\n".to_owned() + &"1,2\n".repeat(5000) + "1\n1,2,3\n";
+    let prepared = prepared(&space.file("a.csv", &text).source_with("a.csv", options));
+    let piece = Piece { file: 0, from: 0, until: None };
+    let mut records = Records::open(&prepared, piece, &prepared.visible, &meter()).unwrap();
+    let fault = loop {
+        if let Err(fault) = records.next() {
+            break fault;
+        }
+    };
+    let says = "line 5003 has another number of fields than the first record (expected 2 got more than 2); no option";
+    assert!(fault.public().contains(says), "{fault}");
+    assert!(!fault.public().contains("short_records"), "{fault}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn fault_of(error: &Error, url: &ObjectUrl) -> Fault {
     }
     match error {
         Error::NotFound { .. } => {
-            Fault::not_found(format!("{url} is not there; list_datasets shows what is"))
+            Fault::not_found(format!("{url} is not there; list_datasets shows the stores"))
         }
         Error::Precondition { .. } => crate::source::changed(&url.to_string()),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => unavailable(

@@ -221,7 +221,9 @@ fn servers_that_do_not_do_what_stores_do_are_told_apart() {
     shop.put("a.csv", Page { etag: None, modified: None, ..page });
     let fault = shop.open("a.csv").unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Unsupported, "{fault}");
-    assert_eq!(shop.open("none.csv").unwrap_err().kind(), FaultKind::NotFound);
+    let fault = shop.open("none.csv").unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::NotFound);
+    assert!(fault.public().contains("whole URL of an object"), "{fault}");
     let nowhere = Shop::with(|spec| {
         spec.url = ObjectUrl::parse("http://127.0.0.1:1/open").unwrap();
     });

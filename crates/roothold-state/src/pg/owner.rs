@@ -77,7 +77,7 @@ impl PgStore {
         if !before.state.is_live() {
             return Ok(before);
         }
-        let (now, lease_until): (i64, Option<i64>) = (found.try_get(25)?, found.try_get(26)?);
+        let (now, lease_until): (i64, Option<i64>) = (found.try_get(26)?, found.try_get(27)?);
         let free = lease_until.is_none_or(|until| until <= now || until > horizon(now));
         let (seq, fence) = (stored(before.seq), i64::from(free));
         let ask = tx
@@ -127,8 +127,8 @@ async fn insert(tx: &Transaction<'_>, job: &NewJob) -> Result<(), StateError> {
         .prepare_cached(
             "WITH t AS MATERIALIZED (SELECT state_now() AS now), new AS ( \
                  INSERT INTO jobs (id, owner, kind, state, attempts_max, submitted_at, updated_at, \
-                 deadline_at, retention) \
-                 SELECT $1, $2, $3, 'queued', $4, now, now, now + $5, $6 FROM t RETURNING seq) \
+                 deadline_at, retention, about) \
+                 SELECT $1, $2, $3, 'queued', $4, now, now, now + $5, $6, $8 FROM t RETURNING seq) \
              INSERT INTO contents (job, slot, content) SELECT seq, 'input', $7 FROM new",
         )
         .await?;
@@ -142,6 +142,7 @@ async fn insert(tx: &Transaction<'_>, job: &NewJob) -> Result<(), StateError> {
             &millis(job.deadline),
             &millis(job.retention),
             &job.input,
+            &job.about,
         ],
     )
     .await?;

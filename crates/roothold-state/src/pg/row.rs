@@ -47,6 +47,7 @@ pub(super) fn job(row: &Row) -> Result<Job, StateError> {
         seq: number(row, 1)?,
         owner: row.try_get(2)?,
         kind: row.try_get(3)?,
+        about: row.try_get(25)?,
         state: state(row, 4)?,
         cancel_asked: row.try_get(5)?,
         epoch: number(row, 6)?,

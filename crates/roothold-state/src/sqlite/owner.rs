@@ -162,7 +162,7 @@ fn insert(tx: &Transaction<'_>, job: &NewJob, now: i64) -> Result<(), StateError
     tx.execute("INSERT INTO owners (owner) VALUES (?1) ON CONFLICT DO NOTHING", [&job.owner])?;
     let mut insert = tx.prepare_cached(
         "INSERT INTO jobs (id, owner, kind, state, attempts_max, submitted_at, updated_at, \
-         deadline_at, retention) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?5, ?6, ?7)",
+         deadline_at, retention, about) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?5, ?6, ?7, ?8)",
     )?;
     insert.execute(params![
         job.id.as_bytes().as_slice(),
@@ -171,7 +171,8 @@ fn insert(tx: &Transaction<'_>, job: &NewJob, now: i64) -> Result<(), StateError
         job.attempts_max,
         now,
         now.saturating_add(millis(job.deadline)),
-        millis(job.retention)
+        millis(job.retention),
+        job.about
     ])?;
     let seq = tx.last_insert_rowid();
     tx.execute(

@@ -35,6 +35,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         seq: count(row.get(1)?),
         owner: row.get(2)?,
         kind: row.get(3)?,
+        about: row.get(25)?,
         state,
         cancel_asked: row.get(5)?,
         epoch: count(row.get(6)?),

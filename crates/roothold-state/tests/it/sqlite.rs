@@ -175,6 +175,23 @@ fn a_newer_or_altered_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_store_of_an_older_schema_is_brought_up_to_date_with_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = new_job("ann");
+    let store = open(&dir).unwrap();
+    store.submit(job.clone()).await.unwrap();
+    store.close().await;
+    let path = dir.path().join("state.db");
+    let edit = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    edit("ALTER TABLE jobs DROP COLUMN about; DELETE FROM migrations WHERE version = 2");
+    let error = SqliteStore::open_existing(&path, Limits::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Older { found: 1, known: 2 }), "{error}");
+    let store = open(&dir).unwrap();
+    let found = store.get(job.id, Whose::Of("ann")).await.unwrap();
+    assert_eq!((found.kind, found.about), (job.kind, None));
+}
+
+#[tokio::test]
 async fn what_is_there_is_opened_without_making_or_changing_anything() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");

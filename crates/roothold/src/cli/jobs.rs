@@ -14,8 +14,8 @@ use clap::{Args, Subcommand};
 use roothold_state::Job;
 use serde_json::{Value, json};
 
-use super::table::{bytes, counted, line};
-use crate::jobs::shown;
+use super::table::line;
+use crate::jobs::{Progress, shown};
 
 /// Lists, shows and cancels the jobs of all owners.
 #[derive(Debug, Args)]
@@ -79,6 +79,7 @@ fn value(job: &Job) -> Value {
     let mut value = json!(shown(job));
     value["owner"] = job.owner.clone().into();
     value["worker"] = job.worker.clone().into();
+    value["claims"] = job.epoch.into();
     value["attempts"] = job.attempts.into();
     value["attempts_max"] = job.attempts_max.into();
     value["cancel_asked"] = job.cancel_asked.into();
@@ -91,30 +92,16 @@ fn status(job: &Job) -> String {
     format!("{}{asked}", job.state.as_str())
 }
 
-/// How far a job is.
+/// How far a job is, in figures; in the words of its last chunk where it has none.
 fn progress(job: &Job) -> String {
-    let done = job.progress.bytes_done;
-    let mut parts = Vec::new();
-    match job.progress.bytes_total {
-        Some(total) => {
-            let permille = done.saturating_mul(1000).checked_div(total).unwrap_or(1000);
-            let (done, total) = (bytes(done), bytes(total));
-            parts.push(format!("{done} of {total} ({}.{} %)", permille / 10, permille % 10));
-        }
-        None if done > 0 => parts.push(bytes(done)),
-        None => {}
-    }
-    if job.progress.rows > 0 {
-        parts.push(counted(job.progress.rows, "row", "rows"));
-    }
-    parts.join(", ")
+    let figures = Progress::of(job).text();
+    if figures.is_empty() { job.message.clone().unwrap_or_default() } else { figures }
 }
 
-/// What the last chunk said, or why the job failed.
-fn says(job: &Job) -> String {
-    match (&job.failure, &job.message) {
-        (Some(failure), _) => line(&format!("{}: {}", failure.kind.code(), failure.public)),
-        (None, Some(message)) => line(message),
-        (None, None) => String::new(),
-    }
+/// Why a job failed.
+fn error(job: &Job) -> String {
+    let failure = job.failure.as_ref();
+    failure.map_or_else(String::new, |failure| {
+        line(&format!("{}: {}", failure.kind.code(), failure.public))
+    })
 }

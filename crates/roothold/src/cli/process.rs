@@ -10,6 +10,7 @@ mod options;
 mod page;
 mod place;
 mod report;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub(super) struct Process {
     /// Print the whole result as JSON.
     #[arg(long)]
     json: bool,
+    /// Exit with 0 although rows could not be read and were left out.
+    #[arg(long)]
+    allow_bad_rows: bool,
     /// With profile: draw it as a page of HTML too, in one file that needs no other.
     #[arg(long, value_name = "OUT")]
     html: Option<PathBuf>,
@@ -53,7 +57,7 @@ pub(super) struct Process {
 
 const EXAMPLES: &str = "CSV, TSV, JSON Lines, Parquet and plain text are told apart by what they hold, and so are gzip, zstd, bzip2 and xz. Ctrl-C ends it and leaves nothing behind.
 
-Exit code: 0 done, 1 refused, cancelled, or the data is not valid, 2 wrong command line or configuration.
+Exit code: 0 done, 1 refused, cancelled, the data is not valid, or rows were left out (unless --allow-bad-rows), 2 wrong command line or configuration.
 
 Examples:
   roothold process orders.csv
@@ -62,7 +66,7 @@ Examples:
   roothold process server.log --pattern 'timeout|refused' --regex --context 2
   roothold process orders.csv --expect id:integer! --expect paid:date
   roothold process orders.csv --columns id,amount --output orders.parquet
-  roothold process orders.parquet --sql 'SELECT city, sum(amount) FROM data GROUP BY city'";
+  roothold process orders.csv --sql 'SELECT city, sum(amount) FROM data GROUP BY city'";
 
 /// The tool that does the work.
 const TOOL: &str = "process_large_dataset";
@@ -87,7 +91,7 @@ impl Process {
         let report = match answer? {
             Ok(value) => Report::new(operation, value),
             Err(refused) => {
-                say(&format!("roothold: {refused}"));
+                say(&format!("roothold: {}", words::in_flags(&refused)));
                 return Ok(1);
             }
         };
@@ -165,7 +169,8 @@ impl Process {
                 say(&format!("wrote {}", html.display()));
             }
         }
-        Ok(u8::from(report.is_no()))
+        let leaves_out = report.leaves_out() && !self.allow_bad_rows;
+        Ok(u8::from(report.is_no() || leaves_out))
     }
 }
 

@@ -324,10 +324,15 @@ impl Found {
 }
 
 fn nothing(source: &SourceArg, notes: &[String]) -> Fault {
-    let mut what = format!(
-        "no file that you may read matches {:?}; list_datasets shows what is there, and a file whose name holds *, ?, [ or {{ is named by its file:// URI",
-        source.written
-    );
+    let above = source.parts.iter().find_map(|part| match part {
+        Part::Objects { above, .. } => Some(above),
+        _ => None,
+    });
+    let hint = match above {
+        Some(above) => format!("list_datasets with path {above}/ shows what is there"),
+        None => "list_datasets shows what is there, and a file whose name holds *, ?, [ or { is named by its file:// URI".to_owned(),
+    };
+    let mut what = format!("no file that you may read matches {:?}; {hint}", source.written);
     if let Some(note) = notes.first() {
         what = format!("{what}; {note}");
     }

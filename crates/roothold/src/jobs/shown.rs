@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rmcp::model::{
-    CallToolResult, ContentBlock, DetailedTask, JsonObject, Task, TaskPayload, TaskStatus,
+    CallToolResult, ContentBlock, DetailedTask, JsonObject, MetaObject, Task, TaskPayload,
+    TaskStatus,
 };
 use roothold_core::{Fault, FaultKind};
 use roothold_state::{Failure, Job, JobState, UnixMillis};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::long::Chunk;
+use crate::plain::{bytes, counted};
+use crate::tool::Answer;
 use crate::wire;
 
 /// How often a client should ask for a task that goes on.
@@ -22,6 +26,9 @@ const POLL_INTERVAL_MS: u64 = 1000;
 pub(crate) struct JobShown {
     pub(crate) job_id: String,
     pub(crate) tool: String,
+    /// What it works on, as its call named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
     /// `queued`, `running`, `completed`, `failed` or `cancelled`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,8 +47,9 @@ pub(crate) struct JobShown {
     expires_at: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-struct Progress {
+/// How far a job is, or was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Progress {
     chunks: u64,
     bytes_done: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,16 +62,12 @@ pub(crate) fn shown(job: &Job) -> JobShown {
     JobShown {
         job_id: job.id.to_string(),
         tool: job.kind.clone(),
+        about: job.about.clone(),
         status: job.state.as_str(),
         owner: None,
         message: job.message.clone(),
         error: job.failure.as_ref().map(failure_text),
-        progress: Progress {
-            chunks: job.chunks,
-            bytes_done: job.progress.bytes_done,
-            bytes_total: job.progress.bytes_total,
-            rows: job.progress.rows,
-        },
+        progress: Progress::of(job),
         submitted_at: time(job.submitted_at),
         updated_at: time(job.updated_at),
         ended_at: job.ended_at.map(time),
@@ -74,33 +78,110 @@ pub(crate) fn shown(job: &Job) -> JobShown {
 /// A job as one sees it who manages the jobs of others: nothing of what it is about.
 pub(crate) fn shown_to_manager(job: &Job) -> JobShown {
     let kind = job.failure.as_ref().map(|failure| failure.kind.code().to_owned());
-    JobShown { owner: Some(job.owner.clone()), message: None, error: kind, ..shown(job) }
+    let owner = Some(job.owner.clone());
+    JobShown { owner, about: None, message: None, error: kind, ..shown(job) }
 }
 
 impl JobShown {
     /// The same in one line.
     pub(crate) fn line(&self) -> String {
-        let Self { job_id, tool, status, progress, .. } = self;
-        let owner = self.owner.as_ref().map(|owner| format!(" of {owner}"));
-        let bytes = match progress.bytes_total {
-            Some(total) => Some(format!(", {} of {total} bytes", progress.bytes_done)),
-            None => (progress.bytes_done > 0).then(|| format!(", {} bytes", progress.bytes_done)),
-        };
-        let rows = (progress.rows > 0).then(|| format!(", {} rows", progress.rows));
-        let message = self.message.as_ref().map(|message| format!("; {message}"));
+        let Self { job_id, tool, status, submitted_at, .. } = self;
+        let about = self.about.as_ref().map(|about| format!(" ({about})")).unwrap_or_default();
+        let owner = self.owner.as_ref().map(|owner| format!(" of {owner}")).unwrap_or_default();
+        let message = self.message.as_deref();
+        let is_told = message.is_some_and(|message| self.progress.is_told_by(message));
+        let figures = if is_told { String::new() } else { self.progress.text() };
+        let far = [figures.as_str(), message.unwrap_or_default()];
+        let far: String =
+            far.iter().filter(|far| !far.is_empty()).map(|far| format!("; {far}")).collect();
         let error = self.error.as_ref().map(|error| format!("; error: {error}"));
-        let more: String = [owner, bytes, rows, message, error].into_iter().flatten().collect();
-        format!("{job_id} {tool} {status}{more}")
+        let error = error.unwrap_or_default();
+        format!("{job_id} {tool}{about} {status}{owner}, submitted {submitted_at}{far}{error}")
     }
 }
 
-/// What was stored of a job as value and as text, and whether it is a result: that of a `tools/call`,
-/// whose structured form counts, or its blocks where it has none.
-pub(crate) fn answered(mut stored: Value) -> (Value, String, bool) {
+impl Progress {
+    /// How far a job is.
+    pub(crate) fn of(job: &Job) -> Self {
+        Self {
+            chunks: job.chunks,
+            bytes_done: job.progress.bytes_done,
+            bytes_total: job.progress.bytes_total,
+            rows: job.progress.rows,
+        }
+    }
+
+    fn bytes(&self) -> Option<String> {
+        let done = bytes(self.bytes_done);
+        let Some(total) = self.bytes_total else { return (self.bytes_done > 0).then_some(done) };
+        let permille = self.bytes_done.saturating_mul(1000).checked_div(total).unwrap_or(1000);
+        Some(format!("{done} of {} ({}.{} %)", bytes(total), permille / 10, permille % 10))
+    }
+
+    fn rows(&self) -> Option<String> {
+        (self.rows > 0).then(|| counted(self.rows, "row", "rows"))
+    }
+
+    /// In words; empty where there is nothing to tell.
+    pub(crate) fn text(&self) -> String {
+        [self.bytes(), self.rows()].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether what a chunk said tells it all, in the tool's own words.
+    pub(crate) fn is_told_by(&self, message: &str) -> bool {
+        self.bytes().is_some_and(|bytes| message.contains(&bytes))
+    }
+}
+
+/// Where a stored partial result tells how far the job was.
+const PROGRESS: &str = "io.roothold/progress";
+
+/// What a job has found by the end of a chunk, as it is stored: as the answer of its call would be.
+///
+/// # Errors
+/// `Internal`.
+pub(crate) fn stored_partial(answer: Answer, chunk: &Chunk) -> Result<Vec<u8>, Fault> {
+    let mut result = wire::tool_result(answer, None);
+    let progress = json!({
+        "chunks": chunk.next, "bytes_done": chunk.bytes_done, "bytes_total": chunk.bytes_total, "rows": chunk.rows,
+    });
+    let mut meta = MetaObject::default();
+    meta.insert(PROGRESS.to_owned(), progress);
+    result.meta = Some(meta);
+    serde_json::to_vec(&result).map_err(Fault::internal)
+}
+
+/// What was stored of a job's result, or of what it had found by some chunk.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) value: Value,
+    /// The same for people.
+    pub(crate) text: String,
+    /// How far the job was then; of a result, and of what older versions stored, it is not told.
+    pub(crate) after: Option<Progress>,
+}
+
+impl Answered {
+    /// What stands above the text of a partial result.
+    pub(crate) fn heading(&self) -> String {
+        let told = self.after.as_ref().map(|after| [after.rows(), after.bytes()]);
+        let told: Vec<String> = told.into_iter().flatten().flatten().collect();
+        if told.is_empty() {
+            return "partial".to_owned();
+        }
+        format!("partial, after {}", told.join(", "))
+    }
+}
+
+/// What was stored of a job: a result of a `tools/call`, whose structured form counts, or its blocks
+/// where it has none.
+pub(crate) fn answered(mut stored: Value) -> Answered {
     let Some(content) = stored.get("content").filter(|content| content.is_array()) else {
         let text = stored.to_string();
-        return (stored, text, false);
+        return Answered { value: stored, text, after: None };
     };
+    let after = stored["_meta"].get(PROGRESS).cloned();
+    let after = after.and_then(|after| serde_json::from_value(after).ok());
     let texts = content.as_array().into_iter().flatten().filter_map(|block| block["text"].as_str());
     let text = texts.collect::<Vec<_>>().join("\n");
     let value = match stored["structuredContent"].take() {
@@ -111,7 +192,7 @@ pub(crate) fn answered(mut stored: Value) -> (Value, String, bool) {
             None => structured,
         },
     };
-    (value, text, true)
+    Answered { value, text, after }
 }
 
 fn failure_text(failure: &Failure) -> String {
@@ -205,6 +286,7 @@ mod tests {
     use roothold_state::{JobId, Progress as Done};
 
     use super::*;
+    use crate::form::Form;
 
     const RETENTION: Duration = Duration::from_hours(1);
 
@@ -216,6 +298,7 @@ mod tests {
             seq: 1,
             owner: "anna".to_owned(),
             kind: "count_lines".to_owned(),
+            about: Some("/work/secret.txt".to_owned()),
             state,
             cancel_asked: false,
             epoch: 1,
@@ -278,6 +361,50 @@ mod tests {
             let seen = serde_json::to_string(&shown_to_manager(&job(state))).unwrap();
             assert!(!seen.contains("secret") && !seen.contains("not for you"), "{seen}");
             assert!(seen.contains("anna"), "{seen}");
+            let line = shown_to_manager(&job(state)).line();
+            assert!(!line.contains("secret") && line.contains("of anna"), "{line}");
+            assert!(line.contains("; 5 B of 10 B (50.0 %), 2 rows"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_tells_jobs_apart_and_how_far_they_are_once() {
+        let running = job(JobState::Running);
+        let id = running.id;
+        assert_eq!(
+            shown(&running).line(),
+            format!(
+                "{id} count_lines (/work/secret.txt) running, submitted 2023-11-14T22:13:20Z; 5 B of 10 B (50.0 %), 2 rows; Processed: a secret"
+            )
+        );
+        let told = "Processed: 5 B of 10 B (50.0 %), 2 rows, 1 bad";
+        let once = shown(&Job { message: Some(told.to_owned()), ..running.clone() }).line();
+        assert!(once.ends_with(&format!("20Z; {told}")), "{once}");
+        let failed = shown(&job(JobState::Failed)).line();
+        assert!(failed.ends_with("; error: denied: not for you"), "{failed}");
+        let mut silent = shown(&Job { message: None, about: None, ..running });
+        assert!(silent.line().ends_with("20Z; 5 B of 10 B (50.0 %), 2 rows"), "{}", silent.line());
+        silent.progress = Progress { chunks: 0, bytes_done: 0, bytes_total: None, rows: 0 };
+        assert!(silent.line().ends_with("running, submitted 2023-11-14T22:13:20Z"));
+    }
+
+    #[test]
+    fn what_a_job_has_found_reads_as_its_answer_will_and_says_after_how_much() {
+        let answer = || {
+            let text = vec![ContentBlock::text("3326 lines")];
+            let value = json!({"result": {"lines": 3326}});
+            Answer::new(text, Some(Form::Typed(Box::new(value))))
+        };
+        let chunk = Chunk { next: 2, bytes_done: 4_200_000, rows: 3326, ..Chunk::default() };
+        let stored = stored_partial(answer(), &chunk).unwrap();
+        let found = answered(serde_json::from_slice(&stored).unwrap());
+        assert_eq!((&found.value, found.text.as_str()), (&json!({"lines": 3326}), "3326 lines"));
+        assert_eq!(found.heading(), "partial, after 3,326 rows, 4.2 MB");
+        let result = serde_json::to_value(wire::tool_result(answer(), None)).unwrap();
+        let result = answered(result);
+        assert_eq!((result.value, result.text), (found.value, found.text));
+        // As versions before stored it.
+        let old = answered(json!({"lines": 7}));
+        assert_eq!((old.text.as_str(), old.heading().as_str()), ("{\"lines\":7}", "partial"));
     }
 }

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use roothold_core::{Fault, FaultKind};
 use roothold_state::worker::{self, Running, Step, Work, Worker, WorkerEvent, WorkerOptions};
 use roothold_state::{Claimed, JobId, Lease, Progress, Release, StateStore as _};
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
-use super::{Input, JobMetrics, Store};
+use super::{Input, JobMetrics, Store, cut};
 use crate::call::{CallError, CallRequest, Dialogue, Engine};
 use crate::long::{AsJob, JobEnd, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
@@ -46,7 +45,7 @@ pub(super) fn worker(
     let kinds: Vec<&'static str> = kinds.map(|entry| entry.tool.name()).collect();
     let jobs = engine.jobs.as_ref();
     let options = WorkerOptions {
-        name: format!("{}/{slot}", boot(engine)),
+        name: name(engine, slot),
         kinds: kinds.clone(),
         lease: jobs.map_or(POLL, |jobs| jobs.settings().lease()),
         poll: if slot == 0 { POLL } else { POLL_BESIDE },
@@ -124,11 +123,19 @@ impl Told {
     }
 }
 
-/// The name of this boot: that of its audit log, which tells what a worker of it did.
-fn boot(engine: &Engine) -> String {
+/// The name of a worker: the replica, this boot of it by the name of its audit log, which tells what
+/// the worker did, and the slot.
+fn name(engine: &Engine, slot: usize) -> String {
     let log = engine.audit.current();
-    let name = log.as_ref().ok().and_then(|log| log.path().file_stem());
-    name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    let boot = log.as_ref().ok().and_then(|log| log.path().file_stem());
+    let boot = boot.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let replica = engine.jobs.as_ref().map_or("", |jobs| jobs.replica.as_str());
+    worker_name(replica, &boot, slot)
+}
+
+fn worker_name(replica: &str, boot: &str, slot: usize) -> String {
+    let rest = format!("/{boot}/{slot}");
+    cut(replica.to_owned(), WORKER_BYTES_MAX.saturating_sub(rest.len())) + &rest
 }
 
 /// Deletes what was kept long enough, and ends what nobody can go on with, until `drain`.
@@ -261,8 +268,8 @@ impl Run {
 
 /// A step as the store takes it.
 fn step(stepped: Stepped) -> Result<Step, Fault> {
-    let json = |value: &Value| serde_json::to_vec(value).map_err(Fault::internal);
     let Stepped { chunk, state, partial } = stepped;
+    let part = chunk.part.as_ref().map(serde_json::to_vec).transpose().map_err(Fault::internal)?;
     Ok(Step::Chunk(worker::Chunk {
         next: chunk.next,
         state,
@@ -271,16 +278,25 @@ fn step(stepped: Stepped) -> Result<Step, Fault> {
             bytes_total: chunk.bytes_total,
             rows: chunk.rows,
         },
-        message: Some(cut(chunk.message)),
-        partial: partial.as_ref().map(json).transpose()?,
-        part: chunk.part.as_ref().map(json).transpose()?,
+        message: Some(cut(chunk.message, MESSAGE_BYTES_MAX)),
+        partial,
+        part,
     }))
 }
 
 /// The most bytes of a message that the store keeps.
 const MESSAGE_BYTES_MAX: usize = 1024;
+/// The most bytes of the name of a worker.
+const WORKER_BYTES_MAX: usize = 256;
 
-fn cut(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-    message
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_named_by_its_replica_whatever_that_is_called() {
+        assert_eq!(worker_name("rb", "audit-1", 0), "rb/audit-1/0");
+        let long = worker_name(&"é".repeat(300), "audit-1", 12);
+        assert!(long.len() <= WORKER_BYTES_MAX && long.ends_with("é/audit-1/12"), "{long}");
+    }
 }

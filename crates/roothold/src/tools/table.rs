@@ -124,8 +124,7 @@ fn too_many(columns: usize) -> Fault {
 }
 
 /// Said of a page after which more comes, of a result in no fixed order.
-pub(super) const UNORDERED: &str =
-    "without ORDER BY rows may come twice or not at all on later pages";
+pub(super) const UNORDERED: &str = "rows may come twice or not at all on later pages, as nothing fixes their order: give ORDER BY (random(), row_number() and the like fix none)";
 
 /// A page as text: the names of columns, a line a row, how many they are, and notes.
 pub(super) fn text(

@@ -103,6 +103,7 @@ fn a_job_is_answered_at_once_worked_on_and_read_afterwards() {
     assert_eq!(listed["structuredContent"]["jobs"][0], done["job"]);
     let text = server.call("get_job", &json!({"job_id": id})).text();
     assert!(text.contains("completed") && text.contains("10000 lines in"), "{text}");
+    assert!(text.contains("lines.txt) completed, submitted 20"), "{text}");
     // Each run is a call: policy, intent and outcome once more.
     let audit = server.audit();
     let runs = audit.of_kind("intent").filter(|line| line["request_id"] == id.as_str()).count();
@@ -141,7 +142,14 @@ fn what_the_job_tools_answer_fits_their_schemas() {
     let of = json!({"job_id": id});
     eventually("it runs", || is_running(&server, id, 1));
     let running = fits("get_job", &Request::call("get_job", &of));
-    assert!(running["structuredContent"]["partial"]["lines"].as_u64().unwrap() > 0, "{running}");
+    let (partial, after) =
+        (&running["structuredContent"]["partial"], &running["structuredContent"]["partial_after"]);
+    assert!(partial["lines"].as_u64().unwrap() > 0, "{running}");
+    assert_eq!(partial["lines"], after["rows"], "{running}");
+    // As the answer reads in the end, and under a word that it is not yet.
+    let text = running["content"][0]["text"].as_str().unwrap();
+    let counted = format!("{} lines in {} bytes", partial["lines"], partial["bytes"]);
+    assert!(text.contains("\npartial, after ") && text.contains(&counted), "{text}");
     fits("list_jobs", &Request::call("list_jobs", &json!({})));
     fits("cancel_job", &Request::call("cancel_job", &of));
     assert_eq!(ended(&server, id)["job"]["status"], "cancelled");
@@ -217,7 +225,7 @@ fn jobs_are_their_owners_alone() {
             (&json!("anna"), &json!("completed"))
         );
         assert!(seen["result"].is_null() && seen["partial"].is_null(), "{seen}");
-        assert!(seen["job"]["message"].is_null(), "{seen}");
+        assert!(seen["job"]["message"].is_null() && seen["job"]["about"].is_null(), "{seen}");
         let listed = call(&ops, "list_jobs", json!({"owner": owner}));
         assert_eq!(listed["structuredContent"]["jobs"].as_array().unwrap().len(), 1);
     }

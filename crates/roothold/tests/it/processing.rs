@@ -241,6 +241,8 @@ fn a_job_shows_what_it_has_found_by_now_and_then_all_of_it() {
         is_partial.then_some(job)
     });
     assert_eq!(partial["partial"]["operation"], "search", "{partial}");
+    assert_eq!(partial["partial"]["bytes"], partial["partial_after"]["bytes_done"], "{partial}");
+    assert_eq!(partial["partial"]["rows"], partial["partial_after"]["rows"], "{partial}");
     let done = ended(&server, &id);
     assert_eq!(done["job"]["status"], "completed", "{done}");
     assert_eq!(done["result"]["report"], whole["report"]);
@@ -304,9 +306,17 @@ fn a_conversion_as_a_job_makes_the_same_file() {
     let read = |name: &str| std::fs::read(dirs.work().join(name)).unwrap();
     assert_eq!(read("whole.parquet"), read("job.parquet"));
     assert!(left(&dirs.work()).is_empty());
-    let id = begin(&server, &in_background(convert(&dirs, "$ROOT/job.parquet", &json!({}))));
-    let refused = ended(&server, &id);
-    assert!(refused["job"]["error"].as_str().unwrap().starts_with("conflict: "), "{refused}");
+    let listed = server.call("list_jobs", &json!({})).text();
+    let about =
+        dirs.fill_in("(convert $ROOT/table.csv to $ROOT/job.parquet) completed, submitted 20");
+    assert!(listed.contains(&about), "{listed}");
+    // What cannot come to anything is no job.
+    let again = in_background(convert(&dirs, "$ROOT/job.parquet", &json!({})));
+    assert_eq!(refused(&server, &again), "conflict");
+    assert_eq!(server.call("list_jobs", &json!({})).text(), listed);
+    let over = convert(&dirs, "$ROOT/job.parquet", &json!({"overwrite": true}));
+    let id = begin(&server, &in_background(over));
+    assert_eq!(ended(&server, &id)["job"]["status"], "completed");
 }
 
 #[test]

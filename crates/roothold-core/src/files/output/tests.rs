@@ -333,3 +333,30 @@ fn a_cancelled_call_publishes_nothing() {
     // Nor is the directory left that was made for it.
     assert!(names(&workspace, "work").is_empty());
 }
+
+#[test]
+fn what_would_be_refused_is_known_ahead_and_nothing_is_made_by_looking() {
+    let workspace = Workspace::new();
+    workspace.file("work/there.csv", "old");
+    fs::create_dir_all(workspace.disk("work/dir")).unwrap();
+    let policy = plain(&workspace);
+    let look =
+        |path: &str, options| OutputFile::look_ahead(&permit(&policy, path), options, &budget());
+    let before = names(&workspace, "work");
+    for (path, options, refused) in [
+        ("/work/there.csv", NEW, Some(FaultKind::Conflict)),
+        ("/work/there.csv", OVER, None),
+        ("/work/new.csv", NEW, None),
+        ("/work/a/b/new.csv", NEW, None),
+        ("/work/dir", OVER, Some(FaultKind::Unsupported)),
+        ("/work/dir/", NEW, Some(FaultKind::Invalid)),
+        ("/work/there.csv/new.csv", NEW, Some(FaultKind::Conflict)),
+    ] {
+        let kind = look(path, options).err().map(|fault| fault.kind());
+        assert_eq!(kind, refused, "{path}");
+        let begun = begin(&policy, path, options).err().map(|fault| fault.kind());
+        assert_eq!(kind, begun, "{path}");
+    }
+    assert_eq!(names(&workspace, "work"), before);
+    assert_eq!(fs::read(workspace.disk("work/there.csv")).unwrap(), b"old");
+}

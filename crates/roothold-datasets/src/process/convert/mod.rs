@@ -203,6 +203,12 @@ impl Fold for Conversion {
     }
 
     fn report(&mut self) -> Result<Value, Fault> {
-        Ok(json!({ "format": self.work.options.format, "bytes_written": self.written }))
+        let options = &self.work.options;
+        let mut report = json!({ "format": options.format, "bytes_written": self.written });
+        // What stands in the file is not what was read, so it is said.
+        if options.format == ExportFormat::Csv && options.guard_formulas {
+            report["guard_formulas"] = true.into();
+        }
+        Ok(report)
     }
 }

@@ -27,7 +27,7 @@ pub(super) use lines::AsLines;
 /// How many matches are told unless asked otherwise.
 const MATCHES_DEFAULT: usize = 100;
 /// The most matches that are told.
-const MATCHES_MAX: usize = 1_000;
+pub(super) const MATCHES_MAX: usize = 1_000;
 /// The most lines around a match.
 const CONTEXT_MAX: usize = 10;
 /// The most that is told of one line or value, in bytes.

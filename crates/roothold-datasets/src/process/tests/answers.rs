@@ -33,6 +33,27 @@ fn a_profile_says_what_is_in_a_column() {
 }
 
 #[test]
+fn a_sum_that_its_type_cannot_hold_is_refused() {
+    let text = format!("i,n,t\n{0},1,a\n5,1,b\n-6,1,a\n{0},1,b\n", i64::MAX);
+    let input = Memory::new(CSV, &COLUMNS, &[text.as_bytes()]);
+    let ask = |group_by: &[&str], bytes| {
+        let sum = json!({"function": "sum", "column": "i"});
+        let asked = json!({"operation": "aggregate", "group_by": group_by, "aggregates": [sum]});
+        wait(run(&input, &asked, bytes))
+    };
+    for (group_by, bytes) in [(&["t"][..], 9), (&["t"], 10_000), (&[], 9), (&[], 10_000)] {
+        let fault = ask(group_by, bytes).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Invalid, "{fault}");
+        assert!(fault.public().contains("a sum is too large"), "{fault}");
+    }
+    let fitting = text.replace("\n5,", "\n-5,");
+    let input = Memory::new(CSV, &COLUMNS, &[fitting.as_bytes()]);
+    let asked = json!({"operation": "aggregate", "group_by": ["t"], "aggregates": [{"function": "sum", "column": "i"}]});
+    let sums = wait(run(&input, &asked, 9)).unwrap().value["result"].clone();
+    assert_eq!(sums, json!([["a", "9223372036854775801"], ["b", "9223372036854775802"]]));
+}
+
+#[test]
 fn long_values_and_many_are_not_kept() {
     let rows: String = (0..1500).map(|row| format!("1,1,{row}\n")).collect();
     let text = "i,n,t\n".to_owned() + &rows + "1,1," + &"x".repeat(300) + "\n1,1,zz\n";
@@ -98,7 +119,7 @@ fn whole_numbers_of_json_are_never_cut() {
     let input = Memory::new(ShapeFormat::Jsonl, &COLUMNS, &[text]);
     let ask = json!({"operation": "aggregate", "aggregates": [{"function": "sum", "column": "i"}]});
     let value = wait(run(&input, &ask, 1000)).unwrap().value;
-    assert_eq!(value["result"][0][0], json!(9_007_199_254_740_997_i64));
+    assert_eq!(value["result"][0][0], "9007199254740997");
     assert_eq!(value["bad_rows"], 2);
 }
 
@@ -165,4 +186,80 @@ fn validation_lists_what_is_wrong_with_columns_and_rows() {
     let value =
         wait(run(&Memory::new(ShapeFormat::Jsonl, &COLUMNS, &[records]), &ask, 25)).unwrap().value;
     assert_eq!((&value["rows"], &value["bad_rows"]), (&json!(1), &json!(4)));
+}
+
+#[test]
+fn bad_rows_are_told_with_the_options_that_read_them() {
+    let text = b"i,n,t\n1,2,x\n2.5,3,y\n3,4\n4,5,z\n6,7.5,w\n";
+    for operation in [
+        json!({"operation": "profile"}),
+        json!({"operation": "aggregate", "group_by": ["t"], "aggregates": [{"function": "sum", "column": "i"}]}),
+    ] {
+        for bytes in [10, 1 << 20] {
+            let value =
+                wait(run(&Memory::new(CSV, &COLUMNS, &[text]), &operation, bytes)).unwrap().value;
+            assert_eq!(value["bad_rows"], 2, "{value}");
+            assert_eq!(
+                value["options"],
+                json!({"short_records": true, "types": {"i": "number"}}),
+                "{value}"
+            );
+        }
+    }
+    let records = b"{\"i\":1}\n{\"i\":2.5}\n{\"i\":\"x\"}\n{\"i\":[1]}\n{\"n\":\"z\"}\n";
+    let input = Memory::new(ShapeFormat::Jsonl, &COLUMNS, &[records]);
+    let value = wait(run(&input, &json!({"operation": "profile"}), 20)).unwrap().value;
+    assert_eq!(value["bad_rows"], 4, "{value}");
+    assert_eq!(value["options"], json!({"types": {"i": "text", "n": "text"}}), "{value}");
+    // What is not to be read otherwise, and what is not bad.
+    let expected = json!({"operation": "validate", "columns": [{"name": "i", "type": "integer"}]});
+    let value = wait(run(&Memory::new(CSV, &COLUMNS, &[text]), &expected, 20)).unwrap().value;
+    assert!(value["bad_rows"].as_u64() > Some(0) && value.get("options").is_none(), "{value}");
+    let good = Memory::new(CSV, &COLUMNS, &[b"i,n,t\n1,2,x\n"]);
+    let value = wait(run(&good, &json!({"operation": "profile"}), 20)).unwrap().value;
+    assert!(value.get("options").is_none() && value.get("bad").is_none(), "{value}");
+}
+
+#[test]
+fn numbers_beyond_what_is_told_are_refused() {
+    let input = Memory::new(CSV, &COLUMNS, &[b"i,n,t\n1,2,x\n"]);
+    for (operation, says) in [
+        (json!({"operation": "aggregate", "limit": 10_001}), "`limit` of aggregate is 1 to 10000"),
+        (
+            json!({"operation": "search", "pattern": "x", "max_matches": 1_001}),
+            "`max_matches` of search is 1 to 1000",
+        ),
+        (json!({"operation": "sample", "rows": 0}), "`rows` of sample is 1 to 10000"),
+    ] {
+        let fault = wait(run(&input, &operation, 20)).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Limit);
+        assert!(fault.public().contains(says), "{fault}");
+    }
+}
+
+#[test]
+fn whole_numbers_that_json_would_round_are_texts() {
+    let input = Memory::new(CSV, &COLUMNS, &[b"i,n,t\n9007199254740993,2,x\n"]);
+    let of = |operation: Value| wait(run(&input, &operation, 1 << 20)).unwrap().value;
+    let big = json!("9007199254740993");
+    let profile = of(json!({"operation": "profile"}));
+    assert_eq!((&profile["columns"][0]["min"], &profile["columns"][0]["max"]), (&big, &big));
+    let sample = of(json!({"operation": "sample"}));
+    assert_eq!(sample["sample"][0]["values"][0], big);
+    let sum =
+        of(json!({"operation": "aggregate", "aggregates": [{"function": "sum", "column": "i"}]}));
+    assert_eq!(sum["result"], json!([[big]]));
+}
+
+#[test]
+fn a_decimal_can_be_expected() {
+    let ask = json!({"operation": "validate", "columns": [{"name": "t", "type": "decimal"}]});
+    let input = Memory::new(CSV, &COLUMNS, &[b"i,n,t\n1,2,12.50\n1,2,x\n1,2,7\n"]);
+    let value = wait(run(&input, &ask, 1 << 20)).unwrap().value;
+    assert_eq!((&value["rows"], &value["bad_rows"]), (&json!(2), &json!(1)), "{value}");
+    let records =
+        b"{\"t\":1.5}\n{\"t\":\"12345678901234567890.12\"}\n{\"t\":\"x\"}\n{\"t\":true}\n";
+    let input = Memory::new(ShapeFormat::Jsonl, &COLUMNS, &[records]);
+    let value = wait(run(&input, &ask, 1 << 20)).unwrap().value;
+    assert_eq!((&value["rows"], &value["bad_rows"]), (&json!(2), &json!(2)), "{value}");
 }

@@ -264,3 +264,20 @@ fn a_text_that_parquet_holds_once_is_read_few_rows_at_a_time() {
         }
     });
 }
+
+#[test]
+fn what_has_no_column_is_said_in_each_report() {
+    let space = Workspace::new();
+    let text = "{\"a\":1,\"k\":1}\n{\"a\":{\"b\":1},\"k\":2}\n";
+    let source = space.file("a.jsonl", text).source("a.jsonl");
+    let note = json!(["left out `a`: it is now a value, now a list or an object"]);
+    for operation in [
+        json!({"operation": "profile"}),
+        json!({"operation": "aggregate"}),
+        json!({"operation": "validate"}),
+        json!({"operation": "sql", "sql": "SELECT * FROM data"}),
+    ] {
+        let (value, _) = wait(run(&source, &operation, 1000)).unwrap();
+        assert_eq!(value["notes"], note, "{operation}");
+    }
+}

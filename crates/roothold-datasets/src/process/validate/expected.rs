@@ -7,6 +7,7 @@ use roothold_core::Fault;
 
 use super::super::input::{Shape, ShapeFormat};
 use super::super::operation::{ExpectedColumn, ExpectedType};
+use crate::options::ColumnType;
 use crate::table::kind_of;
 
 /// What rows are checked for.
@@ -83,7 +84,11 @@ impl Expected {
             return;
         }
         let (is, should) = (kind_of(field.data_type()), expected.name());
-        let widened = is == "integer" && expected == ExpectedType::Number;
+        let widened = match expected {
+            ExpectedType::Number => is == "integer",
+            ExpectedType::Decimal => is == "integer" || is.starts_with("decimal("),
+            _ => false,
+        };
         if self.shape.format != ShapeFormat::Jsonl && is != should && !widened {
             self.problems
                 .push(format!("column `{}` is of type {is}, expected {should}", column.name));
@@ -108,6 +113,7 @@ fn engine_type(expected: ExpectedType) -> DataType {
         ExpectedType::Text => DataType::Utf8,
         ExpectedType::Integer => DataType::Int64,
         ExpectedType::Number => DataType::Float64,
+        ExpectedType::Decimal => ColumnType::Decimal.arrow(),
         ExpectedType::Boolean => DataType::Boolean,
         ExpectedType::Date => DataType::Date32,
         ExpectedType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),

@@ -1,7 +1,7 @@
 //! Records of JSON, one a line, and whether they are as expected.
 
-use datafusion::arrow::array::types::{Date32Type, TimestampMicrosecondType};
-use datafusion::arrow::compute::kernels::cast_utils::Parser;
+use datafusion::arrow::array::types::{Date32Type, Decimal128Type, TimestampMicrosecondType};
+use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal};
 use roothold_core::Fault;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use super::super::input::{Shape, Stop};
 use super::super::operation::{ExpectedColumn, ExpectedType};
 use super::super::records::{Framing, count_lines};
 use super::super::values::brief;
+use super::super::whole::WHOLE_MAX;
 use super::schema::{RECORD_BYTES_MAX, RecordSchema};
 
 /// The most of a value that a reason quotes, in bytes.
@@ -59,7 +60,7 @@ pub(super) fn check(
         counted = record.start;
         match wrong(wanted, &data[record]) {
             None => counts.rows += 1,
-            Some(reason) => counts.bad.push(|| (line, reason)),
+            Some(reason) => counts.bad.push(|| (line, reason.into())),
         }
     }
     Ok(counts)
@@ -109,7 +110,15 @@ fn is_of(expected: ExpectedType, value: &Value) -> bool {
         ExpectedType::Number => value.is_number(),
         ExpectedType::Integer => {
             value.is_i64()
-                || value.as_f64().is_some_and(|value| value.fract() == 0.0 && value.abs() < 9e15)
+                || value
+                    .as_f64()
+                    .is_some_and(|value| value.fract() == 0.0 && value.abs() < WHOLE_MAX)
+        }
+        // As text it keeps the digits that a number of JSON may lose.
+        ExpectedType::Decimal => {
+            let digits = text.map_or_else(|| value.to_string(), str::to_owned);
+            (text.is_some() || value.is_number())
+                && parse_decimal::<Decimal128Type>(&digits, 38, 10).is_ok()
         }
         ExpectedType::Boolean => value.is_boolean(),
         ExpectedType::Date => text.is_some_and(|text| Date32Type::parse(text).is_some()),

@@ -132,7 +132,7 @@ fn columns(
                 .position(|nulls| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)));
             if let Some(missing) = missing {
                 let name = decode.schema().field(needed[missing]).name();
-                empty.push(|| (at.line(row), format!("column `{name}` is empty")));
+                empty.push(|| (at.line(row), format!("column `{name}` is empty").into()));
             }
         }
         Ok(())

@@ -36,7 +36,7 @@ impl Objects {
                 let lines = lines_of(&batch.slice(from, rows))?;
                 for (row, line) in lines.split(|byte| *byte == b'\n').take(rows).enumerate() {
                     if let Some(reason) = self.wrong(line)? {
-                        wrong.push(|| (at.line(from + row), reason));
+                        wrong.push(|| (at.line(from + row), reason.into()));
                     }
                 }
             }

@@ -17,7 +17,7 @@ use crate::scan::Seams;
 use crate::testing::{Workspace, ask, budget, engine, meter, query, rows, wait};
 use crate::{Engine, EngineSpec, Source, SourceOptions};
 
-fn written(columns: Vec<(&str, ArrayRef)>, group_rows: usize) -> Vec<u8> {
+pub(super) fn written(columns: Vec<(&str, ArrayRef)>, group_rows: usize) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, column)| (name, column, true)),
     )

@@ -147,6 +147,7 @@ fn json_lines_are_objects_with_members_in_order() {
         ("{\"a\":1}\n{\"a\":\n1}\n", "line 2 is not one JSON object"),
         ("[{\"a\":1}]\n", "is one JSON array"),
         (&late, "line 5001 has something else than integer in the column `a`"),
+        (&late, "read it with options {\"types\":{\"a\":\"number\"}}"),
     ] {
         let source = space.file("b.jsonl", text).source("b.jsonl");
         let fault = ask(&source, "SELECT * FROM t ORDER BY 1 DESC").unwrap_err();

@@ -12,11 +12,11 @@ use futures::TryStreamExt as _;
 use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::json;
 
-use super::super::{Session, Way};
+use super::super::{Reading, Session};
 use crate::limits::{BATCH_BYTES_MAX, GATHERED_BYTES_MAX};
 use crate::refusal::fault_of;
 use crate::scan::Seams;
-use crate::testing::{Workspace, ask, meter, query, rows, wait};
+use crate::testing::{Workspace, ask, budget, meter, query, rows, wait};
 use crate::{Engine, EngineSpec, Source};
 
 /// Rows with a number and a text of twenty characters.
@@ -43,12 +43,17 @@ pub(crate) fn one_text(bytes: usize, rows: i32) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
+/// An engine with a pool of 64 MiB, and a folder for what does not fit.
+fn spilling(space: &Workspace) -> Engine {
+    let spill_directory = Some(space.disk("spill"));
+    let memory_bytes = 64 << 20;
+    Engine::start(EngineSpec { threads: 2, memory_bytes, spill_directory, ..EngineSpec::default() })
+        .unwrap()
+}
+
 /// The longest batch that comes of a query, in bytes, and its rows.
 fn longest_batch(space: &Workspace, source: &Source, sql: &str) -> Result<(usize, usize), Fault> {
-    let spill_directory = Some(space.disk("spill"));
-    let spec =
-        EngineSpec { threads: 2, memory_bytes: 64 << 20, spill_directory, ..EngineSpec::default() };
-    let (engine, mut way) = (Engine::start(spec).unwrap(), Way::default());
+    let (engine, mut way) = (spilling(space), Reading::default());
     loop {
         let seams = Arc::new(Seams::default());
         let tables = [("t".to_owned(), source.clone())];
@@ -169,6 +174,11 @@ fn a_row_that_is_too_long_to_be_repeated_is_refused() {
 #[test]
 fn a_text_that_parquet_holds_once_is_not_copied_for_thousands_of_rows() {
     let space = Workspace::new();
+    let engine = spilling(&space);
+    let rows = |source: &Source, sql: &str| {
+        let answer = wait(engine.query(&query(sql, &[("t", source)]), &budget())).unwrap();
+        serde_json::to_string(&answer.table.rows).unwrap()
+    };
     let source = space.file("a.parquet", one_text(200_000, 5000)).source("a.parquet");
     for (sql, expected) in
         [("SELECT s FROM t", 5000), ("SELECT s || id AS x, id FROM t WHERE id >= 100", 4900)]

@@ -63,6 +63,7 @@ pub(crate) fn new_job(owner: &str) -> NewJob {
         id: JobId::random().unwrap(),
         owner: owner.to_owned(),
         kind: "count".to_owned(),
+        about: Some("lines of a.txt".to_owned()),
         input: b"{\"of\":\"lines\"}".to_vec(),
         deadline: Duration::from_hours(1),
         retention: Duration::from_mins(10),

@@ -14,6 +14,7 @@ pub(crate) async fn a_job_exists_for_its_owner_alone(f: &impl Fixture) {
     let job = store.get(id, Whose::Of("ann")).await.unwrap();
     assert_eq!((job.id, job.state, job.owner.as_str()), (id, JobState::Queued, "ann"));
     assert_eq!((job.epoch, job.chunks, job.ended_at), (0, 0, None));
+    assert_eq!(job.about.as_deref(), Some("lines of a.txt"));
     assert_eq!(job.deadline_at.0 - job.submitted_at.0, 3_600_000);
     let input = store.content(id, Whose::Of("ann"), Content::Input).await.unwrap();
     assert_eq!(input.unwrap(), b"{\"of\":\"lines\"}");
@@ -137,12 +138,16 @@ pub(crate) async fn arguments_out_of_bounds_are_refused(f: &impl Fixture) {
         NewJob { deadline: Duration::ZERO, ..good.clone() },
         NewJob { deadline: 367 * day, ..good.clone() },
         NewJob { retention: Duration::MAX, ..good.clone() },
+        NewJob { about: Some("x".repeat(1025)), ..good.clone() },
+        NewJob { about: Some("two\nlines".to_owned()), ..good.clone() },
     ];
     for job in wrong {
         let shown = format!("{job:?}");
         assert!(matches!(f.store().submit(job).await, Err(StateError::Invalid(_))), "{shown}");
     }
-    f.store().submit(good).await.unwrap();
+    f.store().submit(NewJob { about: None, ..good }).await.unwrap();
+    let page = f.store().list(Whose::Of("ann"), None, 10).await.unwrap();
+    assert_eq!(page.jobs[0].about, None);
     let lease = f.take("one").await;
     let invalid = |error: StateError| assert!(matches!(error, StateError::Invalid(_)), "{error}");
     for lease_time in [Duration::ZERO, Duration::from_secs(301), Duration::MAX] {

@@ -119,6 +119,7 @@ impl Simulation {
                 id,
                 owner: format!("owner {}", number % 2),
                 kind: KIND.to_owned(),
+                about: None,
                 input: format!("{chunks}{}", manner.letter()).into_bytes(),
                 deadline: Duration::from_hours(24 * 300),
                 retention: Duration::from_hours(24),

@@ -6,7 +6,7 @@ use roothold_state::{Job, StateStore as _};
 use super::super::print;
 use super::super::table::{Align, Table};
 use super::stores::Opened;
-use super::{Which, progress, says, status, value};
+use super::{Which, error, progress, status, value};
 
 /// Lists jobs, newest first.
 #[derive(Debug, Args)]
@@ -75,7 +75,10 @@ impl List {
 }
 
 fn table(jobs: &[Job], more: bool) -> String {
-    let head = ["job", "owner", "tool", "status", "progress", "submitted", ""];
+    // Most of them have none.
+    let failed = jobs.iter().any(|job| job.failure.is_some());
+    let head = ["job", "owner", "tool", "about", "status", "progress", "submitted"];
+    let head = head.into_iter().chain(failed.then_some("error"));
     let mut table = Table::new(head.map(|name| (name, Align::Left)));
     for job in jobs {
         let submitted = super::show::time(job.submitted_at);
@@ -83,10 +86,11 @@ fn table(jobs: &[Job], more: bool) -> String {
             job.id.to_string(),
             job.owner.clone(),
             job.kind.clone(),
+            job.about.clone().unwrap_or_default(),
             status(job),
             progress(job),
             submitted,
-            says(job),
+            error(job),
         ]);
     }
     let more = if more { "\n… and older ones; --limit shows more" } else { "" };

@@ -11,7 +11,7 @@ use super::super::table::{counted, line};
 use super::super::{print, say};
 use super::stores::{Opened, find};
 use super::{Which, progress, status, value};
-use crate::jobs::answered;
+use crate::jobs::{Answered, Progress, answered};
 
 /// Shows how far a job is, why it failed, and what it has found.
 #[derive(Debug, Args)]
@@ -34,8 +34,8 @@ const PARTS_SHOWN: usize = 100;
 /// What a job has found.
 #[derive(Default)]
 struct Found {
-    /// What its call answered, or would answer by now: value and text.
-    answer: Option<(Value, String)>,
+    /// What its call answered, or would answer by now.
+    answer: Option<Answered>,
     /// It is the answer.
     is_result: bool,
     parts: Vec<Value>,
@@ -51,8 +51,11 @@ impl Show {
         let found = Found::of(opened, &job).await?;
         if self.json {
             let mut all = json!({ "job": value(&job), "store": opened.to_string() });
-            if let Some((answer, _)) = found.answer {
-                all[if found.is_result { "result" } else { "partial" }] = answer;
+            if let Some(answer) = found.answer {
+                if !found.is_result {
+                    all["partial_after"] = json!(answer.after);
+                }
+                all[if found.is_result { "result" } else { "partial" }] = answer.value;
             }
             all["parts"] = found.parts.into();
             print(&format!("{all:#}"));
@@ -78,8 +81,8 @@ impl Found {
         for content in [Content::Result, Content::Partial] {
             let stored = opened.store.content(job.id, Whose::Anyone, content).await?;
             if let Some(stored) = stored {
-                let (value, text, is_result) = answered(serde_json::from_slice(&stored)?);
-                (found.answer, found.is_result) = (Some((value, text)), is_result);
+                found.answer = Some(answered(serde_json::from_slice(&stored)?));
+                found.is_result = content == Content::Result;
                 break;
             }
         }
@@ -99,14 +102,9 @@ impl Found {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        match &self.answer {
-            Some((_, answer)) if self.is_result => {
-                let _ = write!(text, "\n\nresult\n{}", lines(answer));
-            }
-            Some((partial, _)) => {
-                let _ = write!(text, "\n\nfound so far\n{}", lines(&format!("{partial:#}")));
-            }
-            None => {}
+        if let Some(answer) = &self.answer {
+            let heading = if self.is_result { "result".to_owned() } else { answer.heading() };
+            let _ = write!(text, "\n\n{heading}\n{}", lines(&answer.text));
         }
         if !self.parts.is_empty() {
             text.push_str("\n\nfound chunk by chunk");
@@ -122,30 +120,34 @@ impl Found {
     }
 }
 
-/// Lines of text that move no cursor.
+/// Lines of text that move no cursor, but on by tabs, which stand between the cells of rows.
 fn lines(text: &str) -> String {
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    let shown = |text: &str| text.split('\t').map(line).collect::<Vec<_>>().join("\t");
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// The job itself, a line for each thing that is known of it.
 fn head(opened: &Opened, job: &Job) -> String {
     let failure = job.failure.as_ref();
     let error = failure.map(|failure| format!("{}: {}", failure.kind.code(), failure.public));
-    let worker = job.worker.as_ref().map(|worker| {
-        let (attempts, most) = (job.attempts, job.attempts_max);
-        format!("{worker}, attempt {attempts} of {most} at this chunk")
-    });
-    let progress = [progress(job), counted(job.chunks, "chunk", "chunks")];
+    let message = job.message.clone();
+    let is_told = message.as_ref().is_some_and(|message| Progress::of(job).is_told_by(message));
+    let (far, message) =
+        if is_told { (message.unwrap_or_default(), None) } else { (progress(job), message) };
+    let message = message.filter(|message| *message != far);
+    let progress = [far, counted(job.chunks, "chunk", "chunks")];
     let progress = progress.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>();
     let rows = [
         ("job", Some(job.id.to_string())),
         ("owner", Some(job.owner.clone())),
         ("tool", Some(job.kind.clone())),
+        ("about", job.about.clone()),
         ("status", Some(status(job))),
         ("progress", Some(progress.join(", "))),
-        ("message", job.message.clone()),
+        ("message", message),
         ("error", error),
-        ("worker", worker),
+        ("worker", job.worker.clone()),
+        ("claimed", claimed(job)),
         ("submitted", Some(time(job.submitted_at))),
         ("started", job.started_at.map(time)),
         ("updated", Some(time(job.updated_at))),
@@ -158,8 +160,32 @@ fn head(opened: &Opened, job: &Job) -> String {
     rows.map(|(name, text)| format!("{name:<10}  {}", line(&text))).collect::<Vec<_>>().join("\n")
 }
 
+/// How often workers took the job up, each time going on from the last chunk, and how often that was
+/// in vain.
+fn claimed(job: &Job) -> Option<String> {
+    if job.epoch == 0 {
+        return None;
+    }
+    let times = counted(job.epoch, "time", "times");
+    let (attempts, most) = (job.attempts, job.attempts_max);
+    if !job.state.is_live() || attempts == 0 {
+        return Some(times);
+    }
+    Some(format!("{times}; attempt {attempts} of {most} at the next chunk"))
+}
+
 /// A moment, to the second.
 pub(super) fn time(at: UnixMillis) -> String {
     let at = Timestamp::from_second(at.0.div_euclid(1000));
     at.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_tabs_and_nothing_else_moves_the_cursor() {
+        assert_eq!(lines("a\tb\n1\t\u{1b}[2J\r"), "a\tb\n1\t\\u{1b}[2J\\r");
+    }
 }

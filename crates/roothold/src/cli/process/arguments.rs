@@ -1,14 +1,15 @@
 //! From flags to the arguments of the tool.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Map, Value, json};
 
 use super::super::call::arguments::merge;
 use super::options::{Options, Word};
 use super::place::Place;
+use crate::aggregates;
 
 /// The types that a column can be expected to have.
-const TYPES: [&str; 6] = ["text", "integer", "number", "boolean", "date", "timestamp"];
+const TYPES: [&str; 7] = ["text", "integer", "number", "decimal", "boolean", "date", "timestamp"];
 
 /// The arguments of the call; `--set` wins over the other flags.
 ///
@@ -61,34 +62,8 @@ fn each(texts: &[String], parse: fn(&str) -> anyhow::Result<Value>) -> anyhow::R
     texts.iter().map(|text| parse(text)).collect()
 }
 
-/// `[NAME=]FUNCTION[:COLUMN]`, and for a percentile `:SHARE` behind it.
 fn aggregate(text: &str) -> anyhow::Result<Value> {
-    let (call, column) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
-    let (name, function) = call.split_once('=').map_or((None, call), |(a, b)| (Some(a), b));
-    ensure!(
-        !function.is_empty() && name != Some("") && column != Some(""),
-        "--aggregate `{text}` is no [NAME=]FUNCTION[:COLUMN], such as count or total=sum:amount"
-    );
-    let mut value = json!({ "function": function });
-    let mut column = column;
-    if function == "approx_percentile" {
-        let parts = column.and_then(|column| column.rsplit_once(':'));
-        let Some((of, share)) = parts else {
-            bail!("--aggregate `{text}` needs a share, such as approx_percentile:ms:0.95");
-        };
-        let share: f64 = share
-            .parse()
-            .with_context(|| format!("--aggregate `{text}`: `{share}` is no number"))?;
-        value["percentile"] = share.into();
-        column = Some(of);
-    }
-    if let Some(column) = column {
-        value["column"] = column.into();
-    }
-    if let Some(name) = name {
-        value["name"] = name.into();
-    }
-    Ok(value)
+    aggregates::long(text).map_err(|what| anyhow!("--aggregate `{text}` {what}"))
 }
 
 /// `NAME[:TYPE][!]`.
@@ -139,21 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_are_written_shortly() {
-        for (text, expected) in [
-            ("count", json!({"function": "count"})),
-            ("sum:a:b", json!({"function": "sum", "column": "a:b"})),
-            ("total=sum:x=y", json!({"function": "sum", "column": "x=y", "name": "total"})),
-            (
-                "approx_percentile:a:b:0.9",
-                json!({"function": "approx_percentile", "column": "a:b", "percentile": 0.9}),
-            ),
-        ] {
-            assert_eq!(aggregate(text).unwrap(), expected, "{text}");
-        }
-        for wrong in ["", "=sum:a", "sum:", "approx_percentile:ms", "approx_percentile:ms:high"] {
-            let error = format!("{:#}", aggregate(wrong).unwrap_err());
-            assert!(error.contains("--aggregate"), "{wrong}: {error}");
+    fn a_function_that_is_none_is_told_with_its_flag() {
+        assert_eq!(aggregate("count").unwrap(), json!({"function": "count"}));
+        for wrong in ["", "sum:", "approx_percentile:ms", "approx_percentile:ms:high"] {
+            let error = aggregate(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--aggregate `{wrong}` ")), "{error}");
         }
     }
 
@@ -162,6 +127,7 @@ mod tests {
         for (text, wanted) in [
             ("id", json!({"name": "id", "nullable": true})),
             ("id!", json!({"name": "id", "nullable": false})),
+            ("p:decimal", json!({"name": "p", "nullable": true, "type": "decimal"})),
             ("a:b:date", json!({"name": "a:b", "nullable": true, "type": "date"})),
             ("n:integer!", json!({"name": "n", "nullable": false, "type": "integer"})),
         ] {

@@ -37,20 +37,29 @@ pub(super) fn call(
     let answer = runtime.block_on(watched(&server, tool, arguments, bar));
     let audit = server.engine.audit.close();
     drop(server);
-    runtime.shutdown_timeout(END_TIMEOUT);
+    if matches!(answer, Ok(None)) {
+        // What still works for the call ends with the process. Taken down beside it, a runtime has
+        // each of its threads panic.
+        std::mem::forget(runtime);
+    } else {
+        runtime.shutdown_timeout(END_TIMEOUT);
+    }
     let answer = answer?;
     audit.map_err(|error| anyhow!("audit.dir: {error}"))?;
-    Ok(answer.map(value).map_err(|fault| text_of(&fault)))
+    Ok(match answer {
+        Some(answer) => answer.map(value).map_err(|fault| text_of(&fault)),
+        None => Err("ended at once; what it had begun may be left behind".to_owned()),
+    })
 }
 
 /// The call, with the signals that end it: the first cancels it and lets it clean up, the second
-/// does not wait for that.
+/// does not wait for that, and then there is no answer.
 async fn watched(
     server: &Roothold,
     tool: &str,
     arguments: Map<String, Value>,
     bar: &Arc<Bar>,
-) -> anyhow::Result<Result<Answer, Fault>> {
+) -> anyhow::Result<Option<Result<Answer, Fault>>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let cancel = CancellationToken::new();
@@ -73,12 +82,12 @@ async fn watched(
     loop {
         tokio::select! {
             biased;
-            answer = &mut called => return Ok(answer.map_err(fault)),
+            answer = &mut called => return Ok(Some(answer.map_err(fault))),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         if cancel.is_cancelled() {
-            return Err(anyhow!("ended at once; what it had begun may be left behind"));
+            return Ok(None);
         }
         bar.end();
         say("stopping; a second time ends at once");

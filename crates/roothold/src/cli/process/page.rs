@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::super::table::{counted, thousands};
 use super::report::{Report, count_and_share, distinct, percent, short, shown};
+use super::words;
 use crate::plain::html as escape;
 use chart::Marks;
 
@@ -219,7 +220,13 @@ fn bad(report: &Report) -> String {
             escape(&shown(&row["reason"]))
         );
     }
-    section + "</ul>\n</section>\n"
+    section.push_str("</ul>\n");
+    let options = &report.result()["options"];
+    if options.is_object() {
+        let flags = escape(&words::flags(options));
+        let _ = writeln!(section, "<p>Read them with <code>{flags}</code></p>");
+    }
+    section + "</section>\n"
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::table::{Align, Table, bytes, cell, counted, line, thousands};
 use super::options::Word;
 use super::place::Place;
+use super::words;
 
 /// How many of the most frequent values stand in a profile's table.
 const TOP_SHOWN: usize = 3;
@@ -43,6 +44,11 @@ impl Report {
     /// Whether the answer to the question is no.
     pub(super) fn is_no(&self) -> bool {
         self.operation == Word::Validate && self.result()["valid"] == false
+    }
+
+    /// Whether rows that could not be read are missing from the result.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.operation != Word::Validate && self.count("bad_rows") > 0
     }
 
     /// A count of the result, or of all that was answered.
@@ -99,7 +105,7 @@ impl Report {
             ("least", Align::Left),
             ("greatest", Align::Left),
             ("mean", Align::Right),
-            ("median", Align::Right),
+            ("~median", Align::Right),
             ("most frequent", Align::Left),
         ]);
         for column in columns {
@@ -120,17 +126,30 @@ impl Report {
 
     fn aggregate(&self, file: &str) -> String {
         let groups = counted(self.count("groups"), "group", "groups");
-        let cut = if self.is_truncated() { "; not all are shown, see --limit" } else { "" };
+        let shown = self.list("result").len();
+        let cut = self.cut(shown, "--limit", 10_000);
+        let cut = cut.map_or_else(String::new, |cut| format!("; {cut}"));
         format!("{file}: {} in {groups}{cut}\n\n{}", self.rows(), self.table("result"))
     }
 
     fn sql(&self) -> String {
-        let cut = if self.is_truncated() { "\n… and more; see --rows" } else { "" };
+        let shown = self.list("result").len();
+        let cut = self.cut(shown, "--rows", 10_000);
+        let cut = cut.map_or_else(String::new, |cut| format!("\n{cut}"));
         format!("{}{cut}", self.table("result"))
     }
 
-    fn is_truncated(&self) -> bool {
-        self.result()["truncated"] == true
+    /// What to say where not all is shown: the flag that shows more, unless these are the most
+    /// that it can.
+    fn cut(&self, shown: usize, flag: &str, most: usize) -> Option<String> {
+        if self.result()["truncated"] != true {
+            return None;
+        }
+        Some(if shown >= most {
+            format!("the first {} are shown, which are the most", thousands(most as u64))
+        } else {
+            format!("not all are shown; {flag} shows up to {}", thousands(most as u64))
+        })
     }
 
     /// Rows, which are lists of values, below the names of the columns.
@@ -168,8 +187,8 @@ impl Report {
         let matches = self.list("matches");
         let total = counted(self.count("total"), "match", "matches");
         let mut text = format!("{file}: {total} in {}", self.rows());
-        if self.is_truncated() {
-            text.push_str("; not all are shown, see --max-matches");
+        if let Some(cut) = self.cut(matches.len(), "--max-matches", 1_000) {
+            let _ = write!(text, "; {cut}");
         }
         let has_context = |found: &Value| !found["before"].is_null() || !found["after"].is_null();
         for (at, found) in matches.iter().enumerate() {
@@ -203,7 +222,12 @@ impl Report {
         let output = place.output_shown().unwrap_or_default();
         let written = self.value["output"]["bytes"].as_u64();
         let size = bytes(written.unwrap_or_else(|| self.count("bytes_written")));
-        format!("wrote {} to {}: {size}", self.rows(), line(&output))
+        let guards = if self.result()["guard_formulas"] == true {
+            "; cells that a spreadsheet would run begin with '"
+        } else {
+            ""
+        };
+        format!("wrote {} to {}: {size}{guards}", self.rows(), line(&output))
     }
 
     /// The rows that were left out.
@@ -226,6 +250,10 @@ impl Report {
         let more = all.saturating_sub(listed.len().min(BAD_SHOWN) as u64);
         if more > 0 {
             let _ = write!(text, "\n  … and {} more", thousands(more));
+        }
+        let options = &self.result()["options"];
+        if options.is_object() {
+            let _ = write!(text, "\nread them with {}", words::flags(options));
         }
         text
     }

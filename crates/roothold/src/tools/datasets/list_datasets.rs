@@ -1,8 +1,11 @@
-//! `list_datasets`: the datasets that have names, and the files in the roots that look like some.
+//! `list_datasets`: the datasets that have names, and the files in the roots that look like some; or
+//! the objects of a store.
 
 use roothold_core::files::{Problem, Visit, Walk};
-use roothold_core::{Action, Actions, Budget, Fault, FaultKind, FilePath, Permit, Verb, uri};
-use roothold_datasets::Format;
+use roothold_core::{
+    Action, Actions, Budget, Fault, FaultKind, FilePath, ObjectTarget, ObjectUrl, Permit, Verb, uri,
+};
+use roothold_datasets::{Format, ListWish, ListedObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +19,13 @@ pub(in crate::tools) struct ListDatasets(pub(in crate::tools) Known);
 
 /// How many entries of directories are looked at for one page.
 const VISITED_MAX: usize = 100_000;
+/// How many objects of a store one page asks for.
+const OBJECTS_MAX: usize = 1000;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct Input {
-    /// Only below this directory
+    /// Only below this directory, or this URL of a store, such as s3://lake/sales/
     path: Option<String>,
 }
 
@@ -54,11 +59,12 @@ struct Entry {
 }
 
 /// Where a page ends: how many names were looked at; or a root, by position among those of the
-/// caller, and the last path below it.
+/// caller, and the last path below it; or the key of an object.
 #[derive(Serialize, Deserialize)]
 enum Position {
     Named(usize),
     Below(usize, Place),
+    Behind(String),
 }
 
 impl Tool for ListDatasets {
@@ -71,7 +77,7 @@ impl Tool for ListDatasets {
     fn about(&self) -> About {
         About {
             title: "List Datasets",
-            description: "Lists named datasets, and files that look like datasets.",
+            description: "Lists named datasets, stores, and files that look like datasets; with path, what is below it.",
             effect: Effect::Reads,
         }
     }
@@ -79,6 +85,9 @@ impl Tool for ListDatasets {
     fn actions(&self, input: &Input) -> Result<Actions, Fault> {
         let used = Action::named("datasets", Some("datasets:read"));
         let where_to = match &input.path {
+            Some(path) if ObjectUrl::is_meant(path) => {
+                Action::object(Verb::Search, ObjectTarget::Url(prefix(path)?))
+            }
             Some(path) => Action::file(Verb::List, FilePath::parse(path)?),
             // The roots of the caller, each of which is decided on when it comes.
             None => Action::named("roots", Some("files:read")),
@@ -93,6 +102,9 @@ impl Tool for ListDatasets {
         call.blocking(move |budget| {
             let mut listing = Listing::new(&worker);
             let next = match permit {
+                Some(permit) if permit.of_object().is_ok() => {
+                    listing.below_url(&permit, start, budget)?
+                }
                 Some(permit) => listing.below_one(&permit, start)?,
                 None => listing.all(&known, start, budget)?,
             };
@@ -131,6 +143,30 @@ impl<'a> Listing<'a> {
         Ok(last.map(|last| Position::Below(0, last.into())))
     }
 
+    /// Takes what looks like a dataset below a prefix of a store.
+    fn below_url(
+        &mut self,
+        permit: &Permit,
+        start: Option<Position>,
+        budget: &Budget,
+    ) -> Result<Option<Position>, Fault> {
+        let mut last = match start {
+            Some(Position::Behind(key)) => Some(key),
+            _ => None,
+        };
+        let keep = |name: &str| listed_format(name.as_bytes()).is_some();
+        let wish = ListWish { after: last.clone(), keep, objects_max: OBJECTS_MAX };
+        let page = self.call.datasets().stores().list(permit, wish, budget)?;
+        for object in page.objects {
+            let key = object.url.key().to_owned();
+            if !self.take(Entry::of_object(&object), key.as_bytes())? {
+                return Ok(last.map(Position::Behind));
+            }
+            last = Some(key);
+        }
+        Ok(page.next.map(Position::Behind))
+    }
+
     fn all(
         &mut self,
         known: &Known,
@@ -138,7 +174,7 @@ impl<'a> Listing<'a> {
         budget: &Budget,
     ) -> Result<Option<Position>, Fault> {
         let (named, first, mut after) = match start {
-            None => (0, 0, None),
+            None | Some(Position::Behind(_)) => (0, 0, None),
             Some(Position::Named(named)) => (named, 0, None),
             Some(Position::Below(root, after)) => (usize::MAX, root, Some(Vec::from(after))),
         };
@@ -263,6 +299,17 @@ impl<'a> Listing<'a> {
     }
 }
 
+/// What URLs of objects begin with, as an argument.
+fn prefix(path: &str) -> Result<ObjectUrl, Fault> {
+    let (above, glob) = ObjectUrl::parse_glob(path)?;
+    match glob {
+        None => Ok(above),
+        Some(_) => Err(Fault::invalid(format!(
+            "path is no glob here: list below {above}/, or give the glob to query_dataset as its data_source"
+        ))),
+    }
+}
+
 /// What a file holds whose name looks like that of a dataset. Any text is one, but not worth a list.
 fn listed_format(name: &[u8]) -> Option<Format> {
     let name = String::from_utf8_lossy(name);
@@ -297,6 +344,17 @@ impl Entry {
             files: dataset.files.clone(),
             format: format.map(Format::name),
             bytes: None,
+            problem: None,
+        }
+    }
+
+    fn of_object(object: &ListedObject) -> Self {
+        Self {
+            data_source: object.url.to_string(),
+            description: String::new(),
+            files: Vec::new(),
+            format: Format::by_name(object.url.key()).map(Format::name),
+            bytes: Some(object.bytes),
             problem: None,
         }
     }
@@ -337,6 +395,16 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_a_prefix_with_or_without_a_slash_and_no_glob() {
+        for path in ["s3://lake/sales", "s3://lake/sales/", "S3://lake/sales"] {
+            assert_eq!(prefix(path).unwrap().to_string(), "s3://lake/sales", "{path}");
+        }
+        let fault = prefix("s3://lake/sales/*.csv").unwrap_err();
+        assert!(fault.public().contains("below s3://lake/sales/"), "{fault}");
+        assert!(prefix("s3://lake/a//b").is_err());
+    }
 
     #[test]
     fn what_looks_like_a_dataset_is_listed_and_any_text_is_not() {

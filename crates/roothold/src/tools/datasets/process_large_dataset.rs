@@ -62,7 +62,7 @@ async fn process(
     let source = SourceArg::parse(&input.data_source, known)?;
     let operation = input.operation()?;
     let (overwrite, writes) = (input.overwrite.unwrap_or(false), input.output.is_some());
-    let bytes_max = input.bytes_max(call)?;
+    let (bytes_max, about) = (input.bytes_max(call)?, input.about());
     let options = input.options.map(|Options(options)| options);
     let opening = call.clone();
     let (opened, permit) = call
@@ -73,8 +73,11 @@ async fn process(
             Ok((opened, permit))
         })
         .await?;
-    let wish = Wish::new(input.background).long(call.is_long(opened.source.bytes()));
+    let wish = Wish::new(input.background).long(call.is_long(opened.source.bytes())).about(about);
     let target = permit.map(|permit| Target::new(call, permit, overwrite)).transpose()?;
+    if let Some(target) = target.as_ref().filter(|_| call.job().is_none()) {
+        target.look_ahead(call).await?;
+    }
     let begin = |resume| Processing::begin(call, opened, operation, target, bytes_max, resume);
     call.long(wish, |resume| async { begin(resume) }).await
 }

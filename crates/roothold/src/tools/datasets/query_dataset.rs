@@ -95,6 +95,9 @@ impl Tool for QueryDataset {
     const NAME: &'static str = "query_dataset";
     const PAGED: bool = true;
     const PACE: Pace = Pace::Query;
+    const WHEN_OVERDUE: Option<&'static str> = Some(
+        "narrow WHERE, or let process_large_dataset run it as a job, with operation sql and background true",
+    );
     const WRITES_BY: &'static [&'static str] = &["output", "format", "guard_formulas"];
     type Input = Input;
     type Output = Answered;
@@ -244,6 +247,7 @@ async fn write(
     let query = Query { sql, parameters, tables, offset: 0, rows_max: 0, bytes_max: 0 };
     let guards = guard_formulas.unwrap_or(true);
     let (output, exported) = export(call, &query, permit, format, guards).await?;
+    notes.extend(exported.notes);
     if exported.has_grown {
         notes.push(GROWN.to_owned());
     }
@@ -328,13 +332,16 @@ fn reply(
     revision: String,
     mut notes: Vec<String>,
 ) -> Result<Structured<Page>, Fault> {
-    let Answer { table: Table { columns, mut rows }, stable, next_offset, has_grown, .. } = answer;
+    let Answer { table, next_offset, has_grown, notes: told, .. } = answer;
+    notes.extend(told);
+    let Table { columns, mut rows } = table;
     if has_grown {
         notes.push(GROWN.to_owned());
     }
     let columns: Vec<Column> = columns.into_iter().map(Column::from).collect();
     let is_cut = fit(call, &columns, &mut rows, &notes)?;
     let kept = rows.len();
+    let stable = answer.stable && !(is_cut && answer.is_whole);
     let next = if is_cut { Some(offset + kept as u64) } else { next_offset };
     if next.is_some() && !stable {
         notes.push(UNORDERED.to_owned());

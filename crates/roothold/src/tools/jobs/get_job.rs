@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::one;
 use crate::call::Call;
-use crate::jobs::{self, JobShown, answered, look_up};
+use crate::jobs::{self, JobShown, Progress, answered, look_up};
 use crate::tool::{About, Effect, Permits, Structured, Tool};
 use crate::tools::GET_JOB;
 use crate::tools::page::{Room, note};
@@ -36,6 +36,9 @@ pub(in crate::tools) struct Page {
     /// What it would answer by now.
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<Value>,
+    /// After how much that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial_after: Option<Progress>,
     /// What each chunk has found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Value>,
@@ -75,6 +78,7 @@ impl Tool for GetJob {
             },
             result: None,
             partial: None,
+            partial_after: None,
             parts: Vec::new(),
             omitted_bytes: None,
             truncated: false,
@@ -85,8 +89,14 @@ impl Tool for GetJob {
         room.keep(2 * text[0].len());
         let mut from: u64 = call.resume()?.unwrap_or_default();
         if found.is_own && from == 0 {
-            let (result, partial) = (found.result().await?, found.partial().await?);
-            page.content(result.or(partial), &mut room, &mut text)?;
+            match found.result().await? {
+                Some(result) => page.content(&result, true, &mut room, &mut text)?,
+                None => {
+                    if let Some(partial) = found.partial().await? {
+                        page.content(&partial, false, &mut room, &mut text)?;
+                    }
+                }
+            }
         }
         while found.is_own && from < found.job.parts && !page.truncated {
             call.budget().check()?;
@@ -118,14 +128,17 @@ impl Page {
     /// Puts in what the tool answered, or would answer by now, if there is room for it.
     fn content(
         &mut self,
-        stored: Option<Vec<u8>>,
+        stored: &[u8],
+        is_result: bool,
         room: &mut Room,
         text: &mut Vec<String>,
     ) -> Result<(), Fault> {
-        let Some(stored) = stored else { return Ok(()) };
-        let stored: Value = serde_json::from_slice(&stored).map_err(Fault::internal)?;
-        let (value, shown, is_result) = answered(stored);
-        let bytes = value.to_string().len() + json_len(&shown);
+        let mut found = answered(serde_json::from_slice(stored).map_err(Fault::internal)?);
+        if !is_result {
+            found.text = format!("{}\n{}", found.heading(), found.text);
+        }
+        let after = serde_json::to_string(&found.after).map_err(Fault::internal)?;
+        let bytes = found.value.to_string().len() + json_len(&found.text) + after.len();
         if !room.fits(bytes) {
             self.omitted_bytes = Some(bytes);
             text.push(format!(
@@ -135,8 +148,12 @@ impl Page {
             return Ok(());
         }
         room.keep(bytes);
-        text.push(shown);
-        *(if is_result { &mut self.result } else { &mut self.partial }) = Some(value);
+        text.push(found.text);
+        if is_result {
+            self.result = Some(found.value);
+        } else {
+            (self.partial, self.partial_after) = (Some(found.value), found.after);
+        }
         Ok(())
     }
 }

@@ -32,8 +32,9 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
         file.new_key(name, &["files:read".to_owned()], None).unwrap().1.reveal().to_owned()
     };
     let (anna, bert) = (key("anna"), key("bert"));
-    let auth = format!("[auth]\nkeys_file = \"{}\"\n", keys.display());
-    let server = replica(&dirs, "a", &auth).start();
+    let more =
+        format!("[auth]\nkeys_file = \"{}\"\n[audit]\nreplica = \"the-replica\"\n", keys.display());
+    let server = replica(&dirs, "a", &more).start();
     let done = begin(&server, &background(&dirs, 0).bearer(&anna));
     let runs = begin(&server, &background(&dirs, 2000).bearer(&bert));
     let listed =
@@ -54,14 +55,20 @@ fn the_operator_sees_and_stops_the_jobs_of_all_owners() {
     assert_eq!(listed(&["--limit", "1"]).len(), 1);
     assert_eq!(jobs(&dirs, &["list", "--owner", "nobody"]).good(), "no jobs\n");
     let table = jobs(&dirs, &["list"]).good();
-    assert!(
-        table.contains("SQLite") && table.contains("completed") && table.contains("20,000 rows"),
-        "{table}"
-    );
+    for word in ["SQLite", "completed", "20,000 rows", "about", "lines.txt"] {
+        assert!(table.contains(word), "{table}");
+    }
+    assert!(!table.contains("error"), "none has failed: {table}");
 
     let shown = jobs(&dirs, &["show", &done]).good();
     assert!(shown.contains("owner       anna") && shown.contains("(100.0 %)"), "{shown}");
     assert!(shown.contains("result\n20000 lines in"), "{shown}");
+    assert!(shown.contains("claimed     1 time\n"), "{shown}");
+    let worker = shown.lines().find(|line| line.starts_with("worker")).unwrap();
+    assert!(worker.starts_with("worker      the-replica/audit-"), "{shown}");
+    let shown = jobs(&dirs, &["show", &runs]).good();
+    assert!(shown.contains("claimed     1 time; attempt 1 of 5 at the next chunk"), "{shown}");
+    assert!(shown.contains("\npartial, after ") && shown.contains(", counted in "), "{shown}");
     let value: Value =
         serde_json::from_str(&jobs(&dirs, &["show", "--json", &done]).good()).unwrap();
     assert_eq!(value["result"]["lines"], 20_000, "{value}");

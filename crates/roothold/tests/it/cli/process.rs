@@ -30,7 +30,8 @@ fn process(person: &Person, arguments: &[&str]) -> Ran {
 }
 
 fn json(person: &Person, arguments: &[&str]) -> Value {
-    serde_json::from_str(&process(person, &[arguments, &["--json"]].concat()).good()).unwrap()
+    let more = ["--json", "--allow-bad-rows"];
+    serde_json::from_str(&process(person, &[arguments, &more].concat()).good()).unwrap()
 }
 
 /// Every name in a directory.
@@ -46,7 +47,10 @@ fn names(directory: &Path) -> Vec<String> {
 fn a_profile_is_a_table_and_the_call_is_in_the_audit_log() {
     let person = Person::new();
     person.file("data/orders.csv", &orders());
-    let table = process(&person, &["data/orders.csv"]).good();
+    let left_out = process(&person, &["data/orders.csv"]);
+    assert_eq!(left_out.code, 1, "a row is missing");
+    let table = process(&person, &["data/orders.csv", "--allow-bad-rows"]).good();
+    assert_eq!(table, left_out.out);
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines[0], "data/orders.csv: 1,000 rows, 3 columns");
     let words: Vec<&str> = lines[3].split_whitespace().collect();
@@ -74,8 +78,8 @@ fn every_operation_is_a_few_words() {
     let person = Person::new();
     person.file("orders.csv", &orders());
     let run = |arguments: &[&str]| process(&person, &[&["orders.csv"], arguments].concat());
-    let groups =
-        run(&["--group-by", "city", "--aggregate", "count", "--aggregate", "most=max:id"]).good();
+    let groups = ["--group-by", "city", "--aggregate", "count", "--aggregate", "most=max:id"];
+    let groups = run(&[&groups[..], &["--allow-bad-rows"]].concat()).good();
     assert!(groups.starts_with("orders.csv: 1,000 rows in 3 groups\n"), "{groups}");
     let row: Vec<&str> = groups.lines().nth(4).unwrap().split_whitespace().collect();
     assert_eq!(row, ["Berlin", "500", "998"], "{groups}");
@@ -126,8 +130,11 @@ fn a_conversion_writes_one_file_that_reads_the_same() {
         ("copy.csv", &[]),
     ] {
         let output = format!("out/{name}");
-        let wrote =
-            process(&person, &[&["in/orders.csv", "--output", &output], operation].concat()).good();
+        let wrote = process(
+            &person,
+            &[&["in/orders.csv", "--allow-bad-rows", "--output", &output], operation].concat(),
+        );
+        let wrote = wrote.good();
         assert!(wrote.starts_with("wrote 1,000 rows to ") && wrote.contains(name), "{wrote}");
         let sums = json(&person, &[&output, "--aggregate", "sum:amount", "--aggregate", "count"]);
         let csv =
@@ -135,14 +142,14 @@ fn a_conversion_writes_one_file_that_reads_the_same() {
         assert_eq!(sums["report"]["result"], csv["report"]["result"], "{sums}");
     }
     let again = process(&person, &["in/orders.csv", "-o", "out/copy.csv"]).bad(1);
-    assert!(again.contains("overwrite"), "{again}");
-    process(&person, &["in/orders.csv", "-o", "out/copy.csv", "--overwrite", "--columns", "id"])
-        .good();
+    assert!(again.contains("say --overwrite"), "{again}");
+    let over = ["in/orders.csv", "-o", "out/copy.csv", "--overwrite", "--columns", "id"];
+    process(&person, &[&over[..], &["--allow-bad-rows"]].concat()).good();
     let copy = std::fs::read_to_string(person.home().join("out/copy.csv")).unwrap();
     assert!(copy.starts_with("id\n1\n2\n"), "{copy}");
     // Beside the file, below it and above it.
     for output in ["in/o.csv", "o.csv"] {
-        process(&person, &["in/orders.csv", "-o", output]).good();
+        process(&person, &["in/orders.csv", "-o", output, "--allow-bad-rows"]).good();
     }
     process(&person, &["o.csv", "-o", "out/[b] {o}.csv"]).good();
     assert_eq!(
@@ -317,4 +324,48 @@ fn a_signal_ends_the_work_and_leaves_nothing_behind() {
     let audit = person.home().join(".local/state/roothold/audit");
     let verified = person.run(&["audit", "verify", audit.to_str().unwrap()]).good();
     assert!(verified.lines().all(|line| line.contains(", 0 unfinished")), "{verified}");
+    // Who cannot wait says so again, and hears as little.
+    let mut child = converting(&person);
+    let pid = Pid::from_child(&child);
+    while child.try_wait().unwrap().is_none() {
+        let _ = kill_process(pid, Signal::INT);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.err.contains("stopping") && !ran.err.contains("panicked"), "{ran:?}");
+}
+
+#[test]
+fn rows_that_are_left_out_are_an_exit_code_and_a_way_to_read_them() {
+    let person = Person::new();
+    let mut text = "id,price\n".to_owned();
+    for row in 1..=3000 {
+        let half = if row > 2500 { ".5" } else { "" };
+        let _ = writeln!(text, "{row},{row}{half}");
+    }
+    person.file("late.csv", &text);
+    let wrote = process(&person, &["late.csv", "--output", "late.parquet"]);
+    assert_eq!(wrote.code, 1, "{wrote:?}");
+    assert!(wrote.out.starts_with("wrote 2,500 rows to "), "{}", wrote.out);
+    assert!(wrote.out.contains("500 rows could not be read and left out"), "{}", wrote.out);
+    assert!(wrote.out.ends_with("read them with --option types.price=number\n"), "{}", wrote.out);
+    let query = ["late.csv", "--sql", "SELECT sum(price) FROM data"];
+    let refused = process(&person, &query).bad(1);
+    assert!(refused.contains("read it with --option types.price=number"), "{refused}");
+    let option = ["--option", "types.price=number"];
+    process(&person, &[&query[..], &option].concat()).good();
+    let over = ["late.csv", "-o", "late.parquet", "--overwrite"];
+    let wrote = process(&person, &[&over[..], &option].concat()).good();
+    assert!(wrote.starts_with("wrote 3,000 rows to "), "{wrote}");
+    // Numbers that are too large are refused by the names of their flags.
+    for (flag, most) in [("--max-matches", "1000"), ("--limit", "10000"), ("--rows", "10000")] {
+        let about = match flag {
+            "--max-matches" => &["--pattern", "1"][..],
+            "--limit" => &["--group-by", "id"],
+            _ => &[],
+        };
+        let refused = process(&person, &[&["late.csv", flag, "1000000"], about].concat()).bad(1);
+        assert!(refused.contains(&format!("{flag} of ")) && refused.contains(most), "{refused}");
+    }
 }

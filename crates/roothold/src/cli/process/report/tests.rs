@@ -8,7 +8,8 @@ fn text(operation: Word, value: Value) -> String {
 
 #[test]
 fn a_profile_is_a_table_of_its_columns() {
-    let value = json!({"rows": 1200, "bad_rows": 1, "bad": [{"line": 7, "reason": "has 2 fields, expected 3"}], "columns": [
+    let value = json!({"rows": 1200, "bad_rows": 1, "bad": [{"line": 7, "reason": "has 2 fields, expected 3"}],
+        "options": {"types": {"a b": "number"}, "short_records": true}, "columns": [
         {"name": "id", "type": "integer", "rows": 1200, "nulls": 0, "distinct": 1190, "distinct_exact": false,
          "min": 1, "max": 1200, "mean": 600.5, "quantiles": {"p50": 600.123_456_789}},
         {"name": "ci\nty", "type": "text", "rows": 1200, "nulls": 3, "distinct": 2, "distinct_exact": true,
@@ -21,9 +22,10 @@ fn a_profile_is_a_table_of_its_columns() {
     assert_eq!(words(3), ["id", "integer", "0", "~1,190", "1", "1200", "600.5", "600.123"]);
     assert!(lines[4].starts_with("ci\\nty") && lines[4].contains("3 (0.3 %)"), "{text}");
     assert!(lines[4].ends_with("b\\u{1b}[2J 75.2 %, a 24.8 %"), "{text}");
-    assert!(
-        text.ends_with("1 row could not be read and left out\n  line 7: has 2 fields, expected 3")
-    );
+    assert!(text.ends_with(
+        "1 row could not be read and left out\n  line 7: has 2 fields, expected 3\n\
+             read them with --option short_records=true --option 'types.a b=number'"
+    ));
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
@@ -33,7 +35,7 @@ fn groups_and_rows_are_tables() {
         "result": [["a", 10], [null, 2]]});
     assert_eq!(
         text(Word::Aggregate, groups),
-        "in.csv: 5 rows in 3 groups; not all are shown, see --limit\n\nt      n\na     10\nnull   2"
+        "in.csv: 5 rows in 3 groups; not all are shown; --limit shows up to 10,000\n\nt      n\na     10\nnull   2"
     );
     let rows = json!({"columns": [{"name": "t", "type": "text"}, {"name": "l", "type": "list<integer>"}],
         "result": [["x", [1, 2]]], "truncated": false});

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use roothold_core::{Fault, FilePath};
 use roothold_datasets::{
-    Aggregate, AggregateFunction, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType,
-    ExportFormat, Format, Operation, OperationKind, ProfileOptions, SampleOptions, SearchOptions,
-    SqlOptions, ValidateOptions,
+    Aggregate, AggregateOptions, ConvertOptions, ExpectedColumn, ExpectedType, ExportFormat,
+    Format, Operation, OperationKind, ProfileOptions, SampleOptions, SearchOptions, SqlOptions,
+    ValidateOptions,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::aggregates;
 use crate::call::Call;
 use crate::datasets::Options;
 
@@ -71,7 +72,7 @@ impl JsonSchema for Input {
                 },
                 "columns": of("array"),
                 "group_by": of("array"),
-                "aggregates": like("array", "{function: count|sum|avg|min|max|stddev|var|approx_distinct|approx_median|approx_percentile|bool_and|bool_or, column, percentile, name}"),
+                "aggregates": like("array", "FUNCTION:COLUMN, or {function: count|sum|avg|min|max|stddev|var|approx_distinct|approx_median|approx_percentile|bool_and|bool_or, column, percentile, name}"),
                 "order_by": of("string"),
                 "descending": of("boolean"),
                 "limit": of("integer"),
@@ -80,7 +81,7 @@ impl JsonSchema for Input {
                 "ignore_case": of("boolean"),
                 "context": of("integer"),
                 "max_matches": of("integer"),
-                "expected": like("array", "{name, type: text|integer|number|boolean|date|timestamp, nullable}"),
+                "expected": like("array", "{name, type: text|integer|number|decimal|boolean|date|timestamp, nullable}"),
                 "schema": like("object", "JSON Schema of a record"),
                 "rows": of("integer"),
                 "seed": of("integer"),
@@ -99,17 +100,31 @@ impl JsonSchema for Input {
 }
 
 /// Which arguments are for which operation.
-const OPERATIONS: &str = "Takes: profile columns; aggregate group_by, aggregates, order_by, descending, limit; \
-    search pattern, regex, ignore_case, context, columns, max_matches; validate expected or schema; \
-    sample rows, seed, columns; convert output, format, columns, overwrite, guard_formulas; sql sql, parameters, rows";
+const OPERATIONS: &str = "Takes: profile columns; aggregate group_by, aggregates, order_by, descending, limit (100, at most 10000); \
+    search pattern, regex, ignore_case, context (at most 10), columns, max_matches (100, at most 1000); validate expected or schema; \
+    sample rows (20, at most 10000), seed, columns; convert output, format, columns, overwrite, guard_formulas; \
+    sql sql, parameters, rows (1000, at most 10000)";
 
+/// One aggregate, in the long form or the short one.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AggregateArg {
-    function: AggregateFunction,
-    column: Option<String>,
-    percentile: Option<f64>,
-    name: Option<String>,
+#[serde(try_from = "Value")]
+struct AggregateArg(Aggregate);
+
+impl TryFrom<Value> for AggregateArg {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let long = match &value {
+            Value::String(text) => {
+                aggregates::long(text).map_err(|what| format!("`{text}` {what}"))?
+            }
+            _ => value,
+        };
+        let asked = serde_json::from_value(long).map_err(|error| {
+            format!("{error}; it is {{function, column, name}}, or shortly {}", aggregates::FORM)
+        });
+        asked.map(Self)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -128,7 +143,7 @@ impl Input {
     pub(super) fn operation(&self) -> Result<Operation, Fault> {
         self.refuse_others()?;
         let columns = || self.columns.clone().unwrap_or_default();
-        Ok(match self.operation {
+        let operation = match self.operation {
             OperationKind::Profile => Operation::Profile(ProfileOptions { columns: columns() }),
             OperationKind::Aggregate => Operation::Aggregate(self.aggregation()),
             OperationKind::Search => Operation::Search(SearchOptions {
@@ -154,7 +169,8 @@ impl Input {
                 columns: columns(),
             }),
             OperationKind::Convert => Operation::Convert(ConvertOptions {
-                format: self.format()?,
+                // Without it a format would be asked for, and then this.
+                format: self.output().and_then(|_| self.format())?,
                 columns: columns(),
                 guard_formulas: self.guard_formulas.unwrap_or(true),
             }),
@@ -163,16 +179,13 @@ impl Input {
                 parameters: self.parameters.clone().unwrap_or_default(),
                 rows: self.rows,
             }),
-        })
+        };
+        operation.check()?;
+        Ok(operation)
     }
 
     fn aggregation(&self) -> AggregateOptions {
-        let aggregates = self.aggregates.iter().flatten().map(|asked| Aggregate {
-            function: asked.function,
-            column: asked.column.clone(),
-            percentile: asked.percentile,
-            name: asked.name.clone(),
-        });
+        let aggregates = self.aggregates.iter().flatten().map(|AggregateArg(asked)| asked.clone());
         AggregateOptions {
             group_by: self.group_by.clone().unwrap_or_default(),
             aggregates: aggregates.collect(),
@@ -208,6 +221,13 @@ impl Input {
             return Ok(None);
         }
         FilePath::parse(&needed(self.output.as_ref(), "convert", "output")?).map(Some)
+    }
+
+    /// What a job of it is about: what is done with which source, and where the outcome goes.
+    pub(super) fn about(&self) -> String {
+        let output = self.output.as_ref().map(|output| format!(" to {output}"));
+        let (operation, source) = (self.operation.name(), &self.data_source);
+        format!("{operation} {source}{}", output.unwrap_or_default())
     }
 
     /// How large each form of the answer may be.
@@ -264,7 +284,7 @@ impl Input {
 }
 
 fn needed(argument: Option<&String>, operation: &str, name: &str) -> Result<String, Fault> {
-    let missing = || Fault::invalid(format!("operation {operation} needs the argument {name}"));
+    let missing = || Fault::invalid(format!("operation {operation} needs the argument `{name}`"));
     argument.filter(|text| !text.is_empty()).cloned().ok_or_else(missing)
 }
 
@@ -332,7 +352,9 @@ mod tests {
         };
         for word in words(&properties["aggregates"], "function: ") {
             let asked = json!({"operation": "aggregate", "aggregates": [{"function": word}]});
-            assert_eq!(input(&asked).unwrap().aggregates.unwrap()[0].function.name(), word);
+            assert_eq!(input(&asked).unwrap().aggregates.unwrap()[0].0.function.name(), word);
+            let shortly = json!({"operation": "aggregate", "aggregates": [word]});
+            assert_eq!(input(&shortly).is_ok(), word != "approx_percentile", "{word}");
         }
         for word in words(&properties["expected"], "type: ") {
             let asked = json!({"operation": "validate", "expected": [{"name": "a", "type": word}]});
@@ -348,7 +370,61 @@ mod tests {
             assert!(is_told || property["description"].is_string(), "{name}");
         }
         let bytes = schema.to_string().len();
-        assert!(bytes <= 1760, "{bytes}");
+        assert!(bytes <= 1880, "{bytes}");
+    }
+
+    #[test]
+    fn numbers_beyond_what_is_told_are_refused_by_their_names() {
+        for (arguments, says) in [
+            (
+                json!({"operation": "aggregate", "limit": 10_001}),
+                "`limit` of aggregate is 1 to 10000",
+            ),
+            (json!({"operation": "aggregate", "limit": 0}), "`limit`"),
+            (
+                json!({"operation": "search", "pattern": "x", "max_matches": 1001}),
+                "`max_matches` of search is 1 to 1000",
+            ),
+            (json!({"operation": "sample", "rows": 10_001}), "`rows` of sample is 1 to 10000"),
+            (
+                json!({"operation": "sql", "sql": "SELECT 1", "rows": 10_001}),
+                "`rows` of sql is 1 to 10000",
+            ),
+        ] {
+            let fault = input(&arguments).unwrap().operation().unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Limit, "{arguments}");
+            assert!(fault.public().contains(says), "{arguments}: {fault}");
+        }
+        input(&json!({"operation": "sample", "rows": 10_000})).unwrap().operation().unwrap();
+    }
+
+    #[test]
+    fn an_aggregate_is_written_shortly_or_told_how_it_is_written() {
+        let asked = input(&json!({"operation": "aggregate",
+            "aggregates": ["count", "total=sum:amount", {"function": "max", "column": "a"}]}));
+        let Ok(Operation::Aggregate(options)) = asked.unwrap().operation() else {
+            panic!("it is one")
+        };
+        let told = serde_json::to_value(&options.aggregates).unwrap();
+        assert_eq!(
+            told,
+            json!([{"function": "count"}, {"function": "sum", "column": "amount", "name": "total"},
+            {"function": "max", "column": "a"}])
+        );
+        for wrong in [json!("sum:"), json!("median:a"), json!({"of": "a"}), json!(7)] {
+            let asked = input(&json!({"operation": "aggregate", "aggregates": [wrong]}));
+            let error = asked.err().unwrap().to_string();
+            assert!(error.contains("[NAME=]FUNCTION[:COLUMN]"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_told_by_its_source_and_its_output_and_not_by_what_is_asked() {
+        let about = |arguments: Value| input(&arguments).unwrap().about();
+        let sql = json!({"operation": "sql", "sql": "SELECT 's3cr3t'", "parameters": ["s3cr3t"]});
+        assert_eq!(about(sql), "sql /a.csv");
+        let convert = json!({"operation": "convert", "output": "/work/b.parquet"});
+        assert_eq!(about(convert), "convert /a.csv to /work/b.parquet");
     }
 
     #[test]
@@ -373,6 +449,8 @@ mod tests {
             (json!({"operation": "aggregate", "columns": []}), "profile, search, sample, convert"),
             (json!({"operation": "profile", "parameters": []}), "sql"),
             (json!({"operation": "search"}), "pattern"),
+            (json!({"operation": "convert"}), "needs the argument `output`"),
+            (json!({"operation": "convert", "format": "csv"}), "needs the argument `output`"),
             (json!({"operation": "sql", "sql": ""}), "sql"),
         ] {
             let fault = input(&arguments).unwrap().operation().unwrap_err();

@@ -42,6 +42,16 @@ impl Target {
         &self.permit
     }
 
+    /// Refuses what would be refused when the file is begun, as far as looking tells: whoever asks for
+    /// a job hears it at once.
+    ///
+    /// # Errors
+    /// As [`OutputFile::look_ahead`]'s.
+    pub(super) async fn look_ahead(&self, call: &Call) -> Result<(), Fault> {
+        let (permit, options) = (self.permit.clone(), self.options);
+        call.blocking(move |budget| OutputFile::look_ahead(&permit, options, budget)).await
+    }
+
     /// Begins the file, or goes on with what a run before wrote. Blocks.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ impl Outline {
         operation: &str,
         progress: Progress,
         value: Value,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
     ) -> Self {
         let mut report = match value {
             Value::Object(report) => report,
@@ -50,6 +50,9 @@ impl Outline {
             Some(Value::Array(bad)) => bad,
             _ => Vec::new(),
         };
+        if let Some(Value::Array(told)) = report.remove("notes") {
+            notes.extend(told.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
         let (operation, bytes) = (operation.to_owned(), progress.bytes_total);
         Self { operation, bytes, rows, bad_rows, bad, report, notes }
     }
@@ -151,14 +154,6 @@ impl Report {
     /// Bytes of the files that were worked through.
     pub(super) fn bytes(&self) -> u64 {
         self.shown.bytes
-    }
-
-    /// The structured form.
-    ///
-    /// # Errors
-    /// `Internal`.
-    pub(super) fn value(&self) -> Result<Value, Fault> {
-        serde_json::to_value(&self.shown).map_err(Fault::internal)
     }
 }
 
@@ -268,7 +263,7 @@ mod tests {
         for bytes in [1024, 2000, 10_000, 65_536, 300_000] {
             for room in [Room::of_call(bytes), Room::of_job(bytes)] {
                 let report = outline(found.clone()).report(room, None).unwrap();
-                let value = report.value().unwrap();
+                let value = serde_json::to_value(&report.shown).unwrap();
                 let (json, text) = (value.to_string().len(), report.text.len());
                 let size = if room.shared { json + text } else { json.max(text) };
                 assert!(size <= room.bytes, "{size} in {room:?}");
@@ -281,7 +276,7 @@ mod tests {
             }
         }
         let whole = outline(json!({"total": 0, "matches": []})).report(Room::of_call(4096), None);
-        let whole = whole.unwrap().value().unwrap();
+        let whole = serde_json::to_value(&whole.unwrap().shown).unwrap();
         assert_eq!((&whole["truncated"], &whole["omitted"]), (&json!(false), &Value::Null));
         let wide: Map<String, Value> = (0..500).map(|n| (format!("key {n}"), json!(n))).collect();
         let fault = outline(wide.into()).report(Room::of_call(1024), None).unwrap_err();

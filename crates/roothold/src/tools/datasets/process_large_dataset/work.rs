@@ -299,7 +299,7 @@ impl Steps for Processing {
         self.at.encode(&self.state)
     }
 
-    async fn partial(&mut self) -> Result<Option<Value>, Fault> {
+    async fn partial(&mut self) -> Result<Option<Report>, Fault> {
         let mut process = match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Going(process) => process,
             other => {
@@ -311,8 +311,10 @@ impl Steps for Processing {
         let (found, process) = asked.map_err(Fault::internal)?;
         self.stage = Stage::Going(process);
         let (name, notes) = (self.operation.kind().name(), self.notes.clone());
-        let outline = Outline::new(name, self.at.progress, found?, notes);
-        outline.report(self.room, None)?.value().map(Some)
+        // What was not worked through yet is not in it.
+        let bytes_total = self.at.progress.bytes_done;
+        let progress = Progress { bytes_total, ..self.at.progress };
+        Outline::new(name, progress, found?, notes).report(self.room, None).map(Some)
     }
 
     fn underway(&self) -> Option<Underway> {

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use super::Shown;
 use crate::tools::table::line;
 
+/// What of a report is about the bad rows.
+const OPTIONS: &str = "options";
+
 impl Shown {
     pub(super) fn text(&self) -> String {
         let mut out = format!("{}: {} bytes", self.operation, self.bytes);
@@ -17,6 +20,9 @@ impl Shown {
             let _ = write!(out, ", {} bad rows", self.bad_rows);
         }
         for (name, value) in self.report.iter().filter(|(_, value)| !value.is_array()) {
+            if name == OPTIONS {
+                continue;
+            }
             let _ = write!(out, ", {name} {}", plain(value));
         }
         if let Some(output) = &self.output {
@@ -58,6 +64,9 @@ impl Shown {
         }
         for bad in &self.bad {
             let _ = write!(out, "\nbad {}: {}", place(bad), plain(&bad["reason"]));
+        }
+        if let Some(options) = self.report.get(OPTIONS) {
+            let _ = write!(out, "\nread them with options {options}");
         }
         for note in &self.notes {
             let _ = write!(out, "\nnote: {note}");

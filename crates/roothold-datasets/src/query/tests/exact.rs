@@ -1,0 +1,95 @@
+//! Numbers that do not fit are refused, and those that fit are right.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt64Array};
+use datafusion::parquet::arrow::ArrowWriter;
+use roothold_core::FaultKind;
+
+use crate::Source;
+use crate::testing::{Workspace, ask, rows};
+
+fn numbers(space: &Workspace) -> Source {
+    let columns: [(&str, ArrayRef); 4] = [
+        ("p", Arc::new(Int32Array::from(vec![100_000, 3, i32::MAX]))),
+        ("q", Arc::new(Int32Array::from(vec![50_000, 4, i32::MAX]))),
+        ("i", Arc::new(Int64Array::from(vec![i64::MAX, 1, i64::MIN]))),
+        ("u", Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    space.file("n.parquet", writer.into_inner().unwrap()).source("n.parquet")
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    let space = Workspace::new();
+    let source = numbers(&space);
+    for sql in [
+        "SELECT sum(p * q) FROM t",
+        "SELECT p + q FROM t",
+        "SELECT i - p FROM t WHERE i < 0",
+        "SELECT -i FROM t",
+        "SELECT u - u * u FROM t WHERE u = 2",
+        "SELECT 9223372036854775807 + 1",
+        "SELECT count(*) FROM t WHERE p * q > 7",
+        "SELECT p FROM t ORDER BY p * q",
+        "SELECT p * q, count(*) FROM t GROUP BY p * q",
+        "SELECT a.p FROM t a JOIN t b ON a.p * b.q = b.p * 3",
+        "SELECT p FROM t WHERE EXISTS (SELECT 1 FROM t o WHERE o.p * t.q = 1)",
+        "SELECT (SELECT max(o.p * o.q) FROM t o)",
+        "SELECT sum(i) FROM t WHERE i > 0",
+        "SELECT sum(u) FROM t",
+        "SELECT u % 2, sum(u) FROM t WHERE u <> 2 GROUP BY 1",
+        "SELECT sum(i) OVER (ORDER BY i DESC) FROM t",
+        "SELECT sum(DISTINCT i) FROM t WHERE i > 0",
+        "WITH RECURSIVE r AS (SELECT i FROM t WHERE i = 1 UNION ALL SELECT i * 1000 FROM r) SELECT * FROM r",
+    ] {
+        let fault = ask(&source, sql).expect_err(sql);
+        assert_eq!(fault.kind(), FaultKind::Invalid, "{sql}: {fault}");
+        assert!(fault.public().contains("too large for its type"), "{sql}: {fault}");
+    }
+}
+
+#[test]
+fn numbers_that_fit_are_right_and_called_as_before() {
+    let space = Workspace::new();
+    let source = numbers(&space);
+    for (sql, expected) in [
+        ("SELECT sum(CAST(p AS bigint) * q) FROM t WHERE p < 200000", "[[5000000012]]"),
+        ("SELECT p * q FROM t WHERE p = 3", "[[12]]"),
+        ("SELECT p + q - 1, -p FROM t WHERE p = 3", "[[6,-3]]"),
+        ("SELECT sum(i) FROM t", "[[0]]"),
+        ("SELECT sum(p + 1) FROM t WHERE p < 200000", "[[100005]]"),
+        ("SELECT sum(i) FROM t WHERE i > 0 AND p > 3", r#"[["9223372036854775807"]]"#),
+        ("SELECT p * 0.5, date '2020-01-31' - date '2020-01-01' FROM t WHERE p = 3", "[[1.5,30]]"),
+        ("SELECT p * q AS x FROM t WHERE p = 3 GROUP BY p * q HAVING count(*) > 0", "[[12]]"),
+        ("SELECT sum(p) OVER (ORDER BY p) FROM t WHERE p < 200000", "[[3],[100003]]"),
+    ] {
+        assert_eq!(rows(&source, sql), expected, "{sql}");
+    }
+    let answer = ask(&source, "SELECT p * q, -p, sum(p + q) FROM t WHERE p = 3 GROUP BY 1, 2");
+    let columns = answer.unwrap().table.columns;
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["t.p * t.q", "(- t.p)", "sum(t.p + t.q)"]);
+}
+
+#[test]
+fn whole_numbers_of_json_are_not_rounded() {
+    let space = Workspace::new();
+    for (text, expected) in [
+        (
+            "{\"id\":18446744073709551614}\n{\"id\":18446744073709551615}\n",
+            r#"[["18446744073709551614",1],["18446744073709551615",1]]"#,
+        ),
+        ("{\"id\":9007199254740993}\n{\"id\":1.5}\n", r#"[["1.5",1],["9007199254740993",1]]"#),
+        ("{\"id\":9007199254740993}\n{\"id\":1}\n", r#"[[1,1],["9007199254740993",1]]"#),
+        ("{\"id\":1.5}\n{\"id\":7}\n", "[[1.5,1],[7.0,1]]"),
+    ] {
+        let source = space.file("j.jsonl", text).source("j.jsonl");
+        assert_eq!(rows(&source, "SELECT id, count(*) FROM t GROUP BY id ORDER BY id"), expected);
+    }
+    let source = space.file("c.csv", "id\n9007199254740993\n1.5\n").source("c.csv");
+    assert_eq!(rows(&source, "SELECT id FROM t"), r#"[["9007199254740993"],["1.5"]]"#);
+}
