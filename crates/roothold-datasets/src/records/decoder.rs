@@ -13,6 +13,7 @@ use roothold_core::Fault;
 
 use crate::options::Format;
 use crate::prepared::Prepared;
+use crate::process::whole::whole;
 use crate::strict::JsonLines;
 
 /// The most records of a batch.
@@ -240,6 +241,9 @@ fn as_typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arro
     let typed = |(column, field): (&ArrayRef, &Arc<Field>)| {
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
+        }
+        if *field.data_type() == DataType::Int64 {
+            return whole(column, field.data_type());
         }
         cast_with_options(column, field.data_type(), &options)
     };

@@ -142,3 +142,18 @@ fn lines_that_are_not_one_object_are_refused_wherever_they_stand() {
         }
     }
 }
+
+#[test]
+fn numbers_that_are_whole_are_whole_however_they_are_written() {
+    let space = Workspace::new();
+    let fair = "{\"i\":1}\n".repeat(2500);
+    let text = format!("{fair}{{\"i\":2.0}}\n{{\"i\":1e2}}\n{{\"i\":9007199254740993}}\n");
+    let source = space.file("w.jsonl", text).source("w.jsonl");
+    let found = rows(&source, "SELECT i FROM t WHERE i > 1 ORDER BY i");
+    assert_eq!(found, r#"[[2],[100],["9007199254740993"]]"#);
+    for odd in ["1.5", "9007199254740993.0", "1e300", "1e-1"] {
+        let source = space.file("w.jsonl", format!("{fair}{{\"i\":{odd}}}\n")).source("w.jsonl");
+        let fault = ask(&source, "SELECT sum(i) FROM t").expect_err(odd);
+        assert!(fault.public().contains("line 2501 "), "{odd}: {fault}");
+    }
+}
