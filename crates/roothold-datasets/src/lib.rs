@@ -26,6 +26,7 @@ mod source;
 mod store;
 mod stored;
 mod stores;
+mod strict;
 mod sum;
 mod table;
 #[cfg(test)]

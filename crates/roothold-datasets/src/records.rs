@@ -240,6 +240,7 @@ impl Records {
             return self.flush();
         }
         plain.give_up();
+        self.decoder.begin_line();
         Ok(None)
     }
 

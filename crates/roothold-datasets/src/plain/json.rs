@@ -3,6 +3,7 @@
 use datafusion::arrow::datatypes::Schema;
 
 use super::Rows;
+use crate::strict::is_number;
 
 pub(super) struct Json {
     keys: Vec<Key>,
@@ -177,11 +178,8 @@ impl<'a> Line<'a> {
                 Some(Value::Text(&self.text[start..end]))
             }
             b'-' | b'0'..=b'9' => {
-                let is_part =
-                    |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-                let length = self.rest().iter().take_while(|byte| is_part(byte)).count();
-                let number = &self.text[self.at..self.at + length];
-                self.at += length;
+                let number = self.number()?;
+                self.at += number.len();
                 Some(Value::Number(number))
             }
             _ if self.skip(b"true") => Some(Value::Boolean(true)),
@@ -189,6 +187,22 @@ impl<'a> Line<'a> {
             _ if self.skip(b"null") => Some(Value::Null),
             _ => None,
         }
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The number that begins here, if it is one.
+    #[inline]
+    fn number(&self) -> Option<&'a str> {
+        let rest = self.rest();
+        let sign = usize::from(rest[0] == b'-');
+        let digits = rest[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let length = sign + digits;
+        let more = rest[length..].iter().take_while(|byte| is_part(byte)).count();
+        let number = &self.text[self.at..self.at + length + more];
+        let is_plain = more == 0 && digits > 0 && (digits == 1 || rest[sign] != b'0');
+        (is_plain || is_number(number)).then_some(number)
     }
 }
 

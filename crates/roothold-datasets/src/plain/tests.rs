@@ -88,12 +88,18 @@ fn objects_are_taken_whose_members_stand_in_the_order_of_the_table() {
         (r#"{"b":"x\n"}"#, false),
         (r#"{"c":[true]}"#, false),
         (r#"{"c":truely}"#, false),
+        (r#"{"a":01}"#, false),
+        (r#"{"d":-01.5}"#, false),
+        (r#"{"d":1.}"#, false),
+        (r#"{"d":1-2}"#, false),
+        (r#"{"a":-0,"d":1.5e-3}"#, true),
         (r#"{"a":1}}"#, false),
         (r#"{"a":1"#, false),
         (r#"{"b":"x"#, false),
         ("{}", false),
     ] {
-        let kinds = [DataType::Int64, DataType::Utf8, DataType::Boolean];
+        let kinds = [DataType::Int64, DataType::Utf8, DataType::Boolean, DataType::Float64];
+        // The last is read over.
         let mut plain = plain(Form::Json, &kinds, &[0, 1, 2]);
         let text = format!("{line}\n");
         assert_eq!(plain.feed(text.as_bytes()), if is_plain { text.len() } else { 0 }, "{line}");

@@ -22,6 +22,7 @@ use super::records::{Framing, count_lines};
 use super::spans::{Body, Span};
 use super::whole;
 use crate::engine::give_way;
+use crate::strict::JsonLines;
 
 /// The most values that are decoded at a time, over all columns.
 const BATCH_VALUES_MAX: usize = 256 * 1024;
@@ -239,6 +240,10 @@ impl Decode {
     ) -> Result<Option<RecordBatch>, ArrowError> {
         let lines = json_lines(data)?;
         let used = feed_json(decoder, data)?;
+        let mut strict = JsonLines::default();
+        if !strict.take(data) || !strict.is_between() {
+            return Err(ArrowError::JsonError("a line is not JSON".to_owned()));
+        }
         if used < data.len() || decoder.len() != lines || decoder.has_partial_record() {
             return Err(ArrowError::JsonError("a line is not one record".to_owned()));
         }

@@ -39,7 +39,7 @@ mod testing;
 mod tests;
 mod validate;
 mod values;
-mod whole;
+pub(crate) mod whole;
 
 use std::sync::Arc;
 

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::kernels::cast_utils::Parser as _;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
 /// Below this every whole number is one of the floating ones, and no other is rounded to it.
@@ -44,17 +45,30 @@ pub(super) fn from_text(
     RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_, _>>()?, &options)
 }
 
-fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+/// The whole numbers that texts of a column of JSON are.
+///
+/// # Errors
+/// If a text is none of the type.
+pub(crate) fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    let numbers = text.as_string::<i32>().iter().map(|text| text.map(number).transpose());
+    let numbers: ArrayRef = Arc::new(numbers.collect::<Result<Int64Array, _>>()?);
+    if *kind == DataType::Int64 {
+        return Ok(numbers);
+    }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let plain = cast_with_options(text, kind, &strict);
-    if plain.is_ok() {
-        return plain;
+    cast_with_options(&numbers, kind, &strict)
+}
+
+/// `2.0` and `2e3` are whole too; those that are larger than a floating number can tell are not tried.
+fn number(text: &str) -> Result<i64, ArrowError> {
+    if let Some(number) = Int64Type::parse(text) {
+        return Ok(number);
     }
-    // `2.0` and `2e3` are whole too; those that are larger than a floating number can tell are not tried.
-    let floating = cast_with_options(text, &DataType::Float64, &strict)?;
-    let values = floating.as_primitive::<Float64Type>();
-    if values.iter().flatten().any(|value| value.fract() != 0.0 || value.abs() >= WHOLE_MAX) {
-        return plain;
-    }
-    cast_with_options(&floating, kind, &strict)
+    let floating = Float64Type::parse(text);
+    let whole = floating.filter(|value| value.fract() == 0.0 && value.abs() < WHOLE_MAX);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it has no more than 53 bits and no fraction"
+    )]
+    whole.map(|value| value as i64).ok_or_else(|| ArrowError::CastError("not whole".to_owned()))
 }

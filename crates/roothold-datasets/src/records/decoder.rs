@@ -13,6 +13,8 @@ use roothold_core::Fault;
 
 use crate::options::Format;
 use crate::prepared::Prepared;
+use crate::process::whole::whole;
+use crate::strict::JsonLines;
 
 /// The most records of a batch.
 const ROWS_MAX: usize = 8192;
@@ -29,7 +31,7 @@ pub(super) struct Decoder {
 
 enum Kind {
     Csv(Box<Csv>),
-    Json(json::reader::Decoder),
+    Json(Box<Json>),
     Lines(Lines),
 }
 
@@ -53,7 +55,8 @@ impl Decoder {
                 let builder = json::ReaderBuilder::new(exact(&schema))
                     .with_batch_size(rows_max)
                     .with_coerce_primitive(true);
-                Kind::Json(builder.build_decoder().map_err(Fault::internal)?)
+                let decoder = builder.build_decoder().map_err(Fault::internal)?;
+                Kind::Json(Box::new(Json { decoder, lines: JsonLines::default() }))
             }
             (_, Some(style)) => {
                 let builder = csv::ReaderBuilder::new(Arc::clone(whole))
@@ -103,7 +106,7 @@ impl Decoder {
     pub(super) fn feed(&mut self, text: &[u8]) -> Result<usize, ArrowError> {
         match &mut self.kind {
             Kind::Csv(csv) => csv.feed(text),
-            Kind::Json(decoder) => decoder.decode(text),
+            Kind::Json(json) => json.feed(text),
             Kind::Lines(lines) => Ok(lines.feed(text, self.rows_max)),
         }
     }
@@ -112,7 +115,7 @@ impl Decoder {
     pub(super) fn finish(&mut self) -> Result<(), ArrowError> {
         match &mut self.kind {
             Kind::Csv(csv) => csv.feed(&[]).map(drop),
-            Kind::Json(decoder) if decoder.has_partial_record() => {
+            Kind::Json(json) if json.decoder.has_partial_record() => {
                 Err(ArrowError::JsonError("cut off".to_owned()))
             }
             Kind::Json(_) => Ok(()),
@@ -123,11 +126,18 @@ impl Decoder {
         }
     }
 
+    /// A line begins with what is fed next; others have decoded what was before it.
+    pub(super) fn begin_line(&mut self) {
+        if let Kind::Json(json) = &mut self.kind {
+            json.lines.begin_line();
+        }
+    }
+
     /// How many whole records wait.
     pub(super) fn whole_records(&self) -> usize {
         match &self.kind {
             Kind::Csv(csv) => self.rows_max - csv.decoder.capacity(),
-            Kind::Json(decoder) => decoder.len() - usize::from(decoder.has_partial_record()),
+            Kind::Json(json) => json.decoder.len() - usize::from(json.decoder.has_partial_record()),
             Kind::Lines(lines) => lines.count,
         }
     }
@@ -147,7 +157,7 @@ impl Decoder {
         match &self.kind {
             // Inside a quoted field a line end ends nothing.
             Kind::Csv(_) => self.ended() > before,
-            Kind::Json(decoder) => !decoder.has_partial_record(),
+            Kind::Json(json) => !json.decoder.has_partial_record(),
             Kind::Lines(_) => true,
         }
     }
@@ -160,10 +170,27 @@ impl Decoder {
     pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         match &mut self.kind {
             Kind::Csv(csv) => csv.decoder.flush(),
-            Kind::Json(decoder) => {
-                decoder.flush()?.map(|batch| as_typed(&batch, &self.schema)).transpose()
+            Kind::Json(json) => {
+                json.decoder.flush()?.map(|batch| as_typed(&batch, &self.schema)).transpose()
             }
             Kind::Lines(lines) => lines.flush(&self.schema),
+        }
+    }
+}
+
+/// Objects, one a line.
+struct Json {
+    decoder: json::reader::Decoder,
+    lines: JsonLines,
+}
+
+impl Json {
+    fn feed(&mut self, text: &[u8]) -> Result<usize, ArrowError> {
+        let used = self.decoder.decode(text)?;
+        if self.lines.take(&text[..used]) {
+            Ok(used)
+        } else {
+            Err(ArrowError::JsonError("not one object a line".to_owned()))
         }
     }
 }
@@ -214,6 +241,9 @@ fn as_typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arro
     let typed = |(column, field): (&ArrayRef, &Arc<Field>)| {
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
+        }
+        if *field.data_type() == DataType::Int64 {
+            return whole(column, field.data_type());
         }
         cast_with_options(column, field.data_type(), &options)
     };

@@ -7,7 +7,8 @@ use datafusion::parquet::arrow::ArrowWriter;
 use roothold_core::FaultKind;
 
 use crate::Source;
-use crate::testing::{Workspace, ask, rows};
+use crate::process::{Operation, Process, ProcessLimits, Step};
+use crate::testing::{Workspace, ask, budget, engine, rows, wait};
 
 fn numbers(space: &Workspace) -> Source {
     let columns: [(&str, ArrayRef); 4] = [
@@ -92,4 +93,67 @@ fn whole_numbers_of_json_are_not_rounded() {
     }
     let source = space.file("c.csv", "id\n9007199254740993\n1.5\n").source("c.csv");
     assert_eq!(rows(&source, "SELECT id FROM t"), r#"[["9007199254740993"],["1.5"]]"#);
+}
+
+#[test]
+fn lines_that_are_not_one_object_are_refused_wherever_they_stand() {
+    let space = Workspace::new();
+    let (fair, limits) = ("{\"i\":1,\"n\":1.5}\n", ProcessLimits::default());
+    for odd in [
+        "{\"i\":1}{\"i\":2}",
+        "{\"i\":1 \"n\":2}",
+        "{\"i\":1,}",
+        "{,}",
+        "{\"i\":01}",
+        "{\"n\":01.5}",
+        "{\"n\":1.}",
+        "{\"n\":1,\"i\":01}",
+        "{\"z\":[1,],\"i\":1}",
+        "{\"i\":\n1}",
+    ] {
+        // The columns in their order, which are decoded plainly, and not.
+        for before in [fair, "{\"n\":1.5,\"i\":1}\n"] {
+            let text = format!("{}{before}{odd}\n{before}", fair.repeat(2500));
+            let source = space.file("o.jsonl", text).source("o.jsonl");
+            for sql in ["SELECT count(*) FROM t", "SELECT sum(i) FROM t", "SELECT max(n) FROM t"] {
+                let fault = ask(&source, sql).expect_err(odd);
+                let said = fault.public();
+                assert!(said.contains("line 2502 is not one JSON object"), "{odd}: {fault}");
+            }
+            let asked = serde_json::json!({"operation": "aggregate"});
+            let operation: Operation = serde_json::from_value(asked).unwrap();
+            let (engine, budget) = (engine(), budget());
+            let report = wait(async {
+                let opening =
+                    Process::open(&engine, &source, &operation, limits.clone(), None, &budget);
+                let mut process = opening.await.unwrap();
+                loop {
+                    if let Step::Done(report) = process.step(&budget).await.unwrap() {
+                        return report.value;
+                    }
+                }
+            });
+            let bad = if odd.contains('\n') { 2 } else { 1 };
+            assert_eq!(
+                (&report["bad_rows"], &report["rows"]),
+                (&bad.into(), &2502.into()),
+                "{odd}"
+            );
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_whole_are_whole_however_they_are_written() {
+    let space = Workspace::new();
+    let fair = "{\"i\":1}\n".repeat(2500);
+    let text = format!("{fair}{{\"i\":2.0}}\n{{\"i\":1e2}}\n{{\"i\":9007199254740993}}\n");
+    let source = space.file("w.jsonl", text).source("w.jsonl");
+    let found = rows(&source, "SELECT i FROM t WHERE i > 1 ORDER BY i");
+    assert_eq!(found, r#"[[2],[100],["9007199254740993"]]"#);
+    for odd in ["1.5", "9007199254740993.0", "1e300", "1e-1"] {
+        let source = space.file("w.jsonl", format!("{fair}{{\"i\":{odd}}}\n")).source("w.jsonl");
+        let fault = ask(&source, "SELECT sum(i) FROM t").expect_err(odd);
+        assert!(fault.public().contains("line 2501 "), "{odd}: {fault}");
+    }
 }
