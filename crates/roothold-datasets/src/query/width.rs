@@ -156,7 +156,11 @@ fn longest_between<T: Copy + Into<i64>>(offsets: &[T]) -> u64 {
 
 /// The lower half of a view's lower half is the length of its text.
 fn longest_view(views: &[u128]) -> u64 {
-    views.iter().map(|view| (view & u128::from(u32::MAX)) as u64).max().unwrap_or(0)
+    views
+        .iter()
+        .map(|view| u64::try_from(view & u128::from(u32::MAX)).unwrap_or(0))
+        .max()
+        .unwrap_or(0)
 }
 
 /// The rows of a batch in slices that are not too long once their lists are taken apart, when all

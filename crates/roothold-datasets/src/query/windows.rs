@@ -247,7 +247,7 @@ impl Watched {
 impl Accumulator for Watched {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.inner.update_batch(values)?;
-        self.take(values.first().map_or(0, |values| values.len()))
+        self.take(values.first().map_or(0, ArrayRef::len))
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
