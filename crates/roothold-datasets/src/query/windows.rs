@@ -2,11 +2,12 @@
 //! long as all rows before it.
 //!
 //! So each asks whether the query may go on, reserves what it holds, and gives nothing that
-//! would be too long once for each row.
+//! would be too long once for each row. One that is slow leaves its thread's queue to another thread.
 
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array as _, ArrayRef};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -22,6 +23,7 @@ use datafusion::logical_expr::{
     Signature, WindowFrame, WindowFunctionDefinition,
 };
 use roothold_core::{Fault, FaultKind};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::width::{BATCH_ROWS_MAX, longest};
 use crate::limits::BATCH_BYTES_MAX;
@@ -31,6 +33,10 @@ use crate::meter::Meter;
 const ROWS_MIN: usize = 1024;
 /// After so many values it is asked whether there may be more.
 const ASK_EVERY: usize = 16;
+
+/// A value that takes longer holds up others, who wait for their turn on the same thread: thousands come at a
+/// time.
+const SLOW: Duration = Duration::from_micros(100);
 
 /// What aggregates over windows have to ask.
 #[derive(Debug, Clone)]
@@ -97,7 +103,16 @@ impl Asking {
     fn around(&self, inner: Box<dyn Accumulator>) -> Box<dyn Accumulator> {
         let held = MemoryConsumer::new("window").register(&self.asked.pool);
         let (meter, rows_max) = (Arc::clone(&self.asked.meter), self.rows_max);
-        Box::new(Watched { inner, meter, held, rows_max, rows: 0, looks_at: 0, values: 0 })
+        Box::new(Watched {
+            inner,
+            meter,
+            held,
+            rows_max,
+            rows: 0,
+            looks_at: 0,
+            values: 0,
+            is_slow: false,
+        })
     }
 }
 
@@ -219,6 +234,8 @@ struct Watched {
     looks_at: usize,
     /// Values that it has given.
     values: usize,
+    /// Whether the last value that was looked at took long.
+    is_slow: bool,
 }
 
 impl Debug for Watched {
@@ -251,11 +268,18 @@ impl Accumulator for Watched {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        if self.values.is_multiple_of(ASK_EVERY) {
+        let value = if self.values.is_multiple_of(ASK_EVERY) {
             self.ask()?;
-        }
+            let begun = Instant::now();
+            let value = self.inner.evaluate()?;
+            self.is_slow = begun.elapsed() > SLOW && has_other_threads();
+            value
+        } else if self.is_slow {
+            tokio::task::block_in_place(|| self.inner.evaluate())?
+        } else {
+            self.inner.evaluate()?
+        };
         self.values = self.values.wrapping_add(1);
-        let value = self.inner.evaluate()?;
         let rows = self.rows.max(ROWS_MIN).min(self.rows_max) as u64;
         if bytes_of(&value).saturating_mul(rows) > BATCH_BYTES_MAX {
             return Err(too_long());
@@ -282,6 +306,11 @@ impl Accumulator for Watched {
     fn supports_retract_batch(&self) -> bool {
         self.inner.supports_retract_batch()
     }
+}
+
+/// Whether what waits for this thread can be left to another one.
+fn has_other_threads() -> bool {
+    Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// The length of a text or a list; of other values it does not matter.

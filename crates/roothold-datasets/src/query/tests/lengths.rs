@@ -137,6 +137,30 @@ fn windows_end_with_their_budget() {
 }
 
 #[test]
+fn a_slow_window_leaves_its_thread_to_others() {
+    let space = Workspace::new();
+    let source = pads(&space, 200_000);
+    let engine = Engine::start(EngineSpec { threads: 1, ..EngineSpec::default() }).unwrap();
+    for frame in ["ORDER BY id", "ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"] {
+        let sql = format!("SELECT max(m) FROM (SELECT median(id) OVER ({frame}) m FROM t)");
+        let (slow, quick) =
+            (query(&sql, &[("t", &source)]), query("SELECT count(*) FROM t", &[("t", &source)]));
+        let budget = budget();
+        wait(async {
+            let slow = engine.query(&slow, &budget);
+            let quick = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                engine.query(&quick, &budget).await
+            };
+            tokio::select! {
+                ended = slow => panic!("{frame}: it was not slow: {ended:?}"),
+                answer = quick => assert_eq!(json!(answer.unwrap().table.rows), json!([[200_000]])),
+            }
+        });
+    }
+}
+
+#[test]
 fn long_rows_are_repeated_few_at_a_time() {
     let space = Workspace::new();
     let source = pads(&space, 2000);
