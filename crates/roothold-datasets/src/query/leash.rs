@@ -86,7 +86,7 @@ pub(super) fn on_joins(
             _ if node.children().is_empty() => {
                 return Ok(Transformed::yes(leash(
                     node,
-                    Duty::Read { widths: Arc::clone(widths) },
+                    Duty::Read { widths: Arc::clone(widths), growth },
                 )));
             }
             _ => return Ok(Transformed::no(node)),
@@ -159,7 +159,7 @@ enum Duty {
     /// Nothing.
     Ask,
     /// They were read of a table: they are looked at.
-    Read { widths: Arc<Widths> },
+    Read { widths: Arc<Widths>, growth: u64 },
     /// Their rows are repeated: they are looked at, and cut into as many as a batch may have.
     Repeat { widths: Arc<Widths>, growth: u64 },
     /// Their lists are taken apart: they are cut into few enough.
@@ -213,7 +213,9 @@ impl Duty {
     ) -> Result<Vec<RecordBatch>> {
         match self {
             Self::Ask => Ok(vec![batch]),
-            Self::Read { widths } => widths.note_read(&batch, rows_max).map(|()| vec![batch]),
+            Self::Read { widths, growth } => {
+                widths.note_read(&batch, rows_max, *growth).map(|()| vec![batch])
+            }
             Self::Repeat { widths, growth } => {
                 widths.check(&batch, rows_max, *growth)?;
                 let rows = batch.num_rows();

@@ -76,17 +76,18 @@ impl Widths {
         Err(too_long())
     }
 
-    /// Looks at rows that were read, of which any `rows` may come to stand in one batch.
+    /// Looks at rows that were read, of which any `rows` may come to stand in one batch, and are up to
+    /// `growth` times as long then.
     ///
     /// # Errors
     /// As [`Self::check`], where long ones are so many that they would not fit.
-    pub(super) fn note_read(&self, batch: &RecordBatch, rows: usize) -> Result<()> {
-        let longest = longest_row(batch);
+    pub(super) fn note_read(&self, batch: &RecordBatch, rows: usize, growth: u64) -> Result<()> {
+        let longest = longest_row(batch).saturating_mul(growth);
         if rows == 1 || longest.saturating_mul(rows as u64) <= GATHERED_BYTES_MAX {
             return Ok(());
         }
         let bytes = longest.saturating_mul(batch.num_rows() as u64);
-        let bytes = bytes.min(batch.get_array_memory_size() as u64);
+        let bytes = bytes.min((batch.get_array_memory_size() as u64).saturating_mul(growth));
         let before = self.long_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) <= GATHERED_BYTES_MAX {
             return Ok(());
@@ -268,6 +269,25 @@ mod tests {
         let widths = Widths::default();
         assert!(widths.check(&text(17 * 1024 * 1024), 1, 1).is_err());
         assert!(way.other(&widths, true).is_none());
+    }
+
+    #[test]
+    fn long_rows_that_are_read_count_until_they_are_too_many_to_be_gathered() {
+        let text = |bytes: usize, rows: usize| {
+            batch(vec![("a", Arc::new(StringArray::from(vec!["x".repeat(bytes); rows])))])
+        };
+        let (reading, widths) = (Reading::default(), Widths::default());
+        // Short ones do not, however many they are.
+        (0..100).for_each(|_| widths.note_read(&text(1000, 1000), reading.rows, 4).unwrap());
+        let long = text(1024 * 1024, 10);
+        (0..3).for_each(|_| widths.note_read(&long, reading.rows, 1).unwrap());
+        assert!(reading.other(&widths, true).is_none());
+        assert!(widths.note_read(&long, reading.rows, 1).is_err());
+        let next = reading.other(&widths, true).unwrap();
+        assert_eq!(next.rows, 32);
+        widths.note_read(&long, next.rows, 1).unwrap();
+        assert!(widths.note_read(&long, next.rows, 64).is_err());
+        assert_eq!(next.other(&widths, true).unwrap().rows, 1);
     }
 
     #[test]
