@@ -33,6 +33,7 @@ mod table;
 mod testing;
 mod text;
 mod turns;
+mod whole;
 
 pub use describe::{Description, FileDescription};
 pub use engine::{Engine, EngineError, EngineFigures, EngineSpec, SpillError, memory_default};

@@ -20,9 +20,9 @@ use super::input::{Input, Shape, ShapeFormat, Stop};
 use super::reason;
 use super::records::{Framing, count_lines};
 use super::spans::{Body, Span};
-use super::whole;
 use crate::engine::give_way;
 use crate::strict::JsonLines;
+use crate::whole;
 
 /// The most values that are decoded at a time, over all columns.
 const BATCH_VALUES_MAX: usize = 256 * 1024;
