@@ -4,6 +4,7 @@
 //! Bytes come from files that the core's gate opened, never from a path, or from objects of stores
 //! that the configuration names; results are values of ours, never Arrow's.
 
+mod cells;
 mod describe;
 mod engine;
 mod export;

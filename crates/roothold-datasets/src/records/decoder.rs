@@ -10,6 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::{csv, json};
 use roothold_core::Fault;
 
+use crate::cells;
 use crate::options::Format;
 use crate::prepared::Prepared;
 use crate::strict::JsonLines;
@@ -58,7 +59,8 @@ impl Decoder {
                 Kind::Json(Box::new(Json { decoder, lines: JsonLines::default() }))
             }
             (_, Some(style)) => {
-                let builder = csv::ReaderBuilder::new(Arc::clone(whole))
+                let texts = cells::as_text(whole, &prepared.lax);
+                let builder = csv::ReaderBuilder::new(texts)
                     .with_batch_size(rows_max)
                     .with_delimiter(style.delimiter)
                     .with_quote(style.quote)
@@ -168,7 +170,10 @@ impl Decoder {
 
     pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         match &mut self.kind {
-            Kind::Csv(csv) => csv.decoder.flush(),
+            Kind::Csv(csv) => {
+                let batch = csv.decoder.flush()?;
+                batch.map(|batch| cells::from_text(&batch, &self.schema)).transpose()
+            }
             Kind::Json(json) => json
                 .decoder
                 .flush()?
