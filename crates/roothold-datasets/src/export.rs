@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::meter::Meter;
-use crate::query::{Query, Session};
+use crate::query::{Query, Reading, Session};
 use crate::refusal;
 use crate::scan::Seams;
 use crate::table;
@@ -92,9 +92,11 @@ impl Engine {
         mut make: MakeWriter,
         meter: Arc<Meter>,
     ) -> Result<Exported, Fault> {
-        for is_cut in [true, false] {
+        let mut reading = Reading::default();
+        loop {
             let seams = Arc::new(Seams::default());
-            let session = Session::open(self, &query.tables, &meter, &seams, is_cut)?;
+            let session = Session::open(self, &query.tables, &meter, &seams, reading.is_cut)?
+                .in_batches_of(reading.rows);
             let plan = session.plan(&query.sql, &query.parameters)?;
             let stream = session.stream(plan).await?;
             let failure = Failure::default();
@@ -103,7 +105,8 @@ impl Engine {
             if let Some(error) = failure.take() {
                 return Err(unwritten(error));
             }
-            if is_cut && !seams.hold() {
+            if let Some(other) = reading.other(session.widths(), seams.hold()) {
+                reading = other;
                 continue;
             }
             let rows = written?;
@@ -115,7 +118,6 @@ impl Engine {
                 notes: session.notes(),
             });
         }
-        Err(Fault::internal("a file that is read in one piece has seams"))
     }
 }
 

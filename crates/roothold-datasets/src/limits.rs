@@ -1,5 +1,14 @@
 //! How much of anything a dataset may hold or use.
 
+/// How long batches of rows may get at which operators and decoders work, in bytes: where rows are long,
+/// a batch has fewer of them. One row may be so long at most.
+pub(crate) const BATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The same for batches as they are read, of which several wait for their turn.
+pub(crate) const READ_BYTES_MAX: u64 = BATCH_BYTES_MAX / 4;
+/// The same for what a filter gathers of batches that it was given.
+pub(crate) const GATHERED_BYTES_MAX: u64 = 2 * BATCH_BYTES_MAX;
+
 /// The limits that hold for every dataset of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

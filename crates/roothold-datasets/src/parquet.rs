@@ -31,12 +31,14 @@ mod row_groups;
 mod scan;
 mod tally;
 mod thrift;
+mod widths;
 
 pub(crate) use chunks::Chunks;
 pub(crate) use pages::{columns_of, look as look_at_pages};
 pub(crate) use places::places_in;
 pub(crate) use scan::ParquetTable;
 pub(crate) use tally::tallied;
+pub(crate) use widths::Asked as AskedWidths;
 
 /// The length of a footer and the magic number behind it.
 const TAIL_BYTES: usize = 8;
@@ -254,6 +256,11 @@ pub(crate) fn first_rows(
         return Ok(None);
     }
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let footer = Arc::clone(builder.metadata());
+    let widths =
+        AskedWidths { file, footer: &footer, mask: &mask, limits: &prepared.limits, meter };
+    let is_empty = footer.num_row_groups() == 0;
+    let rows = if is_empty { rows } else { widths.rows_at_once(0, rows)? };
     let mut reader = builder
         .with_projection(mask)
         .with_batch_size(rows)

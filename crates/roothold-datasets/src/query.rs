@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
@@ -14,6 +15,7 @@ use futures::StreamExt as _;
 use roothold_core::{Budget, Fault, FaultKind};
 use serde_json::Value;
 
+use self::windows::Asked;
 use crate::engine::Engine;
 use crate::meter::Meter;
 use crate::parquet::tallied;
@@ -30,8 +32,11 @@ mod leash;
 mod order;
 mod session;
 mod top;
+mod width;
+mod windows;
 
 pub(crate) use session::Session;
+pub(crate) use width::Reading;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -92,14 +97,11 @@ impl Engine {
         query: Query,
         meter: Arc<Meter>,
     ) -> Result<Answer, Fault> {
-        let mut way = Way { is_cut: true, breaks_ties: query.offset > 0 };
+        let mut way = Way { reading: Reading::default(), breaks_ties: query.offset > 0 };
         loop {
             match self.page(&query, &meter, way).await? {
                 Tried::Answer(answer) => return Ok(*answer),
-                Tried::Seams if way.is_cut => way.is_cut = false,
-                Tried::Seams => {
-                    return Err(Fault::internal("a file that is read in one piece has seams"));
-                }
+                Tried::Other(reading) => way.reading = reading,
                 Tried::More => way.breaks_ties = true,
             }
         }
@@ -107,7 +109,9 @@ impl Engine {
 
     async fn page(&self, query: &Query, meter: &Arc<Meter>, way: Way) -> Result<Tried, Fault> {
         let seams = Arc::new(Seams::default());
-        let session = Session::open(self, &query.tables, meter, &seams, way.is_cut)?;
+        let reading = way.reading;
+        let session = Session::open(self, &query.tables, meter, &seams, reading.is_cut)?
+            .in_batches_of(reading.rows);
         let mut plan = session.plan_answer(&query.sql, &query.parameters)?;
         let stable = order::is_stable(&plan);
         // Where all is on one page, ties do no harm.
@@ -119,9 +123,10 @@ impl Engine {
         let (limited, skip) = page_of(plan, query)?;
         let stream = session.stream(limited).await?;
         let taken = take_page(stream, skip, query).await;
-        // Pieces that began inside a quoted field: what came of them means nothing.
-        if way.is_cut && !seams.hold() {
-            return Ok(Tried::Seams);
+        // Pieces that began inside a quoted field, or rows that are too long for so many: what came
+        // of them means nothing.
+        if let Some(other) = reading.other(session.widths(), seams.hold()) {
+            return Ok(Tried::Other(other));
         }
         let (table, is_more) = taken?;
         if is_more && stable && keeps_ties {
@@ -146,8 +151,7 @@ impl Engine {
 /// How a page is asked for.
 #[derive(Clone, Copy)]
 struct Way {
-    /// Files are read in pieces.
-    is_cut: bool,
+    reading: Reading,
     /// Rows that are alike in what they are sorted by have an order too, so that pages fit together.
     breaks_ties: bool,
 }
@@ -155,8 +159,8 @@ struct Way {
 /// What came of asking for a page.
 enum Tried {
     Answer(Box<Answer>),
-    /// A file was cut where it must not be.
-    Seams,
+    /// Files have to be read in another way.
+    Other(Reading),
     /// There are other pages, although it seemed that there would be none.
     More,
 }
@@ -254,6 +258,7 @@ impl Session {
         &self,
         plan: LogicalPlan,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
+        let growth = growth::factor(&plan).map_err(|it| DataFusionError::External(it.into()))?;
         let mut state = self.context().state();
         let plan = state.optimize(&plan)?;
         if order::compares_floats(&plan) {
@@ -262,11 +267,16 @@ impl Session {
         }
         let plan = self.narrowed(plan, &state).await?;
         let plan = leash::on_filters(plan, self.meter())?;
+        let pool = Arc::clone(&self.context().runtime_env().memory_pool);
+        let plan = windows::asking(plan, &Asked { meter: Arc::clone(self.meter()), pool })?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        let physical = leash::on_joins(tallied(physical)?, self.meter())?;
+        let physical = tallied(physical)?;
+        let physical = leash::on_joins(physical, self.meter(), self.widths(), growth)?;
         execute_stream(physical, self.context().task_ctx())
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::one_text;

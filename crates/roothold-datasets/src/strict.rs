@@ -44,12 +44,12 @@ enum Digits {
     Fraction,
     Exponent,
     ExponentSign,
-    ExponentDigits,
+    Power,
 }
 
 impl Digits {
     fn next(self, byte: u8) -> Option<Self> {
-        use Digits::{Exponent, ExponentDigits, ExponentSign, Fraction, Point, Sign, Whole, Zero};
+        use Digits::{Exponent, ExponentSign, Fraction, Point, Power, Sign, Whole, Zero};
         Some(match (self, byte) {
             (Sign, b'0') => Zero,
             (Sign | Whole, b'0'..=b'9') => Whole,
@@ -57,13 +57,13 @@ impl Digits {
             (Point | Fraction, b'0'..=b'9') => Fraction,
             (Zero | Whole | Fraction, b'e' | b'E') => Exponent,
             (Exponent, b'+' | b'-') => ExponentSign,
-            (Exponent | ExponentSign | ExponentDigits, b'0'..=b'9') => ExponentDigits,
+            (Exponent | ExponentSign | Power, b'0'..=b'9') => Power,
             _ => return None,
         })
     }
 
     fn is_whole(self) -> bool {
-        matches!(self, Self::Zero | Self::Whole | Self::Fraction | Self::ExponentDigits)
+        matches!(self, Self::Zero | Self::Whole | Self::Fraction | Self::Power)
     }
 }
 
@@ -135,8 +135,9 @@ impl JsonLines {
             (State::Key | State::FirstKey, b'"') => {
                 Some(State::Text { is_key: true, is_escaped: false })
             }
-            (State::FirstKey, b'}') | (State::FirstValue, b']') => self.end(byte),
-            (State::Next, b'}' | b']') => self.end(byte),
+            (State::FirstKey, b'}') | (State::FirstValue, b']') | (State::Next, b'}' | b']') => {
+                self.end(byte)
+            }
             (State::Next, b',') => {
                 Some(if self.open.last() == Some(&b'{') { State::Key } else { State::Value })
             }

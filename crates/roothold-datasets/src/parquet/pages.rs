@@ -43,10 +43,32 @@ pub(super) fn check(
                 meter.check()?;
                 file.read_at(at, buffer, meter)
             };
-            walk(file, range, values_max, limits, read)?;
+            walk(file, range, values_max, limits, read, |_| ())?;
         }
     }
     Ok(())
+}
+
+/// The headers of all pages of a column of a file on disk.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn headers_of(
+    file: &Stored,
+    column: &ColumnChunkMetaData,
+    limits: &Limits,
+    meter: &Meter,
+) -> Result<Vec<thrift::PageHeader>, Fault> {
+    let has_dictionary = column.dictionary_page_offset().is_some();
+    let values_max = (!has_dictionary).then(|| column.num_values());
+    let read = |at: u64, buffer: &mut [u8]| {
+        meter.check()?;
+        file.read_at(at, buffer, meter)
+    };
+    let mut headers = Vec::new();
+    let note = |header: &thrift::PageHeader| headers.push(*header);
+    walk(file, range_of(file, column)?, values_max, limits, read, note)?;
+    Ok(headers)
 }
 
 /// Where a column of a row group is.
@@ -99,7 +121,7 @@ pub(crate) fn look(
     let before = columns.partition_point(|column| column.start < end);
     for column in columns[..before].iter().filter(|column| column.end > start) {
         let (from, to) = (column.start.max(start), column.end.min(end));
-        walk(file, from..to, None, limits, read)?;
+        walk(file, from..to, None, limits, read, |_| ())?;
     }
     Ok(())
 }
@@ -110,6 +132,7 @@ fn walk(
     values_max: Option<i64>,
     limits: &Limits,
     read: impl Fn(u64, &mut [u8]) -> Result<usize, Fault>,
+    mut seen: impl FnMut(&thrift::PageHeader),
 ) -> Result<(), Fault> {
     let (mut at, mut values) = (column.start, 0_i64);
     while at < column.end {
@@ -122,6 +145,7 @@ fn walk(
         };
         let (header, _) = header_of(file, left, some)?;
         let size = check_header(file, &header, limits)?;
+        seen(&header);
         values = values.saturating_add(header.values);
         at = at.saturating_add(header.header_bytes as u64).saturating_add(size);
         // Readers stop there, whatever the size of the column says.

@@ -32,6 +32,7 @@ use roothold_core::Fault;
 
 use super::chunks::{Chunks, Failures};
 use super::schema_of;
+use super::widths::Asked;
 use crate::meter::Meter;
 use crate::prepared::Prepared;
 use crate::stored::Stored;
@@ -314,12 +315,15 @@ impl Reading {
     fn begin(&self, part: Part) -> Result<(usize, ParquetRecordBatchReader, Failures), Fault> {
         let Readable { file, footer, mask } = &self.files[part.file];
         let Scanned { prepared, meter, .. } = &self.scanned;
-        let chunks = Chunks::new(file, footer.metadata(), &prepared.limits, meter)?;
+        let limits = &prepared.limits;
+        let widths = Asked { file, footer: footer.metadata(), mask, limits, meter };
+        let rows_max = widths.rows_at_once(part.group, self.rows_max)?;
+        let chunks = Chunks::new(file, footer.metadata(), limits, meter)?;
         let failures = chunks.failures();
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer.clone())
             .with_projection(mask.clone())
             .with_row_groups(vec![part.group])
-            .with_batch_size(self.rows_max);
+            .with_batch_size(rows_max);
         let builder = match part.rows {
             Some(rows) => builder.with_row_selection(rows),
             None => builder,

@@ -16,14 +16,18 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use roothold_core::Fault;
 
+use super::metadata_of;
 use super::places::{self, PlaceColumns};
 use super::row_groups::{Part, RowGroupScan, Scanned, whole};
+use super::widths::Asked as AskedWidths;
 use crate::meter::Meter;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, PreparedFile};
 use crate::scan::{PIECE_BYTES_MIN, share};
 use crate::store::FileStore;
 
@@ -166,6 +170,34 @@ impl ParquetTable {
             .collect()
     }
 
+    /// How many rows of these columns may be decoded at once, whatever row group they are of.
+    fn rows_at_once(&self, columns: &[usize], rows_max: usize) -> Result<usize, Fault> {
+        let (meter, limits) = (&self.meter, &self.prepared.limits);
+        let fields = columns.iter().filter_map(|at| self.prepared.file_schema.fields().get(*at));
+        let names: Vec<&str> = fields
+            .filter(|it| !it.data_type().is_primitive())
+            .map(|it| it.name().as_str())
+            .collect();
+        let mut rows = rows_max;
+        if names.is_empty() {
+            return Ok(rows);
+        }
+        for PreparedFile { file, footer, .. } in &self.prepared.files {
+            let known = footer.clone();
+            let footer =
+                known.map_or_else(|| metadata_of(file, limits, meter).map(Arc::new), Ok)?;
+            let own = footer.file_metadata().schema_descr();
+            let roots = own.root_schema().get_fields().iter().enumerate();
+            let asked = roots.filter(|(_, root)| names.contains(&root.name())).map(|(at, _)| at);
+            let mask = &ProjectionMask::roots(own, asked);
+            let widths = AskedWidths { file, footer: &footer, mask, limits, meter };
+            for group in 0..footer.num_row_groups() {
+                rows = widths.rows_at_once(group, rows)?;
+            }
+        }
+        Ok(rows)
+    }
+
     fn table_schema(&self) -> TableSchema {
         let files = TableSchema::builder(Arc::clone(&self.file_schema));
         match &self.asked {
@@ -248,12 +280,15 @@ impl TableProvider for ParquetTable {
         if let Some(scan) = scan.flatten() {
             return Ok(Arc::new(scan));
         }
+        let rows = self.rows_at_once(&columns, state.config().batch_size());
+        let rows = rows.map_err(|fault| DataFusionError::External(fault.into()))?;
         let groups = self.groups(partitions)?;
         let source = Arc::new(ParquetSource::new(self.table_schema()));
         let config = FileScanConfigBuilder::new(FileStore::url()?, source)
             .with_file_groups(groups)
             .with_projection_indices(Some(columns))?
             .with_limit(limit)
+            .with_batch_size(Some(rows))
             .build();
         let mut options = state.config_options().execution.parquet.clone();
         // Of columns that are read for their filter alone there is nothing to leave undecoded; a

@@ -26,6 +26,10 @@ pub(super) struct PageHeader {
     pub(super) uncompressed_bytes: i64,
     pub(super) compressed_bytes: i64,
     pub(super) values: i64,
+    /// What kind of page it is, as Parquet counts them.
+    pub(super) kind: i64,
+    /// How its values are written, as Parquet counts that.
+    pub(super) encoding: i64,
 }
 
 /// Walks the metadata of a file.
@@ -55,10 +59,15 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Malformed> {
     let mut last = 0;
     while let Some((id, kind)) = walk.field(&mut last)? {
         match (id, kind) {
+            (1, I32) => header.kind = walk.zigzag()?,
             (2, I32) => header.uncompressed_bytes = walk.zigzag()?,
             (3, I32) => header.compressed_bytes = walk.zigzag()?,
             // The headers of data, of dictionaries and of data in version 2 begin with a count.
-            (5 | 7 | 8, STRUCT) => header.values = walk.first_number(1)?,
+            (5 | 7 | 8, STRUCT) => {
+                let numbers = walk.numbers(1)?;
+                header.values = numbers[0];
+                header.encoding = numbers[if id == 8 { 3 } else { 1 }];
+            }
             _ => walk.skip(kind, 1)?,
         }
     }
@@ -145,17 +154,17 @@ impl Walk<'_> {
         Ok((size, head & 0x0f))
     }
 
-    /// The first field of a structure, if it is a number, and the way past the others.
-    fn first_number(&mut self, depth: usize) -> Result<i64, Malformed> {
-        let (mut last, mut number) = (0, 0);
+    /// The first four fields of a structure where they are numbers, and the way past the others.
+    fn numbers(&mut self, depth: usize) -> Result<[i64; 4], Malformed> {
+        let (mut last, mut numbers) = (0, [0; 4]);
         while let Some((id, kind)) = self.field(&mut last)? {
-            if id == 1 && kind == I32 {
-                number = self.zigzag()?;
-            } else {
-                self.skip(kind, depth + 1)?;
+            let place = usize::try_from(id - 1).ok().and_then(|at| numbers.get_mut(at));
+            match place {
+                Some(number) if kind == I32 => *number = self.zigzag()?,
+                _ => self.skip(kind, depth + 1)?,
             }
         }
-        Ok(number)
+        Ok(numbers)
     }
 
     fn skip(&mut self, kind: u8, depth: usize) -> Result<(), Malformed> {
@@ -227,6 +236,8 @@ mod tests {
             uncompressed_bytes: 300,
             compressed_bytes: 100,
             values: 5,
+            kind: 0,
+            encoding: 0,
         };
         assert_eq!(header, expected);
         for end in 0..bytes.len() - 2 {

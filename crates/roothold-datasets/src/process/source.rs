@@ -19,7 +19,7 @@ use super::input::{Batches, FileSize, GroupSize, Input, Shape, ShapeFormat, Text
 use crate::limits::Limits;
 use crate::meter::Meter;
 use crate::options::Format;
-use crate::parquet::{Chunks, damaged, metadata_of};
+use crate::parquet::{AskedWidths, Chunks, damaged, metadata_of};
 use crate::prepared::{Prepared, PreparedFile, prepare};
 use crate::source::{Source, changed};
 use crate::stored::Stored;
@@ -185,13 +185,17 @@ impl Input for Opened {
         let roots = wanted.fields().iter().map(|field| footer.schema().index_of(field.name()).ok());
         let mask = ProjectionMask::roots(footer.parquet_schema(), roots.flatten());
         let source = Arc::clone(&self.file(file).file);
-        let limits = &self.prepared.limits;
-        let chunks = Chunks::new(&source, footer.metadata(), limits, &self.meter)?;
+        let (limits, meter) = (&self.prepared.limits, &self.meter);
+        let rows = (BATCH_VALUES_MAX / columns.len().max(1)).clamp(32, BATCH_ROWS_MAX);
+        let (file, metadata) = (&source, footer.metadata());
+        let widths = AskedWidths { file, footer: metadata, mask: &mask, limits, meter };
+        let rows = widths.rows_at_once(group, rows)?;
+        let chunks = Chunks::new(&source, footer.metadata(), limits, meter)?;
         let failures = chunks.failures();
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer)
             .with_row_groups(vec![group])
             .with_projection(mask)
-            .with_batch_size((BATCH_VALUES_MAX / columns.len().max(1)).clamp(32, BATCH_ROWS_MAX))
+            .with_batch_size(rows)
             .build()
             .map_err(|error| failures.fault(&source, &error))?;
         let wanted = Arc::new(wanted);

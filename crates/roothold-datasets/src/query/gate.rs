@@ -39,9 +39,12 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Fault> {
     let (first, others) = (statements.pop_front(), !statements.is_empty());
     match first {
         Some(Statement::Statement(mut statement)) if !others => match *statement {
-            ast::Statement::Query(ref query) if is_plain(query) => {
-                if statement.visit(&mut AllColumns).is_break() {
-                    return Err(no_columns());
+            ast::Statement::Query(ref mut query) if is_plain(query) => {
+                let _ = query.visit(&mut AllColumns);
+                if has_no_columns(&query.body) {
+                    return Err(Fault::invalid(
+                        "the SELECT names no column; write SELECT * for all of them",
+                    ));
                 }
                 Ok(Statement::Statement(statement))
             }
@@ -52,41 +55,41 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Fault> {
 }
 
 /// Lets `FROM data` without SELECT mean all columns, wherever it stands; the planner takes it for none.
-/// Breaks off at a SELECT that names none.
 struct AllColumns;
 
 impl ast::VisitorMut for AllColumns {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
-        name_all(&mut query.body)
+        name_all(&mut query.body);
+        ControlFlow::Continue(())
     }
 }
 
-fn name_all(body: &mut ast::SetExpr) -> ControlFlow<()> {
+fn name_all(body: &mut ast::SetExpr) {
     match body {
-        ast::SetExpr::Select(select) => {
-            if select.projection.is_empty() {
-                if select.flavor != ast::SelectFlavor::FromFirstNoSelect {
-                    return ControlFlow::Break(());
-                }
-                let all = ast::WildcardAdditionalOptions::default();
-                select.projection.push(ast::SelectItem::Wildcard(all));
-                select.flavor = ast::SelectFlavor::FromFirst;
-            }
-            ControlFlow::Continue(())
+        ast::SetExpr::Select(select) if select.flavor == ast::SelectFlavor::FromFirstNoSelect => {
+            let all = ast::WildcardAdditionalOptions::default();
+            select.projection.push(ast::SelectItem::Wildcard(all));
+            select.flavor = ast::SelectFlavor::FromFirst;
         }
         ast::SetExpr::SetOperation { left, right, .. } => {
-            name_all(left)?;
-            name_all(right)
+            name_all(left);
+            name_all(right);
         }
         // A query within is visited by itself.
-        _ => ControlFlow::Continue(()),
+        _ => {}
     }
 }
 
-fn no_columns() -> Fault {
-    Fault::invalid("a SELECT names no column; write SELECT * for all of them")
+/// Whether the rows of a query would be empty, which only EXISTS has a use for.
+fn has_no_columns(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.projection.is_empty(),
+        ast::SetExpr::Query(inner) => has_no_columns(&inner.body),
+        ast::SetExpr::SetOperation { left, .. } => has_no_columns(left),
+        _ => false,
+    }
 }
 
 /// A query that only reads: no INSERT as its body, no INTO, no locks.

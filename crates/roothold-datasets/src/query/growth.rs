@@ -6,6 +6,8 @@
 //! multiply them by literals; what multiplies by something that is not written in the query is
 //! refused.
 
+use std::cell::Cell;
+
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -20,11 +22,27 @@ const CELL: u64 = 64;
 /// # Errors
 /// `Limit`.
 pub(super) fn check(plan: &LogicalPlan, growth_max: u64) -> Result<(), Fault> {
-    Scale { most: growth_max.saturating_mul(CELL) }.plan(plan).map(drop)
+    let most = growth_max.saturating_mul(CELL);
+    Scale { most, collected: most / 4, heaviest: Cell::new(CELL) }.plan(plan).map(drop)
+}
+
+/// How many times as long as the values that it is made of the longest value of a plan may get. What is
+/// collected of many rows counts as one value.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn factor(plan: &LogicalPlan) -> Result<u64, Fault> {
+    let scale = Scale { most: u64::MAX, collected: CELL, heaviest: Cell::new(CELL) };
+    scale.plan(plan)?;
+    Ok(scale.heaviest.get().div_ceil(CELL))
 }
 
 struct Scale {
     most: u64,
+    /// What is collected of many rows weighs that.
+    collected: u64,
+    /// What the heaviest expression weighs.
+    heaviest: Cell<u64>,
 }
 
 /// What the columns of the input of an expression weigh.
@@ -132,6 +150,7 @@ impl Scale {
             let short: String = what.chars().take(60).collect();
             return Err(too_long(&short));
         }
+        self.heaviest.set(self.heaviest.get().max(weight));
         Ok(weight)
     }
 
@@ -180,7 +199,7 @@ impl Scale {
     /// What collects rows in one value is in the pool as long as it grows, and is long then.
     fn collected(&self, name: &str, weight: u64) -> u64 {
         match name {
-            "string_agg" | "array_agg" => weight.max(self.most / 4),
+            "string_agg" | "array_agg" => weight.max(self.collected),
             _ => weight,
         }
     }

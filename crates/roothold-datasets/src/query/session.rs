@@ -14,6 +14,7 @@ use roothold_core::{Fault, FaultKind};
 use serde_json::Value;
 
 use super::checked::CheckedArithmetic;
+use super::width::Widths;
 use super::{functions, gate, growth};
 use crate::engine::Engine;
 use crate::meter::Meter;
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     parquet: Vec<(String, Arc<ParquetTable>)>,
     meter: Arc<Meter>,
     growth_max: u64,
+    widths: Arc<Widths>,
     sql_bytes_max: usize,
 }
 
@@ -92,12 +94,28 @@ impl Session {
             parquet,
             meter: Arc::clone(meter),
             growth_max: limits.growth_max,
+            widths: Arc::default(),
             sql_bytes_max: limits.sql_bytes_max,
         })
     }
 
     pub(crate) fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// The same with batches of so many rows.
+    pub(crate) fn in_batches_of(self, rows: usize) -> Self {
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        let config = state.config_mut();
+        *config = std::mem::take(config).with_batch_size(rows);
+        drop(state);
+        self
+    }
+
+    /// What it has found out of its rows.
+    pub(crate) fn widths(&self) -> &Arc<Widths> {
+        &self.widths
     }
 
     /// Whether a file grew; one that changed in another way makes the result worthless, and so

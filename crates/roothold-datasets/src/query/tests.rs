@@ -11,9 +11,12 @@ mod columns;
 mod exact;
 mod formats;
 mod hostile;
+mod lengths;
 mod order;
 mod parquet;
 mod pieces;
+
+pub(crate) use lengths::one_text;
 
 const PEOPLE: &str = "id,name,amount,born\n1,Ann,10.5,1990-01-02\n2,Bob,,1985-12-31\n3,Cid,7.25,\n";
 
@@ -73,7 +76,9 @@ fn from_alone_is_all_columns_and_select_alone_is_refused() {
         r#"[[1,"Ann",10.5,"1990-01-02"]]"#
     );
     assert_eq!(rows(&source, "WITH x AS (FROM t) SELECT count(*) FROM x"), "[[3]]");
-    for sql in ["SELECT FROM t", "SELECT id FROM t WHERE EXISTS (SELECT FROM t)"] {
+    let exists = "SELECT count(*) FROM t WHERE EXISTS (SELECT FROM t u WHERE u.id = t.id + 1)";
+    assert_eq!(rows(&source, exists), "[[2]]");
+    for sql in ["SELECT FROM t", "(SELECT FROM t) LIMIT 1"] {
         let fault = ask(&source, sql).unwrap_err();
         assert!(fault.public().contains("write SELECT *"), "{sql}: {fault}");
     }

@@ -121,7 +121,7 @@ proptest! {
             Some(some.map(|value| i128::from(*value)).sum())
         };
         let array = |values: &[Option<i64>]| -> ArrayRef {
-            Arc::new(PrimitiveArray::<Int64Type>::from_iter(values.iter().copied()))
+            Arc::new(values.iter().copied().collect::<PrimitiveArray<Int64Type>>())
         };
         let check = |result: Result<ScalarValue>, expected: Option<i128>| {
             match expected.map(i64::try_from).transpose() {

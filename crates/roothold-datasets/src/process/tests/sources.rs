@@ -247,6 +247,25 @@ fn a_query_is_a_process_that_begins_again() {
 }
 
 #[test]
+fn a_text_that_parquet_holds_once_is_read_few_rows_at_a_time() {
+    wait(async {
+        let dir = Workspace::new();
+        // Two thousand of these are longer than an array of texts can be.
+        let file = crate::query::one_text(1_100_000, 3000);
+        let source = dir.file("a.parquet", file).source("a.parquet");
+        for (operation, member, expected) in [
+            (json!({"operation": "profile"}), "rows", json!(3000)),
+            (json!({"operation": "validate"}), "bad_rows", json!(0)),
+            (json!({"operation": "sample", "rows": 2}), "rows", json!(3000)),
+            (json!({"operation": "search", "pattern": "xy"}), "rows", json!(3000)),
+        ] {
+            let (value, _) = run(&source, &operation, 1 << 20).await.unwrap();
+            assert_eq!(value[member], expected, "{operation}");
+        }
+    });
+}
+
+#[test]
 fn what_has_no_column_is_said_in_each_report() {
     let space = Workspace::new();
     let text = "{\"a\":1,\"k\":1}\n{\"a\":{\"b\":1},\"k\":2}\n";

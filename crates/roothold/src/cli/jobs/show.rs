@@ -102,12 +102,9 @@ impl Found {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        match &self.answer {
-            Some(answer) => {
-                let heading = if self.is_result { "result".to_owned() } else { answer.heading() };
-                let _ = write!(text, "\n\n{heading}\n{}", lines(&answer.text));
-            }
-            None => {}
+        if let Some(answer) = &self.answer {
+            let heading = if self.is_result { "result".to_owned() } else { answer.heading() };
+            let _ = write!(text, "\n\n{heading}\n{}", lines(&answer.text));
         }
         if !self.parts.is_empty() {
             text.push_str("\n\nfound chunk by chunk");
