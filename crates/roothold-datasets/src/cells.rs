@@ -55,11 +55,11 @@ pub(crate) fn day(text: &str) -> Option<i32> {
 }
 
 /// A time, in microseconds since 1970; one that names no zone is of `zone`.
-pub(crate) fn time(text: &str, zone: &Tz) -> Option<i64> {
+pub(crate) fn time(text: &str, zone: Tz) -> Option<i64> {
     if !infer::begins_with_day(text) {
         return None;
     }
-    string_to_datetime(zone, text).ok().map(|time| time.timestamp_micros())
+    string_to_datetime(&zone, text).ok().map(|time| time.timestamp_micros())
 }
 
 /// The schema with texts in place of what is read here; columns of `lax` stay as they are.
@@ -110,7 +110,7 @@ fn typed(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
         DataType::Float64 => Arc::new(values::<_, Float64Array>(column, number)?),
         DataType::Date32 => Arc::new(values::<_, Date32Array>(column, day)?),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
-            Arc::new(values::<_, TimestampMicrosecondArray>(column, |text| time(text, &zone))?)
+            Arc::new(values::<_, TimestampMicrosecondArray>(column, |text| time(text, zone))?)
         }
         _ => return Err(ArrowError::ParseError("a type that is not read here".to_owned())),
     })
@@ -145,7 +145,7 @@ mod tests {
         prop_assert_eq!(day(text).is_some(), is_any(&[Kind::Plain(Date)]), "{}", text);
         let times = [Kind::Plain(Date), Kind::Plain(Timestamp)];
         // Times far from now are read as well, though a sample takes none for one.
-        prop_assert!(time(text, &zone).is_some() || !is_any(&times), "{}", text);
+        prop_assert!(time(text, zone).is_some() || !is_any(&times), "{}", text);
         Ok(())
     }
 

@@ -90,7 +90,7 @@ impl Column {
             }
             Values::Days(values) if self.is_strict => push(values, cells::day(text)),
             Values::Days(values) => push(values, Date32Type::parse(text)),
-            Values::Times(values, utc) if self.is_strict => push(values, cells::time(text, utc)),
+            Values::Times(values, utc) if self.is_strict => push(values, cells::time(text, *utc)),
             Values::Times(values, utc) => {
                 push(values, string_to_datetime(utc, text).ok().map(|time| time.timestamp_micros()))
             }
