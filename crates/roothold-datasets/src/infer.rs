@@ -156,16 +156,27 @@ fn number(text: &str) -> Option<ColumnType> {
         return text.parse::<i64>().is_ok().then_some(ColumnType::Integer);
     }
     let is_number = text.bytes().all(|byte| b"0123456789+-.eE".contains(&byte));
-    (is_number && Float64Type::parse(text).is_some()).then_some(ColumnType::Number)
+    (is_number && Float64Type::parse(text).is_some_and(f64::is_finite))
+        .then_some(ColumnType::Number)
+}
+
+/// Whether a cell is a number that a column of floating ones can tell.
+pub(crate) fn is_number(text: &str) -> bool {
+    let (whole, number) = (Kind::Plain(ColumnType::Integer), Kind::Plain(ColumnType::Number));
+    [whole, number].contains(&cell(text))
+}
+
+/// Whether a text begins as days are written.
+pub(crate) fn begins_with_day(text: &str) -> bool {
+    let is_day = |(at, byte): (usize, &u8)| match at {
+        4 | 7 => *byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.as_bytes().get(..10).is_some_and(|shape| shape.iter().enumerate().all(is_day))
 }
 
 fn time(text: &str) -> Option<ColumnType> {
-    let shape = text.as_bytes().get(..10)?;
-    let is_day = shape.iter().enumerate().all(|(at, byte)| match at {
-        4 | 7 => *byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    if !is_day {
+    if !begins_with_day(text) {
         return None;
     }
     if text.len() == 10 {

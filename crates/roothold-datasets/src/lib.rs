@@ -4,6 +4,7 @@
 //! Bytes come from files that the core's gate opened, never from a path, or from objects of stores
 //! that the configuration names; results are values of ours, never Arrow's.
 
+mod cells;
 mod describe;
 mod engine;
 mod export;
@@ -33,6 +34,7 @@ mod table;
 mod testing;
 mod text;
 mod turns;
+mod whole;
 
 pub use describe::{Description, FileDescription};
 pub use engine::{Engine, EngineError, EngineFigures, EngineSpec, SpillError, memory_default};

@@ -107,6 +107,7 @@ pub(crate) fn prepare(
         visible: Vec::new(),
         schema: Arc::new(Schema::empty()),
         style: None,
+        lax: Vec::new(),
         notes: Vec::new(),
         record_bytes: None,
     };

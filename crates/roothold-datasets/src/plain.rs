@@ -18,7 +18,7 @@ mod blocks;
 mod column;
 mod delimited;
 mod json;
-mod numbers;
+pub(crate) mod numbers;
 #[cfg(test)]
 mod tests;
 
@@ -90,11 +90,12 @@ impl Rows {
 
 impl Plain {
     /// A decoder for columns of a file, in batches of up to `rows_max` records; `None` if one of
-    /// them is of a type that has no plain values.
+    /// them is of a type that has no plain values. Cells are read strictly but in columns of `lax`.
     pub(crate) fn new(
         form: Form,
         whole: &SchemaRef,
         projection: &[usize],
+        lax: &[usize],
         rows_max: usize,
     ) -> Option<Self> {
         let mut places = vec![None; whole.fields().len()];
@@ -104,7 +105,8 @@ impl Plain {
             if places[*at].replace(place).is_some() {
                 return None;
             }
-            columns.push(Column::new(whole.field(*at).data_type())?);
+            let is_strict = matches!(form, Form::Delimited { .. }) && !lax.contains(at);
+            columns.push(Column::new(whole.field(*at).data_type(), is_strict)?);
         }
         let lines = match form {
             Form::Delimited { delimiter, quote } => {

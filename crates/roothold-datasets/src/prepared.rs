@@ -59,6 +59,9 @@ pub(crate) struct Prepared {
     pub(crate) visible: Vec<usize>,
     /// Those: the table as whoever asks sees it.
     pub(crate) schema: SchemaRef,
+    /// The columns of `file_schema` whose types were given: of a delimited text their cells are read less
+    /// strictly.
+    pub(crate) lax: Vec<usize>,
     /// How fields are separated, for CSV and TSV.
     pub(crate) style: Option<Style>,
     /// What was left out, in words.
@@ -119,6 +122,7 @@ pub(crate) fn prepare(
         file_schema: Arc::new(Schema::new(found.fields)),
         visible: Vec::new(),
         schema: Arc::new(Schema::empty()),
+        lax: found.lax,
         style: found.style,
         notes: found.notes,
         record_bytes: found.record_bytes,
@@ -249,6 +253,8 @@ fn sample_of(
 pub(crate) struct Found {
     pub(crate) fields: Vec<Field>,
     pub(crate) original_names: Vec<String>,
+    /// Those of the fields whose types were given.
+    pub(crate) lax: Vec<usize>,
     pub(crate) style: Option<Style>,
     pub(crate) notes: Vec<String>,
     /// How long the records of the first sample are on the average.

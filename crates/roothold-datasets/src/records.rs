@@ -136,7 +136,7 @@ impl Records {
         // Few records are not worth a look at a whole block.
         let form = Form::of(prepared.format, prepared.style).filter(|_| rows.is_none());
         let plain = form.and_then(|form| {
-            Plain::new(form, &prepared.file_schema, projection, decoder.rows_max())
+            Plain::new(form, &prepared.file_schema, projection, &prepared.lax, decoder.rows_max())
         });
         let is_at_work = !decoder.awaits_header();
         let plain = plain.map(|decoder| Plainly { decoder, is_at_work, waits: 0, waits_next: 1 });

@@ -14,10 +14,12 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::arrow::error::ArrowError;
 
 use super::numbers;
+use crate::cells;
 
 /// One column of a batch.
 pub(super) struct Column {
     values: Values,
+    is_strict: bool,
     nulls: NullBufferBuilder,
 }
 
@@ -38,7 +40,7 @@ enum Values {
 
 impl Column {
     /// An empty column; `None` for a type whose values are not read here.
-    pub(super) fn new(kind: &DataType) -> Option<Self> {
+    pub(super) fn new(kind: &DataType, is_strict: bool) -> Option<Self> {
         let values = match kind {
             DataType::Int64 => Values::Integers(Vec::new()),
             DataType::Float64 => Values::Numbers(Vec::new()),
@@ -50,7 +52,7 @@ impl Column {
             DataType::Utf8 => Values::Texts { bytes: Vec::new(), ends: vec![0] },
             _ => return None,
         };
-        Some(Self { values, nulls: NullBufferBuilder::new(0) })
+        Some(Self { values, is_strict, nulls: NullBufferBuilder::new(0) })
     }
 
     /// Puts down what stands in a delimited text; `false` if it is no value of the column.
@@ -60,7 +62,9 @@ impl Column {
             return true;
         }
         let is_value = match &mut self.values {
+            Values::Integers(values) if self.is_strict => push(values, cells::integer(cell)),
             Values::Integers(values) => push(values, numbers::integer(cell)),
+            Values::Numbers(values) if self.is_strict => push(values, cells::number(cell)),
             Values::Numbers(values) => push(values, numbers::float(cell)),
             Values::Booleans(values) => {
                 let is_true = cell.eq_ignore_ascii_case("true");
@@ -84,7 +88,9 @@ impl Column {
                 ends.push(end);
                 true
             }
+            Values::Days(values) if self.is_strict => push(values, cells::day(text)),
             Values::Days(values) => push(values, Date32Type::parse(text)),
+            Values::Times(values, utc) if self.is_strict => push(values, cells::time(text, *utc)),
             Values::Times(values, utc) => {
                 push(values, string_to_datetime(utc, text).ok().map(|time| time.timestamp_micros()))
             }

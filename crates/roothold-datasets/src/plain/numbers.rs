@@ -15,7 +15,7 @@ const POWERS: [f64; FLOAT_DIGITS_MAX + 1] =
 
 /// A whole number.
 #[inline]
-pub(super) fn integer(text: &str) -> Option<i64> {
+pub(crate) fn integer(text: &str) -> Option<i64> {
     let (is_negative, digits) = signed(text);
     if digits.is_empty() || digits.len() > INTEGER_DIGITS_MAX {
         return Int64Type::parse(text);
@@ -33,7 +33,7 @@ pub(super) fn integer(text: &str) -> Option<i64> {
 
 /// A number, perhaps with a fraction.
 #[inline]
-pub(super) fn float(text: &str) -> Option<f64> {
+pub(crate) fn float(text: &str) -> Option<f64> {
     let (is_negative, digits) = signed(text);
     match decimal(digits) {
         Some(value) => Some(if is_negative { -value } else { value }),

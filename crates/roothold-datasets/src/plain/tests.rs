@@ -11,7 +11,7 @@ fn plain(form: Form, kinds: &[DataType], projection: &[usize]) -> Plain {
         .enumerate()
         .map(|(at, kind)| Field::new(name(at), kind.clone(), true))
         .collect();
-    Plain::new(form, &Arc::new(Schema::new(fields)), projection, 100).unwrap()
+    Plain::new(form, &Arc::new(Schema::new(fields)), projection, &[], 100).unwrap()
 }
 
 fn rows(plain: &mut Plain) -> Vec<String> {
@@ -122,6 +122,6 @@ fn a_full_batch_takes_no_more() {
 #[test]
 fn other_types_have_no_plain_values() {
     let schema = |kind| Arc::new(Schema::new(vec![Field::new("a", kind, true)]));
-    assert!(Plain::new(CSV, &schema(DataType::Decimal128(38, 10)), &[0], 1).is_none());
-    assert!(Plain::new(CSV, &schema(DataType::Int64), &[0, 0], 1).is_none(), "twice");
+    assert!(Plain::new(CSV, &schema(DataType::Decimal128(38, 10)), &[0], &[], 1).is_none());
+    assert!(Plain::new(CSV, &schema(DataType::Int64), &[0, 0], &[], 1).is_none(), "twice");
 }

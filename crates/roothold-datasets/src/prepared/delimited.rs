@@ -102,8 +102,13 @@ impl Delimited {
             add_kinds(&mut kinds, &records, self.style.short_records);
         }
         let fields = fields(&self.names, &kinds, options)?;
-        let style = Some(self.style);
-        Ok(Found { fields, original_names: self.names, style, notes: Vec::new(), record_bytes })
+        let is_said = |at: &usize| {
+            let types = &options.types;
+            types.contains_key("*") || types.contains_key(fields[*at].name())
+        };
+        let lax = (0..fields.len()).filter(is_said).collect();
+        let (original_names, style, notes) = (self.names, Some(self.style), Vec::new());
+        Ok(Found { fields, original_names, lax, style, notes, record_bytes })
     }
 }
 

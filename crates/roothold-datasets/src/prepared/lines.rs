@@ -17,6 +17,7 @@ pub(super) fn columns(samples: &[Sample]) -> Found {
     Found {
         fields: vec![Field::new("number", DataType::Int64, false), text_field("line")],
         original_names: vec!["number".to_owned(), "line".to_owned()],
+        lax: Vec::new(),
         style: None,
         notes: Vec::new(),
         record_bytes: average(samples[0].text.len() as u64, samples[0].lines().count()),
@@ -80,7 +81,9 @@ pub(super) fn objects(
             samples[0].path
         )));
     }
-    Ok(Found { fields, original_names: originals, style: None, notes: notes.told(), record_bytes })
+    let notes = notes.told();
+    let (lax, style) = (Vec::new(), None);
+    Ok(Found { fields, original_names: originals, lax, style, notes, record_bytes })
 }
 
 /// What is said of parts that were left out: of the first, and how many others there are.

@@ -20,9 +20,10 @@ use super::input::{Input, Shape, ShapeFormat, Stop};
 use super::reason;
 use super::records::{Framing, count_lines};
 use super::spans::{Body, Span};
-use super::whole;
+use crate::cells;
 use crate::engine::give_way;
 use crate::strict::JsonLines;
+use crate::whole;
 
 /// The most values that are decoded at a time, over all columns.
 const BATCH_VALUES_MAX: usize = 256 * 1024;
@@ -175,7 +176,7 @@ impl Decode {
         match self.shape.format {
             ShapeFormat::Csv { .. } => {
                 let (mut decoder, mut at) = (self.csv_decoder()?, 0);
-                csv_batch(&mut decoder, data, &mut at)
+                self.csv_batch(&mut decoder, data, &mut at)
             }
             _ => self.json_batch(&mut self.json_decoder()?, data),
         }
@@ -207,7 +208,8 @@ impl Decode {
         let ShapeFormat::Csv { delimiter, quote, escape, short, .. } = self.shape.format else {
             return Err(ArrowError::CsvError("not CSV".to_owned()));
         };
-        let mut builder = csv::ReaderBuilder::new(self.shape.schema.clone())
+        let texts = cells::as_text(&self.shape.schema, &self.shape.lax);
+        let mut builder = csv::ReaderBuilder::new(texts)
             .with_delimiter(delimiter)
             .with_quote(quote)
             .with_truncated_rows(short)
@@ -220,6 +222,17 @@ impl Decode {
         // An empty line is no row, and once something was read, a mark U+FEFF is data.
         decoder.decode(b"\n")?;
         Ok(decoder)
+    }
+
+    /// Decodes from `at` on until the batch is full or the text ends.
+    fn csv_batch(
+        &self,
+        decoder: &mut csv::Decoder,
+        data: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<RecordBatch>, ArrowError> {
+        let batch = csv_texts(decoder, data, at)?;
+        batch.map(|batch| cells::from_text(&batch, &self.schema)).transpose()
     }
 
     fn json_decoder(&self) -> Result<json::Decoder, ArrowError> {
@@ -278,8 +291,8 @@ fn json_lines(data: &[u8]) -> Result<usize, ArrowError> {
     Ok(lines)
 }
 
-/// Decodes from `at` on until the batch is full or the text ends.
-fn csv_batch(
+/// The same with texts for what is read by us.
+fn csv_texts(
     decoder: &mut csv::Decoder,
     data: &[u8],
     at: &mut usize,
@@ -317,7 +330,7 @@ impl TextRun<'_, '_> {
         loop {
             self.stop.check()?;
             let start = at;
-            match csv_batch(&mut decoder, data, &mut at) {
+            match self.decode.csv_batch(&mut decoder, data, &mut at) {
                 Ok(Some(batch)) => self.emit(&batch, start)?,
                 Ok(None) => return Ok(()),
                 Err(_) => {

@@ -78,6 +78,8 @@ pub(super) struct Shape {
     pub(super) format: ShapeFormat,
     /// Every column that the files have.
     pub(super) schema: SchemaRef,
+    /// The columns of `schema` whose types were given: cells of delimited text are read less strictly there.
+    pub(super) lax: Vec<usize>,
     /// The columns of `schema` that callers may see.
     pub(super) visible: Vec<usize>,
     /// The names of columns that they may not, as they are compared: a record of JSON may have one

@@ -39,7 +39,6 @@ mod testing;
 mod tests;
 mod validate;
 mod values;
-pub(crate) mod whole;
 
 use std::sync::Arc;
 

@@ -111,7 +111,8 @@ fn decodes_alone(shape: &Shape, column: usize, record: &[u8]) -> bool {
         }
         other => other,
     };
-    let shape = Shape { format, schema: schema.into(), visible: vec![0], hidden: Vec::new() };
+    let lax = if shape.lax.contains(&column) { vec![0] } else { Vec::new() };
+    let shape = Shape { format, schema: schema.into(), lax, visible: vec![0], hidden: Vec::new() };
     Decode::new(&shape, vec![0]).is_ok_and(|decode| decode.rows(record).is_ok())
 }
 

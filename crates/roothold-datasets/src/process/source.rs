@@ -67,7 +67,8 @@ impl Opened {
         };
         let schema = plain(&prepared.file_schema);
         let (visible, hidden) = (prepared.visible.clone(), source.hidden());
-        let shape = Shape { format, schema, visible, hidden };
+        let lax = prepared.lax.clone();
+        let shape = Shape { format, schema, lax, visible, hidden };
         Ok(Self { prepared, shape, meter: endless(), footer: Mutex::default() })
     }
 

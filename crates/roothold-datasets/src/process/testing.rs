@@ -32,7 +32,7 @@ impl Memory {
         let fields = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let visible = (0..columns.len()).collect();
-        let shape = Shape { format, visible, schema, hidden: Vec::new() };
+        let shape = Shape { format, visible, schema, lax: Vec::new(), hidden: Vec::new() };
         Self {
             files: files.iter().map(|file| file.to_vec()).collect(),
             shape,

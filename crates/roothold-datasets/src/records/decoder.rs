@@ -5,16 +5,16 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringBuilder,
 };
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::{csv, json};
 use roothold_core::Fault;
 
+use crate::cells;
 use crate::options::Format;
 use crate::prepared::Prepared;
-use crate::process::whole::whole;
 use crate::strict::JsonLines;
+use crate::whole;
 
 /// The most records of a batch.
 const ROWS_MAX: usize = 8192;
@@ -52,14 +52,15 @@ impl Decoder {
         let rows_max = rows_max.unwrap_or(fitting);
         let kind = match (prepared.format, prepared.style) {
             (Format::Jsonl, _) => {
-                let builder = json::ReaderBuilder::new(exact(&schema))
+                let builder = json::ReaderBuilder::new(whole::as_text(&schema))
                     .with_batch_size(rows_max)
                     .with_coerce_primitive(true);
                 let decoder = builder.build_decoder().map_err(Fault::internal)?;
                 Kind::Json(Box::new(Json { decoder, lines: JsonLines::default() }))
             }
             (_, Some(style)) => {
-                let builder = csv::ReaderBuilder::new(Arc::clone(whole))
+                let texts = cells::as_text(whole, &prepared.lax);
+                let builder = csv::ReaderBuilder::new(texts)
                     .with_batch_size(rows_max)
                     .with_delimiter(style.delimiter)
                     .with_quote(style.quote)
@@ -169,10 +170,15 @@ impl Decoder {
 
     pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         match &mut self.kind {
-            Kind::Csv(csv) => csv.decoder.flush(),
-            Kind::Json(json) => {
-                json.decoder.flush()?.map(|batch| as_typed(&batch, &self.schema)).transpose()
+            Kind::Csv(csv) => {
+                let batch = csv.decoder.flush()?;
+                batch.map(|batch| cells::from_text(&batch, &self.schema)).transpose()
             }
+            Kind::Json(json) => json
+                .decoder
+                .flush()?
+                .map(|batch| whole::from_text(&batch, &self.schema))
+                .transpose(),
             Kind::Lines(lines) => lines.flush(&self.schema),
         }
     }
@@ -215,42 +221,6 @@ impl Csv {
         }
         Ok(used)
     }
-}
-
-/// The schema with texts in place of whole numbers: the decoder of JSON would make 2 of 2.5.
-fn exact(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|field| exact_field(field)).collect();
-    Arc::new(Schema::new(fields))
-}
-
-fn exact_field(field: &Field) -> Field {
-    let kind = match field.data_type() {
-        DataType::Int64 => DataType::Utf8,
-        DataType::List(item) => DataType::List(Arc::new(exact_field(item))),
-        DataType::Struct(fields) => {
-            DataType::Struct(fields.iter().map(|field| exact_field(field)).collect())
-        }
-        other => other.clone(),
-    };
-    field.clone().with_data_type(kind)
-}
-
-/// Casts what was decoded as text, and fails for what is no whole number.
-fn as_typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let typed = |(column, field): (&ArrayRef, &Arc<Field>)| {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        if *field.data_type() == DataType::Int64 {
-            return whole(column, field.data_type());
-        }
-        cast_with_options(column, field.data_type(), &options)
-    };
-    let columns =
-        batch.columns().iter().zip(schema.fields()).map(typed).collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
 /// Lines as they are; what is not UTF-8 is U+FFFD.

@@ -1,5 +1,6 @@
 //! What each operation answers.
 
+use datafusion::arrow::datatypes::{DataType, Field};
 use roothold_core::FaultKind;
 use serde_json::{Value, json};
 
@@ -121,6 +122,18 @@ fn whole_numbers_of_json_are_never_cut() {
     let value = wait(run(&input, &ask, 1000)).unwrap().value;
     assert_eq!(value["result"][0][0], "9007199254740997");
     assert_eq!(value["bad_rows"], 2);
+}
+
+#[test]
+fn whole_numbers_in_lists_are_not_cut_either() {
+    let item = Field::new("item", DataType::Int64, true);
+    let list = DataType::List(std::sync::Arc::new(item));
+    let text = b"{\"l\":[1,2]}\n{\"l\":[2.5]}\n{\"l\":null}\n";
+    let input = Memory::new(ShapeFormat::Jsonl, &[("l", list)], &[text]);
+    let count = json!({"function": "count", "column": "l"});
+    let ask = json!({"operation": "aggregate", "aggregates": [count]});
+    let value = wait(run(&input, &ask, 1000)).unwrap().value;
+    assert_eq!((&value["rows"], &value["bad_rows"]), (&json!(2), &json!(1)), "{value}");
 }
 
 #[test]

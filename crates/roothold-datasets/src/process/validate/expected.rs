@@ -60,7 +60,7 @@ impl Expected {
             if checked.contains(&(index, true)) || checked.contains(&(index, false)) {
                 return Err(Fault::invalid(format!("column `{}` is named twice", column.name)));
             }
-            found.expect_type(&mut fields[index], column);
+            found.expect_type(index, &mut fields[index], column);
             checked.push((index, !column.nullable));
         }
         checked.sort_unstable();
@@ -77,10 +77,11 @@ impl Expected {
     }
 
     /// Text is read as the type that it should have; what has a type of its own is compared.
-    fn expect_type(&mut self, field: &mut Field, column: &ExpectedColumn) {
+    fn expect_type(&mut self, at: usize, field: &mut Field, column: &ExpectedColumn) {
         let Some(expected) = column.kind else { return };
         if matches!(self.shape.format, ShapeFormat::Csv { .. }) {
             field.set_data_type(engine_type(expected));
+            self.shape.lax.push(at);
             return;
         }
         let (is, should) = (kind_of(field.data_type()), expected.name());

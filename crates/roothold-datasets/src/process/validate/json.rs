@@ -10,8 +10,8 @@ use super::super::input::{Shape, Stop};
 use super::super::operation::{ExpectedColumn, ExpectedType};
 use super::super::records::{Framing, count_lines};
 use super::super::values::brief;
-use super::super::whole::WHOLE_MAX;
 use super::schema::{RECORD_BYTES_MAX, RecordSchema};
+use crate::whole::WHOLE_MAX;
 
 /// The most of a value that a reason quotes, in bytes.
 const QUOTED_BYTES_MAX: usize = 60;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, UInt64Array};
 use datafusion::parquet::arrow::ArrowWriter;
 use roothold_core::FaultKind;
+use serde_json::{Value, json};
 
-use crate::Source;
 use crate::process::{Operation, Process, ProcessLimits, Step};
 use crate::testing::{Workspace, ask, budget, engine, rows, wait};
+use crate::{Engine, Source};
 
 fn numbers(space: &Workspace) -> Source {
     let columns: [(&str, ArrayRef); 4] = [
@@ -21,6 +22,29 @@ fn numbers(space: &Workspace) -> Source {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     space.file("n.parquet", writer.into_inner().unwrap()).source("n.parquet")
+}
+
+/// What an aggregation of the first column reports.
+fn report_of(source: &Source) -> Value {
+    let (engine, budget) = (engine(), budget());
+    let count = json!({"function": "count", "column": describe_first(&engine, source)});
+    let asked = json!({"operation": "aggregate", "aggregates": [count]});
+    let operation: Operation = serde_json::from_value(asked).unwrap();
+    let limits = ProcessLimits::default();
+    wait(async {
+        let opening = Process::open(&engine, source, &operation, limits, None, &budget);
+        let mut process = opening.await.unwrap();
+        loop {
+            if let Step::Done(report) = process.step(&budget).await.unwrap() {
+                return report.value;
+            }
+        }
+    })
+}
+
+fn describe_first(engine: &Engine, source: &Source) -> String {
+    let description = wait(engine.describe(source, 0, &budget())).unwrap();
+    description.columns[0].name.clone()
 }
 
 #[test]
@@ -98,7 +122,7 @@ fn whole_numbers_of_json_are_not_rounded() {
 #[test]
 fn lines_that_are_not_one_object_are_refused_wherever_they_stand() {
     let space = Workspace::new();
-    let (fair, limits) = ("{\"i\":1,\"n\":1.5}\n", ProcessLimits::default());
+    let fair = "{\"i\":1,\"n\":1.5}\n";
     for odd in [
         "{\"i\":1}{\"i\":2}",
         "{\"i\":1 \"n\":2}",
@@ -120,19 +144,7 @@ fn lines_that_are_not_one_object_are_refused_wherever_they_stand() {
                 let said = fault.public();
                 assert!(said.contains("line 2502 is not one JSON object"), "{odd}: {fault}");
             }
-            let asked = serde_json::json!({"operation": "aggregate"});
-            let operation: Operation = serde_json::from_value(asked).unwrap();
-            let (engine, budget) = (engine(), budget());
-            let report = wait(async {
-                let opening =
-                    Process::open(&engine, &source, &operation, limits.clone(), None, &budget);
-                let mut process = opening.await.unwrap();
-                loop {
-                    if let Step::Done(report) = process.step(&budget).await.unwrap() {
-                        return report.value;
-                    }
-                }
-            });
+            let report = report_of(&source);
             let bad = if odd.contains('\n') { 2 } else { 1 };
             assert_eq!(
                 (&report["bad_rows"], &report["rows"]),
@@ -155,5 +167,41 @@ fn numbers_that_are_whole_are_whole_however_they_are_written() {
         let source = space.file("w.jsonl", format!("{fair}{{\"i\":{odd}}}\n")).source("w.jsonl");
         let fault = ask(&source, "SELECT sum(i) FROM t").expect_err(odd);
         assert!(fault.public().contains("line 2501 "), "{odd}: {fault}");
+    }
+}
+
+#[test]
+fn cells_behind_the_sample_are_held_to_what_it_was_judged_by() {
+    let space = Workspace::new();
+    for (fair, odd, kind) in [
+        ("1", "007", "integer"),
+        ("1", "+7", "integer"),
+        ("1", " 5", "integer"),
+        ("1", "2.0", "integer"),
+        ("1.5", "nan", "number"),
+        ("1.5", "inf", "number"),
+        ("1.5", "1e400", "number"),
+        ("1.5", "01.5", "number"),
+        ("2020-01-01", "20200101", "date"),
+        ("2020-01-01", "2020-01-01T05:00:00", "date"),
+        ("2020-01-01T05:00:00", "20200101", "timestamp"),
+    ] {
+        // Plain lines, and such with quotes.
+        for quote in ["", "\""] {
+            let line = |cell: &str| format!("{quote}{cell}{quote},1\n");
+            let text = format!("a,b\n{}{}{}", line(fair).repeat(2500), line(odd), line(fair));
+            let source = space.file("s.csv", &text).source("s.csv");
+            let fault = ask(&source, "SELECT count(a) FROM t").expect_err(odd);
+            let said = format!("line 2502 has something else than {kind} in the column `a`");
+            assert!(fault.public().contains(&said), "{odd}: {fault}");
+            assert_eq!(report_of(&source)["bad_rows"], 1, "{odd}");
+            // Whose type was given is read as it can be.
+            let types = json!({"types": {"a": kind}});
+            let options = serde_json::from_value(types).unwrap();
+            let source = space.source_with("s.csv", options);
+            let is_read = odd != "2.0" && kind != "timestamp";
+            assert_eq!(ask(&source, "SELECT count(a) FROM t").is_ok(), is_read, "{odd}");
+            assert_eq!(report_of(&source)["bad_rows"], u64::from(!is_read), "{odd}");
+        }
     }
 }

@@ -8,55 +8,60 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::kernels::cast_utils::Parser as _;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display::FormatOptions;
 
 /// Below this every whole number is one of the floating ones, and no other is rounded to it.
-pub(super) const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+pub(crate) const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// The schema with text in place of whole numbers.
-pub(super) fn as_text(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        if field.data_type().is_integer() {
-            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8))
-        } else {
-            field.clone()
+/// What cannot be cast is an error.
+const STRICT: CastOptions<'_> = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+/// The schema with text in place of whole numbers, those within lists and structures as well.
+pub(crate) fn as_text(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field_as_text(field)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn field_as_text(field: &Field) -> Field {
+    let kind = match field.data_type() {
+        kind if kind.is_integer() => DataType::Utf8,
+        DataType::List(item) => DataType::List(Arc::new(field_as_text(item))),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| field_as_text(field)).collect())
         }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        other => other.clone(),
+    };
+    field.clone().with_data_type(kind)
 }
 
 /// The batch with its own types again.
 ///
 /// # Errors
 /// If a text is no whole number of the type.
-pub(super) fn from_text(
+pub(crate) fn from_text(
     batch: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        if field.data_type().is_integer() {
-            whole(column, field.data_type())
-        } else {
-            Ok(column.clone())
-        }
-    });
+    let typed = |(column, field): (&ArrayRef, &Arc<Field>)| match field.data_type() {
+        kind if kind == column.data_type() => Ok(Arc::clone(column)),
+        kind if kind.is_integer() => whole(column, kind),
+        kind => cast_with_options(column, kind, &STRICT),
+    };
+    let columns =
+        batch.columns().iter().zip(schema.fields()).map(typed).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_, _>>()?, &options)
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// The whole numbers that texts of a column of JSON are.
-///
-/// # Errors
-/// If a text is none of the type.
-pub(crate) fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+fn whole(text: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
     let numbers = text.as_string::<i32>().iter().map(|text| text.map(number).transpose());
     let numbers: ArrayRef = Arc::new(numbers.collect::<Result<Int64Array, _>>()?);
     if *kind == DataType::Int64 {
         return Ok(numbers);
     }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(&numbers, kind, &strict)
+    cast_with_options(&numbers, kind, &STRICT)
 }
 
 /// `2.0` and `2e3` are whole too; those that are larger than a floating number can tell are not tried.
