@@ -395,12 +395,8 @@ impl Engine {
 /// A call that ran out of `time`, in words that are about its tool.
 fn overdue(fault: Fault, tool: &dyn AnyTool, time: Duration) -> Fault {
     let Some(hint) = tool.when_overdue() else { return fault };
-    #[cfg(feature = "datasets")]
-    if tool.pace() == Pace::Query {
-        let what = format!("the query ran longer than {:.0} s; {hint}", time.as_secs_f64());
-        return Fault::new(FaultKind::Timeout, what);
-    }
-    fault.and(hint)
+    let what = format!("the call ran longer than {:.0} s; {hint}", time.as_secs_f64());
+    Fault::new(FaultKind::Timeout, what)
 }
 
 impl Engine {

@@ -45,7 +45,7 @@ pub trait Tool: Send + Sync + 'static {
     /// Which limit its time has.
     #[doc(hidden)]
     const PACE: Pace = Pace::Call;
-    /// What makes a call shorter that ran out of time, besides asking for less; the error says it.
+    /// What makes a call shorter that ran out of time: the error says it after how long it ran.
     const WHEN_OVERDUE: Option<&'static str> = None;
     /// The name by which policy grants it.
     #[doc(hidden)]

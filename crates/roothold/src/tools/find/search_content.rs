@@ -94,7 +94,7 @@ impl Tool for SearchContent {
     const NAME: &'static str = "search_content";
     const PAGED: bool = true;
     const WHEN_OVERDUE: Option<&'static str> = Some(
-        "a simpler pattern is faster, too: count less in `{n,m}`, above all of groups in groups, or set literal",
+        "ask for less, such as a smaller directory, or with a simpler pattern: count less in `{n,m}`, above all of groups in groups, or set literal",
     );
     type Input = Input;
     type Output = Structured<Page>;

@@ -349,7 +349,7 @@ fn a_query_without_end_ends_with_its_time_and_with_its_caller() {
         // The other one may first hold as much as it may.
         assert!(kind == "timeout" || (kind == "limit" && sql == huge), "{sql}: {text}");
         let says =
-            "the query ran longer than 2 s; narrow WHERE, or let process_large_dataset run it";
+            "the call ran longer than 2 s; narrow WHERE, or let process_large_dataset run it";
         assert!(kind == "limit" || text.contains(says), "{text}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         // Its only place is free again.
