@@ -51,7 +51,7 @@ fn pages_fit_together_where_the_order_is_fixed_and_say_so_where_it_is_not() {
     let unordered = json!({"database": "shop", "sql": "SELECT id FROM orders", "max_bytes": 1024});
     let page = server.asked("query_database", &unordered).unwrap();
     assert_eq!((&page["stable"], &page["truncated"]), (&json!(false), &json!(true)));
-    assert!(page["notes"][0].as_str().unwrap().contains("without ORDER BY"), "{page}");
+    assert!(page["notes"][0].as_str().unwrap().contains("give ORDER BY"), "{page}");
     // A cursor is good for its own statement and database only.
     let mut other = unordered.clone();
     other["cursor"] = page["next_cursor"].clone();
