@@ -104,12 +104,12 @@ pub(crate) fn from_text(
 }
 
 fn typed(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
-    let zone: Tz = "+00:00".parse()?;
     Ok(match kind {
         DataType::Int64 => Arc::new(values::<_, Int64Array>(column, integer)?),
         DataType::Float64 => Arc::new(values::<_, Float64Array>(column, number)?),
         DataType::Date32 => Arc::new(values::<_, Date32Array>(column, day)?),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            let zone: Tz = "+00:00".parse()?;
             Arc::new(values::<_, TimestampMicrosecondArray>(column, |text| time(text, zone))?)
         }
         _ => return Err(ArrowError::ParseError("a type that is not read here".to_owned())),

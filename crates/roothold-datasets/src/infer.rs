@@ -69,9 +69,7 @@ impl Kind {
             Self::Mixed => return None,
         })
     }
-}
 
-impl Kind {
     /// Tells `note` of each part that has no place in the type of the column: what it is called within
     /// `name`, and what it is.
     pub(crate) fn each_left_out(&self, name: &str, note: &mut dyn FnMut(&str, &Kind)) {

@@ -212,12 +212,16 @@ fn is_one_of(expression: &Expr, names: &[&str]) -> bool {
     }
 }
 
+/// Whether an expression is the least or greatest of values.
+pub(super) fn is_extreme(expression: &Expr) -> bool {
+    is_one_of(expression, &["max", "min"])
+}
+
 /// Whether a plan that is folded asks for nothing but the least and greatest values of all rows: as
 /// soon as some are known, statistics tell which rows need not be read.
 pub(super) fn has_extremes_alone(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
-            let is_extreme = |it: &Expr| is_one_of(it, &["max", "min"]);
             aggregate.group_expr.is_empty() && aggregate.aggr_expr.iter().all(is_extreme)
         }
         _ => plan.inputs().first().is_some_and(|input| has_extremes_alone(input)),

@@ -12,6 +12,8 @@ use datafusion::logical_expr::{
     Distinct, Expr, FetchType, LogicalPlan, WindowFrameUnits, WindowFunctionDefinition,
 };
 
+use super::gate::is_extreme;
+
 /// Functions whose result depends on which row comes before which, also among those that are alike in
 /// what they are ordered by.
 const BY_POSITION: [&str; 10] = [
@@ -113,24 +115,19 @@ fn is_sortable(of: &DataType) -> bool {
 pub(super) fn compares_floats(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
-        let is_float = |expression: &Expr| {
-            let schemas = node.inputs();
-            schemas.iter().any(|input| holds_floats(expression, input))
-        };
+        let is_float = |it: &Expr| node.inputs().iter().any(|input| holds_floats(it, input));
         found |= match node {
             LogicalPlan::TableScan(scan) => {
-                let columns = scan.filters.iter().flat_map(Expr::column_refs);
-                let mut types = columns.filter_map(|column| {
-                    scan.source
-                        .schema()
-                        .field_with_name(&column.name)
-                        .ok()
-                        .map(|field| field.data_type().clone())
-                });
-                types.any(|of| has_floats(&of))
+                let schema = scan.source.schema();
+                let is_float = |name: &str| {
+                    schema.field_with_name(name).is_ok_and(|field| has_floats(field.data_type()))
+                };
+                let mut columns = scan.filters.iter().flat_map(Expr::column_refs);
+                columns.any(|column| is_float(&column.name))
             }
-            LogicalPlan::Sort(_) | LogicalPlan::Join(_) | LogicalPlan::Aggregate(_) => {
-                node.expressions().iter().any(is_float)
+            LogicalPlan::Sort(_) | LogicalPlan::Join(_) => node.expressions().iter().any(is_float),
+            LogicalPlan::Aggregate(aggregate) => {
+                aggregate.aggr_expr.iter().any(|it| is_extreme(it) && is_float(it))
             }
             _ => false,
         };

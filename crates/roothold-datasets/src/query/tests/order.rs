@@ -114,6 +114,7 @@ fn nan_is_found_whatever_statistics_say() {
         ("SELECT a.id, b.id FROM t AS a JOIN t AS b ON a.x = b.x WHERE b.id = 3", json!([[3, 3]])),
         ("SELECT id FROM t WHERE x > 2 ORDER BY x LIMIT 2", json!([[6], [5]])),
         ("SELECT id FROM t WHERE id > 4 ORDER BY id", json!([[5], [6]])),
+        ("SELECT isnan(max(x)) FROM t WHERE id < 7", json!([[true]])),
     ] {
         assert_eq!(rows(&source, sql), expected.to_string(), "{sql}");
     }
