@@ -44,6 +44,47 @@ impl Form {
     }
 }
 
+/// So many plain lines in a row are worth a batch of their own.
+const ROWS_MIN: usize = 1024;
+/// The most batches that the general decoder has to itself after a line that was not plain.
+const GENERAL_BATCHES_MAX: u32 = 64;
+
+/// Whether plain lines are looked for: more rarely where they are few.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// How many batches the general decoder has to itself yet.
+    waits: u32,
+    /// How many it gets the next time.
+    waits_next: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { waits: 0, waits_next: 1 }
+    }
+
+    /// Whether the next batch may be one of plain lines.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waits == 0
+    }
+
+    /// The general decoder is done with a batch.
+    pub(crate) fn turn(&mut self) {
+        self.waits = self.waits.saturating_sub(1);
+    }
+
+    /// Plain lines were worth their batch.
+    pub(crate) fn renew(&mut self) {
+        self.waits_next = 1;
+    }
+
+    /// The next line is not plain.
+    pub(crate) fn give_up(&mut self) {
+        self.waits = self.waits_next;
+        self.waits_next = (self.waits_next * 2).min(GENERAL_BATCHES_MAX);
+    }
+}
+
 /// Plain lines in, batches out.
 pub(crate) struct Plain {
     lines: Lines,
@@ -145,6 +186,11 @@ impl Plain {
 
     pub(crate) fn is_full(&self) -> bool {
         self.rows.count >= self.rows_max
+    }
+
+    /// Whether the records that wait are enough for a batch of their own.
+    pub(crate) fn is_worth_it(&self) -> bool {
+        self.rows.count >= ROWS_MIN.min(self.rows_max)
     }
 
     /// The records that wait, if there are any.

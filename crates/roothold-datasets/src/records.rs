@@ -15,7 +15,7 @@ use datafusion::arrow::error::ArrowError;
 use roothold_core::{Fault, FaultKind};
 
 use crate::meter::Meter;
-use crate::plain::{Form, Plain};
+use crate::plain::{Form, Patience, Plain};
 use crate::prepared::Prepared;
 use crate::text::{Bytes, fault_of};
 
@@ -41,34 +41,25 @@ pub(crate) struct Piece {
     pub(crate) until: Option<u64>,
 }
 
-/// So many plain lines in a row are worth a batch of their own.
-const PLAIN_ROWS_MIN: usize = 1024;
-/// The most batches that the general decoder has to itself after a line that was not plain.
-const GENERAL_BATCHES_MAX: u32 = 64;
-
 /// The decoder of plain lines beside the general one. Only one of them holds records.
 struct Plainly {
     decoder: Plain,
     /// Whether the records of this batch are its.
     is_at_work: bool,
-    /// How many batches the general decoder has to itself yet.
-    waits: u32,
-    /// How many it gets the next time: more where plain lines are few.
-    waits_next: u32,
+    patience: Patience,
 }
 
 impl Plainly {
     /// A batch is done; whose is the next?
     fn turn(&mut self) {
-        self.waits = self.waits.saturating_sub(1);
-        self.is_at_work = self.waits == 0;
+        self.patience.turn();
+        self.is_at_work = self.patience.is_over();
     }
 
     /// The next line is not plain. Few before it were not worth a batch of their own.
     fn give_up(&mut self) {
         self.is_at_work = false;
-        self.waits = self.waits_next;
-        self.waits_next = (self.waits_next * 2).min(GENERAL_BATCHES_MAX);
+        self.patience.give_up();
     }
 }
 
@@ -139,7 +130,7 @@ impl Records {
             Plain::new(form, &prepared.file_schema, projection, &prepared.lax, decoder.rows_max())
         });
         let is_at_work = !decoder.awaits_header();
-        let plain = plain.map(|decoder| Plainly { decoder, is_at_work, waits: 0, waits_next: 1 });
+        let plain = plain.map(|decoder| Plainly { decoder, is_at_work, patience: Patience::new() });
         let position = bytes.start();
         let is_done = piece.until.is_some_and(|until| piece.from >= until);
         Ok(Self {
@@ -225,8 +216,8 @@ impl Records {
         self.left.start += used;
         self.position += used as u64;
         self.whole_to = self.position;
-        if plain.decoder.count() >= PLAIN_ROWS_MIN {
-            plain.waits_next = 1;
+        if plain.decoder.is_worth_it() {
+            plain.patience.renew();
         }
         if plain.decoder.is_full() {
             return self.flush();

@@ -1,7 +1,8 @@
 //! From a chunk to batches of typed columns, and to the rows that have no place in them.
 //!
-//! Rows are decoded thousands at a time. Where that fails, the same decoder is asked for halves,
-//! down to single rows: what is bad is decided by one piece of code, however many rows it sees.
+//! Rows are decoded thousands at a time: plain ones by the fast decoder, all others by the general
+//! one. Where that fails, the same decoder is asked for halves, down to single rows: what is bad is
+//! decided by one piece of code, however many rows it sees.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,6 +23,7 @@ use super::records::{Framing, count_lines};
 use super::spans::{Body, Span};
 use crate::cells;
 use crate::engine::give_way;
+use crate::plain::{Form, Patience, Plain};
 use crate::strict::JsonLines;
 use crate::whole;
 
@@ -160,7 +162,9 @@ impl Decode {
             Body::RowGroups(groups) => self.row_groups(input, span, groups.clone(), stop, sink),
             Body::Text(data) => {
                 let text = TextAt { data, framing: self.shape.framing(), lines: span.at.lines };
-                let mut run = TextRun { decode: self, text, stop, sink, counts: Counts::default() };
+                let counts = Counts::default();
+                let (plain, patience) = (self.plain(), Patience::new());
+                let mut run = TextRun { decode: self, text, stop, sink, counts, plain, patience };
                 match self.shape.format {
                     ShapeFormat::Csv { header, .. } => run.csv(header && span.is_first)?,
                     ShapeFormat::Jsonl => run.jsonl()?,
@@ -202,6 +206,16 @@ impl Decode {
             }
         }
         Ok(counts)
+    }
+
+    /// The decoder of plain lines; `None` where no line is plain.
+    fn plain(&self) -> Option<Plain> {
+        let form = match self.shape.format {
+            ShapeFormat::Csv { delimiter, quote, .. } => Form::Delimited { delimiter, quote },
+            ShapeFormat::Jsonl => Form::Json,
+            ShapeFormat::Text | ShapeFormat::Parquet => return None,
+        };
+        Plain::new(form, &self.shape.schema, &self.columns, &self.shape.lax, self.batch_rows)
     }
 
     fn csv_decoder(&self) -> Result<csv::Decoder, ArrowError> {
@@ -315,6 +329,8 @@ struct TextRun<'a, 'b> {
     stop: &'a Stop,
     sink: &'a mut Sink<'b>,
     counts: Counts,
+    plain: Option<Plain>,
+    patience: Patience,
 }
 
 impl TextRun<'_, '_> {
@@ -330,6 +346,12 @@ impl TextRun<'_, '_> {
         loop {
             self.stop.check()?;
             let start = at;
+            if let Some(batch) = self.plain_batch(&mut at)? {
+                self.emit(&batch, start)?;
+                continue;
+            }
+            let start = at;
+            self.patience.turn();
             match self.decode.csv_batch(&mut decoder, data, &mut at) {
                 Ok(Some(batch)) => self.emit(&batch, start)?,
                 Ok(None) => return Ok(()),
@@ -347,10 +369,16 @@ impl TextRun<'_, '_> {
         let mut start = 0;
         while start < data.len() {
             self.stop.check()?;
+            let first = start;
+            if let Some(batch) = self.plain_batch(&mut start)? {
+                self.emit(&batch, first)?;
+                continue;
+            }
             let mut end = start;
             for _ in 0..self.decode.batch_rows {
                 end = self.text.framing.record_end(data, end.min(data.len()));
             }
+            self.patience.turn();
             match self.decode.json_batch(&mut decoder, &data[start..end]) {
                 Ok(Some(batch)) => self.emit(&batch, start)?,
                 Ok(None) => {}
@@ -363,6 +391,30 @@ impl TextRun<'_, '_> {
         }
         self.decode.spare.decoders().push(decoder);
         Ok(())
+    }
+
+    /// Decodes the plain lines that begin at `at`, as many as a batch holds; `None` if there are none.
+    fn plain_batch(&mut self, at: &mut usize) -> Result<Option<RecordBatch>, Fault> {
+        let Some(plain) = &mut self.plain else { return Ok(None) };
+        if !self.patience.is_over() {
+            return Ok(None);
+        }
+        let data = self.text.data;
+        while !plain.is_full() {
+            let piece = data.len().min(*at + PIECE_BYTES);
+            let used = plain.feed(&data[*at..piece]);
+            *at += used;
+            give_way();
+            if used == 0 {
+                break;
+            }
+        }
+        if plain.is_worth_it() {
+            self.patience.renew();
+        } else {
+            self.patience.give_up();
+        }
+        plain.flush().map_err(Fault::internal)
     }
 
     fn lines(&mut self) -> Result<(), Fault> {

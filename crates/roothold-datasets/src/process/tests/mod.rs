@@ -7,6 +7,8 @@ mod schemas;
 mod sources;
 mod stopping;
 
+use std::fmt::Write as _;
+
 use datafusion::arrow::datatypes::DataType;
 use proptest::prelude::*;
 use roothold_core::FaultKind;
@@ -155,6 +157,39 @@ fn rows_that_do_not_parse_are_listed_by_line_and_left_out() {
             "10 column `t` is not UTF-8",
         ]
     );
+}
+
+/// Plain rows and others take turns at two decoders, batch by batch.
+#[test]
+fn rows_keep_their_order_and_lines_whichever_decoder_reads_them() {
+    const ROWS: usize = 9_000;
+    let is_odd = |row: usize| row % 1_301 == 7 || (5_000..5_010).contains(&row);
+    let is_bad = |row: usize| row == 2_000 || row == 8_999;
+    let mut texts = ["i,n,t\n".to_owned(), String::new()];
+    for row in 0..ROWS {
+        let i = if is_bad(row) { "\"bad\"".to_owned() } else { row.to_string() };
+        let t = if is_odd(row) { "a\\u0062" } else { "ab" };
+        writeln!(texts[0], "{i},0.5,{}", if is_odd(row) { "\"ab\"" } else { "ab" }).unwrap();
+        writeln!(texts[1], "{{\"i\":{i},\"n\":0.5,\"t\":\"{t}\"}}").unwrap();
+    }
+    let operation = json!({"operation": "search", "pattern": "[05]0$", "regex": true, "columns": ["i"], "max_matches": 1000});
+    for (format, text, header) in [(CSV, &texts[0], 1), (ShapeFormat::Jsonl, &texts[1], 0)] {
+        let wanted: Vec<_> = (0..ROWS)
+            .filter(|row| (row % 50 == 0 && *row > 0) && !is_bad(*row))
+            .map(|row| (json!(row + 1 + header), json!(row.to_string())))
+            .collect();
+        for bytes in [1 << 20, 50_000] {
+            let input = Memory::new(format, &COLUMNS, &[text.as_bytes()]);
+            let outcome = wait(run(&input, &operation, bytes)).unwrap();
+            let matches = outcome.value["matches"].as_array().unwrap();
+            let found: Vec<_> = matches
+                .iter()
+                .map(|found| (found["line"].clone(), found["values"]["i"].clone()))
+                .collect();
+            assert_eq!(found, wanted);
+            assert_eq!((outcome.value["bad_rows"].as_u64(), wanted.len()), (Some(2), 178));
+        }
+    }
 }
 
 #[test]
