@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Calls per second through nginx with one, two and three replicas, each held to the same part of a core.
 
-A measurement, for `./test --full` and by hand: on a machine that does something else it says little. The part is the
-largest of a few that leaves room for nginx and the clients, whose shares of a core are told beside it:
+A measurement, for `./test --full` and by hand: on a machine that does something else it says little. Linear is what
+the replicas would do, if nothing else were in the way: so the part of a core is the largest of a few with which three
+replicas do no more than half of what nginx and the clients here can pass. All shares of a core are told beside it:
 
     ROOTHOLD_BIN=… tests/deploy/run scaling
 """
@@ -21,11 +22,11 @@ from lib.rate import Rate
 from lib.site import Site
 
 REPLICAS = 3
-# The parts of a core that are tried. With all of them at work, this much of the machine must be left.
-PARTS = (0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.03)
-IDLE = 0.2
-# Enough that each replica always has calls waiting.
-CLIENTS = 48
+# The parts of a core that are tried, and how much of what the machine can pass all replicas may do together.
+PARTS = (0.5, 0.35, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03)
+PASSED = 0.5
+# As many for each replica: enough that it always has calls waiting, and as many of them however many there are.
+CLIENTS = 16
 SECONDS = 6
 TRY_SECONDS = 3
 # Up and down again, so that what drifts falls on all alike.
@@ -35,7 +36,7 @@ NAME = ("127.0.0.1", 8443)
 
 def start(engine, scratch):
     """Starts the replicas and nginx; returns the site and a TLS client."""
-    site = Site(scratch / "site", CLIENTS)
+    site = Site(scratch / "site", REPLICAS * CLIENTS)
     # Without limits of their own the replicas do nothing but calls.
     placed = site.configure(more="[limits]\nrequests_per_second = 0\n")
     balancer = scratch / "balancer"
@@ -75,22 +76,22 @@ def processor_seconds(engine, name):
 
 
 def run_replicas(engine, wanted, part):
-    """Has so many replicas run, each with its part of a core."""
-    for number in range(REPLICAS):
-        name = f"replica-{number}"
-        engine.docker("update", f"--cpus={part}", name)
-        engine.docker("start" if number < wanted else "stop", name)
+    """Starts so many replicas anew, each with its part of a core: a server makes as many threads as it may use."""
+    names = [f"replica-{number}" for number in range(REPLICAS)]
+    engine.docker("stop", *names)
+    engine.docker("update", f"--cpus={part}", *names)
+    engine.docker("start", *names[:wanted])
     time.sleep(3)
 
 
-def measure(engine, site, tls, seconds):
-    """Returns the calls per second, and what clients, nginx and replicas took of a core meanwhile."""
+def measure(engine, site, tls, wanted, seconds):
+    """Returns the calls per second of so many replicas, and what clients, nginx and replicas took of a core meanwhile."""
     names = [f"replica-{number}" for number in range(REPLICAS)]
     taken = lambda: (
         processor_seconds(engine, "nginx"),
         sum(processor_seconds(engine, name) for name in names),
     )
-    with Rate(NAME, tls, site.keys) as rate:
+    with Rate(NAME, tls, site.keys[: wanted * CLIENTS]) as rate:
         time.sleep(2)
         calls, clients, before, began = rate.calls, rate.processor_seconds, taken(), time.monotonic()
         time.sleep(seconds)
@@ -105,17 +106,23 @@ def shown(shares):
 
 
 def largest_part(engine, site, tls):
-    """Returns the largest part of a core with which all replicas, nginx and the clients leave something of the machine."""
+    """Returns the largest part of a core with which all replicas use it up and the machine could pass on more."""
     cores = os.cpu_count()
+    run_replicas(engine, REPLICAS, cores)
+    most, shares = measure(engine, site, tls, REPLICAS, TRY_SECONDS)
+    print(f"note  {REPLICAS} without a limit: {most:.0f} calls/s; {shown(shares)} of {cores} cores")
     for part in PARTS:
         run_replicas(engine, REPLICAS, part)
-        rate, shares = measure(engine, site, tls, TRY_SECONDS)
+        rate, shares = measure(engine, site, tls, REPLICAS, TRY_SECONDS)
         print(f"note  {REPLICAS} × {part} cores, tried: {rate:.0f} calls/s; {shown(shares)} of {cores} cores")
-        # The replicas take all that they may, and nobody keeps them from it.
-        is_full = shares["replicas"] >= 0.95 * REPLICAS * part
-        if is_full and sum(shares.values()) <= cores - IDLE and shares["clients"] <= 0.8:
+        if is_used_up(shares, REPLICAS, part) and rate <= PASSED * most:
             return part
     raise RuntimeError("the machine has no room for this measurement")
+
+
+def is_used_up(shares, wanted, part):
+    """Whether the replicas took all that they may, so that nothing kept them from it."""
+    return shares["replicas"] >= 0.95 * wanted * part
 
 
 def main():
@@ -131,7 +138,10 @@ def main():
         rates, shares = {}, {}
         for wanted in ORDER:
             run_replicas(engine, wanted, part)
-            rate, shares[wanted] = measure(engine, site, tls, SECONDS)
+            rate, shares[wanted] = measure(engine, site, tls, wanted, SECONDS)
+            checks.true(
+                f"{wanted} replicas use up their parts", is_used_up(shares[wanted], wanted, part), shares[wanted]
+            )
             rates.setdefault(wanted, []).append(rate)
         mean = {wanted: sum(found) / len(found) for wanted, found in rates.items()}
         for wanted in sorted(mean):
