@@ -1,9 +1,9 @@
 """Metrics, dashboards and alerts, with the real Prometheus and Alertmanager.
 
 First what can be told by looking: the rules' own cases, routes, a section of the runbook for each alert, names that
-the server knows. Then three loaded replicas are scraped: every query of every dashboard finds something. Then a
-replica is killed, a database stopped, the disk of an audit log filled and a flood of denied calls begun: each is told
-at a webhook, and told to be over once it is mended.
+the server knows, what compose mounts of the collector and Grafana. Then three loaded replicas are scraped: every query
+of every dashboard and of its variables finds something. Then a replica is killed, a database stopped, the disk of an
+audit log filled and a flood of denied calls begun: each is told at a webhook, and told to be over once it is mended.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ import tempfile
 import threading
 from pathlib import Path
 
-from lib import inhibition
+from lib import composed, inhibition
 from lib.checks import Checks
 from lib.setup import REPOSITORY, environment
 from lib.watched import Load, Postgres, ROLE, Replica
-from lib.watching import DEPLOY, ROUTES, RULES, Hook, Watching, query, wait
+from lib.watching import DEPLOY, NAMESPACE, ROUTES, RULES, Hook, Watching, label_values, query, wait
 
 FIRE_SECONDS = 60
 MEND_SECONDS = 100
@@ -32,6 +32,8 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 # What may be true of the machine that runs this, and says nothing of the server.
 OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*")
 CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$namespace": ".*", "$instance": ".*"}
+# What asks for the values of a variable, `label_values(SERIES, LABEL)`.
+OFFERED = re.compile(r"label_values\((.+), (\w+)\)")
 
 
 def run(*command):
@@ -142,6 +144,29 @@ def check_dashboards(checks):
     checks.true(f"all {count} queries of {len(DASHBOARDS)} dashboards find something", not empty, "\n".join(empty))
 
 
+def check_variables(checks, replicas):
+    """Each variable of each dashboard offers what there is, whatever was chosen before it: all, or one of what is offered."""
+    wanted = {
+        "job": ["roothold"],
+        "namespace": [NAMESPACE],
+        "instance": sorted(f"127.0.0.1:{one.private}" for one in replicas),
+    }
+    for path in DASHBOARDS:
+        chosen = {"all": {}, "the first": {}}
+        variables = [one for one in json.loads(path.read_text())["templating"]["list"] if one["type"] == "query"]
+        checks.equal(f"{path.stem}: its variables", [one["name"] for one in variables], list(wanted))
+        for one in variables:
+            name = one["name"]
+            for how, values in chosen.items():
+                text = one["query"]["query"]
+                for before, value in values.items():
+                    text = text.replace(f"${before}", value)
+                asked = OFFERED.fullmatch(text)
+                found = sorted(label_values(*asked.groups())) if asked and "$" not in text else text
+                checks.equal(f"{path.stem}: ${name} offers what there is, behind {how}", found, wanted[name])
+                values[name] = one["allValue"] if how == "all" else wanted[name][0]
+
+
 class Flood:
     """A client that asks again and again for what it may not have."""
 
@@ -229,6 +254,7 @@ def check_live(checks, home):
         with Hook() as hook, Watching(home / "watching", [one.private for one in replicas], env):
             with Load(replicas, datasets):
                 check_dashboards(checks)
+                check_variables(checks, replicas)
                 told = [name for name, _ in hook.names() if not OF_THE_MACHINE.fullmatch(name)]
                 checks.equal("nothing fires on servers that are well", told, [])
             check_alerts(checks, hook, replicas, postgres)
@@ -261,6 +287,8 @@ def main():
 def check_still(checks, home):
     """What needs no server."""
     guarded(checks, "rules", check_rules)
+    guarded(checks, "the collector's settings", composed.collector_fits)
+    guarded(checks, "Grafana's settings", composed.grafana_fits)
     with checks.guard("inhibition can be looked at"):
         inhibition.is_as_told(checks, home, environment(home / "still"))
 
