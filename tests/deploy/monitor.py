@@ -9,7 +9,6 @@ audit log filled and a flood of denied calls begun: each is told at a webhook, a
 import importlib.util
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
