@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lib import context
 from lib.chart import memory_least
 from lib.checks import Checks
 from lib.engine import CommandFailed, Engine, until
@@ -107,6 +108,11 @@ def lists_its_parts(checks, engine, site):
         checks.true(f"parts {flags}: they are listed", done.returncode == 0, done.stderr)
         bills[kind] = json.loads(done.stdout)
         check_parts(checks, f"parts {flags}", bills[kind], datasets=not flags)
+
+
+def has_its_source(checks, engine, site):
+    """The first stage of the Dockerfile is run by `release.py`; that it is given all of the source is seen here."""
+    context.is_complete(checks)
 
 
 def check_parts(checks, what, bill, datasets):
@@ -400,7 +406,7 @@ def main():
     ):
         Path(scratch).chmod(0o755)
         build_roothold(engine, VERSION="1.2.3")
-        cases = [describes_itself, lists_its_parts, refuses_the_open, is_confined]
+        cases = [describes_itself, lists_its_parts, has_its_source, refuses_the_open, is_confined]
         cases += [answers_what_runs, is_killed_in_the_end, starts_in_the_least, withstands, comes_back]
         for case in cases:
             home = Path(scratch) / case.__name__
