@@ -99,6 +99,10 @@ class Hook:
                 for to, how, alert in self.heard
             )
 
+    def forget(self):
+        with self._lock:
+            self.heard.clear()
+
     def names(self):
         with self._lock:
             return sorted({(alert["alertname"], status) for _, status, alert in self.heard})
