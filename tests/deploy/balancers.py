@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The settings of nginx, HAProxy and Envoy: what they must say, each program takes them, also with what their comments offer
-for warm caches, and replicas restart behind the latter two unnoticed."""
+"""The settings of nginx, HAProxy and Envoy: what they must say, that each program takes them, also with what their
+comments offer for warm caches, and that replicas restart behind the latter two unnoticed.
+"""
 
 import shutil
 import subprocess

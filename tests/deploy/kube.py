@@ -401,7 +401,8 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, keeps_promises, promises.keep, writes_toml, rolls]
+    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, keeps_promises]
+    parts += [promises.keep, writes_toml, rolls]
     parts += [kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
     parts += [naming.rules_know_every_release, naming.dashboards_know_every_release]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:

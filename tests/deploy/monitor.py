@@ -146,7 +146,7 @@ def check_dashboards(checks):
 
 
 def check_variables(checks, replicas):
-    """Each variable of each dashboard offers what there is, whatever was chosen before it: all, or one of what is offered."""
+    """Each variable of each dashboard offers what there is, whatever was chosen before it: all, or one."""
     wanted = {
         "job": ["roothold"],
         "namespace": [NAMESPACE],
@@ -245,11 +245,12 @@ def keeps_back(checks, hook, instance):
 
 
 def all_are_seen():
-    return [number for _, number in query('up{job="roothold"}')] == [1, 1, 1] and not query('ALERTS{alertstate="firing"}')
+    up = [number for _, number in query('up{job="roothold"}')]
+    return up == [1, 1, 1] and not query('ALERTS{alertstate="firing"}')
 
 
 def nothing_fires(checks, hook):
-    """On servers that are well. One that a busy machine does not let answer within a second is down, to Prometheus here."""
+    """On servers that are well. One that a busy machine keeps from answering within a second is down to Prometheus here."""
     late = [labels["instance"] for labels, number in query('min_over_time(up{job="roothold"}[10m])') if number == 0]
     if late:
         print(f"note  replicas that were not scraped within a second: {late}")

@@ -231,7 +231,8 @@ def main():
 
 
 def told(checks, what, clients, cut=None):
-    print(f"note  {what}: {CLIENTS} clients, {clients.seconds} s: {clients.answered} calls answered, {clients.cut} cut or given up after {clients.patience} s")
+    cut_off = f"{clients.cut} cut or given up after {clients.patience} s"
+    print(f"note  {what}: {CLIENTS} clients, {clients.seconds} s: {clients.answered} calls answered, {cut_off}")
     checks.equal(f"{what}: what is answered is whole", clients.wrong[:2], [])
     checks.true(f"{what}: calls are answered", clients.answered > CLIENTS, clients.answered)
     if cut:

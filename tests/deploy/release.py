@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The static images as they are released: built, measured, and held to what an image promises.
 
-The one with datasets is laid out by `deploy/image-root` on this machine, the one without by all of deploy/Dockerfile, whose
-first stage runs in an image of this machine's compilers, without a network. For `./test --full` and by hand: to link
-everything as one takes many minutes.
+The one with datasets is laid out by `deploy/image-root` on this machine, the one without by all of deploy/Dockerfile,
+whose first stage runs in an image of this machine's compilers, without a network. For `./test --full` and by hand: to
+link everything as one takes many minutes.
 """
 
 import filecmp
@@ -72,7 +72,8 @@ def holds_its_parts(checks, name, root, datasets):
     place = root / "usr/share/doc/roothold"
     checks.equal(f"{name}: what comes with the program", sorted(path.name for path in place.iterdir()), DOCUMENTS)
     for licence in DOCUMENTS[:2]:
-        checks.true(f"{name}: {licence} is the source's", filecmp.cmp(place / licence, REPOSITORY / licence, shallow=False))
+        same = filecmp.cmp(place / licence, REPOSITORY / licence, shallow=False)
+        checks.true(f"{name}: {licence} is the source's", same)
     container.check_parts(checks, f"{name}: parts", json.loads((place / DOCUMENTS[2]).read_text()), datasets)
     program = (root / "usr/local/bin/roothold").read_bytes()
     checks.equal(f"{name}: and so is the program", b"datafusion" in program, datasets)

@@ -1,4 +1,4 @@
-"""What the settings of the balancers must say, whichever it is, read from deploy/nginx, deploy/haproxy and deploy/envoy."""
+"""What the settings of the balancers must say, whichever it is: read from deploy/nginx, haproxy and envoy."""
 
 import re
 import shutil
@@ -10,8 +10,8 @@ from lib.setup import REPOSITORY
 DEPLOY = REPOSITORY / "deploy"
 # Where a setting in a comment stands for another one: what is there, what the comment has.
 HASHED = re.compile(r"For warm caches instead:(.*)$", re.MULTILINE)
-# HAProxy knows no such time: it ends half of those that are not needed each time. Of 256 the last was gone after ten times;
-# this is enough for a hundred thousand.
+# HAProxy knows no such time: it ends half of those that are not needed each time. Of 256 the last was gone after
+# ten times; this is enough for a hundred thousand.
 PURGES = 20
 QUOTED = re.compile(r"`([^`]+)`")
 
@@ -66,12 +66,16 @@ def repeat_nothing(checks):
     checks.equal("HAProxy tries elsewhere only what reached nobody", directives(haproxy, "retry-on"), ["conn-failure"])
     settings = envoy()
     checks.equal("and so does Envoy", found_in(settings, "retry_on"), ["connect-failure,refused-stream"])
-    more = [key for key in ("retriable_status_codes", "retriable_headers", "hedge_policy", "per_try_timeout") if found_in(settings, key)]
+    more = [
+        key
+        for key in ("retriable_status_codes", "retriable_headers", "hedge_policy", "per_try_timeout")
+        if found_in(settings, key)
+    ]
     checks.equal("for no other reason", more, [])
 
 
 def idle():
-    """Returns after how many seconds at most each balancer ends an idle connection to a replica, by where it is said."""
+    """Returns after how many seconds at most each balancer ends an idle connection, by where it is said."""
     found = {}
     for path in nginx_files():
         for block in re.findall(r"upstream roothold \{([^}]*)\}", plain(path)):
@@ -87,7 +91,9 @@ def end_idle_connections_first(checks):
     """Before a replica does: a call that comes just then would meet a connection that closes."""
     kept = limit("keep_alive_timeout_seconds")
     times = idle()
-    checks.equal("each balancer is looked at", sorted(times), ["Envoy", "HAProxy", "nginx, upstream.conf", "nginx, vm.conf"])
+    checks.equal(
+        "each balancer is looked at", sorted(times), ["Envoy", "HAProxy", "nginx, upstream.conf", "nginx, vm.conf"]
+    )
     for name, found in times.items():
         checks.true(f"{name}: idle connections end before {kept} s", len(found) == 1 and found[0] < kept, found)
 
@@ -111,7 +117,10 @@ def hashed(name, target):
     instead = QUOTED.findall(words)
     if name == "envoy":
         policy, choice = instead
-        swaps = [("610s, idle_timeout: 60s}", f"610s, idle_timeout: 60s, {policy}}}"), ("lb_policy: LEAST_REQUEST", choice)]
+        swaps = [
+            ("610s, idle_timeout: 60s}", f"610s, idle_timeout: 60s, {policy}}}"),
+            ("lb_policy: LEAST_REQUEST", choice),
+        ]
     else:
         swaps = [({"nginx": "least_conn;", "haproxy": "balance leastconn"}[name], "\n    ".join(instead))]
     for old, new in swaps:

@@ -21,17 +21,27 @@ LEVEL = {"enum": ["none", "basic", "normal", "detailed"]}
 # Of the collector's own image, which has fewer parts than the one `contrib`: those that are used.
 COLLECTOR = closed(
     ["receivers", "processors", "exporters", "service"],
-    receivers=closed([], otlp=closed(["protocols"], protocols=closed([], **{name: closed(["endpoint"], endpoint=TEXT) for name in ("grpc", "http")}))),
+    receivers=closed(
+        [],
+        otlp=closed(
+            ["protocols"],
+            protocols=closed([], **{name: closed(["endpoint"], endpoint=TEXT) for name in ("grpc", "http")}),
+        ),
+    ),
     processors=closed(
         [],
-        memory_limiter=closed(["check_interval", "limit_mib"], check_interval=DURATION, limit_mib=WHOLE, spike_limit_mib=WHOLE),
+        memory_limiter=closed(
+            ["check_interval", "limit_mib"], check_interval=DURATION, limit_mib=WHOLE, spike_limit_mib=WHOLE
+        ),
         batch=closed([], timeout=DURATION, send_batch_size=WHOLE, send_batch_max_size=WHOLE),
     ),
     exporters=closed([], debug=closed([], verbosity={"enum": ["basic", "normal", "detailed"]})),
     service=closed(
         ["pipelines"],
         telemetry=closed([], metrics=closed(["level"], level=LEVEL), logs=closed([], level=TEXT)),
-        pipelines=closed(["traces"], traces=closed(["receivers", "exporters"], receivers=NAMES, processors=NAMES, exporters=NAMES)),
+        pipelines=closed(
+            ["traces"], traces=closed(["receivers", "exporters"], receivers=NAMES, processors=NAMES, exporters=NAMES)
+        ),
     ),
 )
 FLAG = {"type": "boolean"}
@@ -103,24 +113,38 @@ def collector_fits(checks):
     checks.equal("a part too many or too few would be noticed", misnamed(wrong), ["memory_limiter", "nothing"])
     checks.true("a word that it does not know would be, too", problems(COLLECTOR, settings | {"extension": {}}))
     service = services["collector"]
-    checks.equal("it reads the file that is mounted", service["command"], [f"--config={mounts(service)['collector']}/config.yaml"])
+    checks.equal(
+        "it reads the file that is mounted",
+        service["command"],
+        [f"--config={mounts(service)['collector']}/config.yaml"],
+    )
     protocols = settings["receivers"]["otlp"]["protocols"]
     ports = {name: one["endpoint"] for name, one in protocols.items()}
     checks.equal("it listens where everyone looks for it", ports, {"grpc": "0.0.0.0:4317", "http": "0.0.0.0:4318"})
     told = tomllib.loads((DEPLOY / "config/roothold.toml").read_text())["telemetry"]["otlp_endpoint"]
     scheme, host, port = re.fullmatch(r"(\w+)://([\w-]+):(\d+)", told).groups()
-    checks.equal("which is where replicas send their traces", (scheme, host, f"0.0.0.0:{port}"), ("http", "collector", ports["grpc"]))
+    checks.equal(
+        "which is where replicas send their traces",
+        (scheme, host, f"0.0.0.0:{port}"),
+        ("http", "collector", ports["grpc"]),
+    )
     checks.true("on a network of theirs", set(service["networks"]) & set(services["roothold"]["networks"]))
     order = settings["service"]["pipelines"]["traces"]["processors"]
     checks.equal("it limits its memory before anything else", order[0], "memory_limiter")
     limiter = settings["processors"]["memory_limiter"]
-    checks.true("to less than its container has", limiter["spike_limit_mib"] < limiter["limit_mib"] < mebibytes(service), limiter)
+    checks.true(
+        "to less than its container has",
+        limiter["spike_limit_mib"] < limiter["limit_mib"] < mebibytes(service),
+        limiter,
+    )
 
 
 def grafana_fits(checks):
     services = read("compose.yaml")["services"]
     grafana, prometheus = services["grafana"], services["prometheus"]
-    sources, providers = (read(f"grafana/provisioning/{name}.yaml") for name in ("datasources/prometheus", "dashboards/roothold"))
+    sources, providers = (
+        read(f"grafana/provisioning/{name}.yaml") for name in ("datasources/prometheus", "dashboards/roothold")
+    )
     checks.equal("Grafana's source is as its reference says", problems(SOURCES, sources), [])
     checks.equal("and so are its dashboards", problems(PROVIDERS, providers), [])
     checks.true("a word that it does not know would be noticed", problems(SOURCES, sources | {"datasource": []}))
@@ -131,7 +155,11 @@ def grafana_fits(checks):
     # By its health check and by what is published of it.
     asked = re.search(r"127\.0\.0\.1:(\d+)/-/ready", " ".join(prometheus["healthcheck"]["test"]))[1]
     published = prometheus["ports"][0].rpartition(":")[2]
-    checks.equal("the source is compose's Prometheus, on its port", (source["url"], published), (f"http://prometheus:{asked}", asked))
+    checks.equal(
+        "the source is compose's Prometheus, on its port",
+        (source["url"], published),
+        (f"http://prometheus:{asked}", asked),
+    )
     checks.true("on a network of its own", set(grafana["networks"]) & set(prometheus["networks"]))
     interval = read("prometheus/prometheus.yml")["global"]["scrape_interval"]
     checks.equal("which scrapes as often as Grafana thinks", source["jsonData"]["timeInterval"], interval)

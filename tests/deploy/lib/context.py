@@ -11,7 +11,7 @@ from lib.setup import REPOSITORY
 
 
 def left_out():
-    """Returns a function that says whether .dockerignore leaves a path out. It knows names and `**/NAME`, and no more."""
+    """Returns a function that says whether .dockerignore leaves a path out; it knows names and `**/NAME` alone."""
     patterns = [line for line in (REPOSITORY / ".dockerignore").read_text().split("\n") if line and line[0] != "#"]
     strange = [one for one in patterns if one.startswith("!") or "*" in one.removeprefix("**/")]
     if strange:
@@ -57,12 +57,21 @@ def is_complete(checks):
         lay_out(copy)
         checks.equal("the build's context: cargo finds the same there", sources(copy), sources(REPOSITORY))
         bills = [
-            subprocess.run([one / "deploy/sbom", "--offline"], capture_output=True, check=True).stdout for one in (copy, REPOSITORY)
+            subprocess.run([one / "deploy/sbom", "--offline"], capture_output=True, check=True).stdout
+            for one in (copy, REPOSITORY)
         ]
         checks.true("the build's context: it is built of the same", bills[0] and bills[0] == bills[1])
-        kept = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True).stdout
-        missing = [name for name in kept.split("\0") if name and not (copy / name).is_symlink() and not (copy / name).exists()]
+        kept = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True
+        ).stdout
+        missing = [
+            name for name in kept.split("\0") if name and not (copy / name).is_symlink() and not (copy / name).exists()
+        ]
         checks.equal("the build's context: it has every file that is kept", missing, [])
         checks.true("the build's context: there are such files", kept.count("\0") > 100)
         places = [".git", "target", "deploy/.env", "deploy/secrets"]
-        checks.equal("the build's context: nothing that is built, or secret", [name for name in places if (copy / name).exists()], [])
+        checks.equal(
+            "the build's context: nothing that is built, or secret",
+            [name for name in places if (copy / name).exists()],
+            [],
+        )

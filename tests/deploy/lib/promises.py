@@ -1,4 +1,4 @@
-"""What keeps replicas of the chart available and apart, read from what is rendered: none of it may be left out unseen."""
+"""What keeps replicas of the chart available and apart, as it is rendered: none of it may be left out unseen."""
 
 from lib import chart, kustomize
 
@@ -25,7 +25,9 @@ def rolls_without_a_gap(checks, where, objects):
     sleep = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     server = chart.configuration(objects)["server"]
     delay, drain = server["pre_stop_delay_seconds"], server["drain_timeout_seconds"]
-    checks.true(f"{where}: it is given time before it ends", sleep > 0 and delay > 0 and drain > 0, (sleep, delay, drain))
+    checks.true(
+        f"{where}: it is given time before it ends", sleep > 0 and delay > 0 and drain > 0, (sleep, delay, drain)
+    )
     grace, needed = spec["terminationGracePeriodSeconds"], sleep + delay + drain
     checks.true(f"{where}: the grace is longer than the end may take", grace > needed, f"{grace} of {needed}")
 
@@ -62,7 +64,9 @@ def lets_nobody_else_in(checks, where, objects):
     checks.equal(f"{where}: in both directions", sorted(policy["policyTypes"]), ["Egress", "Ingress"])
     monitoring = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
     rules = {rule["ports"][0]["port"]: (len(rule["ports"]), rule.get("from")) for rule in policy["ingress"]}
-    checks.equal(f"{where}: all may call, monitoring alone sees metrics", rules, {"http": (1, None), "private": (1, monitoring)})
+    checks.equal(
+        f"{where}: all may call, monitoring alone sees metrics", rules, {"http": (1, None), "private": (1, monitoring)}
+    )
     out = sorted((port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"])
     checks.equal(f"{where}: they reach DNS and PostgreSQL", out, [(53, "TCP"), (53, "UDP"), (5432, "TCP")])
     checks.equal(f"{where}: every rule names ports", [rule for rule in policy["egress"] if not rule["ports"]], [])

@@ -13,7 +13,22 @@ from pathlib import Path
 
 from lib.setup import REPOSITORY
 
-PACKAGES = ("bash", "binutils", "ca-certificates", "coreutils", "dash", "findutils", "g++", "gcc", "grep", "libc6-dev", "make", "perl-base", "python3", "sed")
+PACKAGES = (
+    "bash",
+    "binutils",
+    "ca-certificates",
+    "coreutils",
+    "dash",
+    "findutils",
+    "g++",
+    "gcc",
+    "grep",
+    "libc6-dev",
+    "make",
+    "perl-base",
+    "python3",
+    "sed",
+)
 HOME = "/usr/local/cargo"
 # What people read of the toolchain.
 LEFT_OUT = ("share/doc", "share/man")
@@ -56,7 +71,13 @@ def files():
     found |= {f"/etc/alternatives/{one}" for one in os.listdir("/etc/alternatives")}
     found.add("/etc/ssl/certs/ca-certificates.crt")
     # Through the links by which /bin is /usr/bin.
-    return sorted({os.path.join(os.path.realpath(os.path.dirname(one)), os.path.basename(one)) for one in found if os.path.lexists(one)})
+    return sorted(
+        {
+            os.path.join(os.path.realpath(os.path.dirname(one)), os.path.basename(one))
+            for one in found
+            if os.path.lexists(one)
+        }
+    )
 
 
 def crates():
