@@ -24,7 +24,6 @@ PACKAGES = (
     "gcc",
     "grep",
     "libc6-dev",
-    "make",
     "perl-base",
     "python3",
     "sed",
