@@ -2,6 +2,7 @@
 """What the image promises whoever runs it, on a real container engine."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -176,9 +177,16 @@ def is_confined(checks, engine, site):
 def writes_without_waiting(process):
     """Says whether a process has a handle on the pipe of its stderr that says when there is no room."""
     stderr = os.readlink(process / "fd/2")
-    handles = [handle for handle in os.listdir(process / "fd") if os.readlink(process / "fd" / handle) == stderr]
-    flags = [(process / "fdinfo" / handle).read_text().split()[3] for handle in handles]
-    return stderr.startswith("pipe:") and any(int(flag, 8) & os.O_NONBLOCK for flag in flags)
+
+    def does_not_wait(handle):
+        # Others come and go while they are looked at.
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(process / "fd" / handle) == stderr:
+                flags = (process / "fdinfo" / handle).read_text().split()[3]
+                return bool(int(flags, 8) & os.O_NONBLOCK)
+        return False
+
+    return stderr.startswith("pipe:") and any(map(does_not_wait, os.listdir(process / "fd")))
 
 
 def cpu_quota(process):
