@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The settings of nginx, HAProxy and Envoy: each program takes them, and replicas restart behind them unnoticed."""
+"""The settings of nginx, HAProxy and Envoy: what they must say, that each program takes them, also with what their
+comments offer for warm caches, and that replicas restart behind the latter two unnoticed.
+"""
 
 import shutil
 import subprocess
@@ -7,9 +9,10 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from lib import balancing
 from lib.balancer import certificates, nginx_image, settings
 from lib.checks import Checks
-from lib.engine import Engine, until
+from lib.engine import CommandFailed, Engine, until
 from lib.image import build_roothold, envoy, program, stand_in
 from lib.load import Load, check_writes, plant
 from lib.mcp import answers
@@ -39,11 +42,11 @@ class Front:
         stand_in(engine, "envoy:test", {"/bin/envoy": envoy()}, user="101:101")
         engine.docker("network", "create", "front")
 
-    def options(self, name):
-        """Returns the options to run a balancer with its settings."""
+    def options(self, name, settings=None):
+        """Returns the options to run a balancer with its settings, or with others."""
         return [
             *["--network=front", "--read-only", "--tmpfs=/tmp:mode=1777"],
-            f"--volume={REPOSITORY}/deploy/{name}:/etc/{name}:ro",
+            f"--volume={settings or REPOSITORY / 'deploy' / name}:/etc/{name}:ro",
             f"--volume={self.scratch}/tls:/etc/{name}-certificates:ro",
         ]
 
@@ -91,26 +94,37 @@ def are_taken(checks, front):
     checks.equal("hadolint finds nothing", (done.returncode, done.stdout), (0, ""))
     settings(front.scratch / "nginx-settings", limits=None)
     nginx_image(front.engine)
-    commands = {
-        "nginx:test": [
-            *["--network=front", "--read-only", "--tmpfs=/tmp:mode=1777"],
-            f"--volume={front.scratch}/nginx-settings/nginx:/etc/nginx:ro",
-            f"--volume={front.scratch}/tls:/etc/nginx-certificates:ro",
-            *["nginx:test", "-t"],
-        ],
-        "haproxy:test": [
-            *[*front.options("haproxy"), "haproxy:test"],
-            *["/bin/haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"],
-        ],
-        "envoy:test": [
-            *[*front.options("envoy"), "envoy:test"],
-            *["/bin/envoy", "--mode", "validate", "-c", "/etc/envoy/envoy.yaml"],
-        ],
-    }
-    for name, command in commands.items():
-        with checks.guard(f"{name} takes its settings"):
-            said = front.engine.docker("run", "--rm", *command)
-            checks.true(f"{name} takes its settings", "warn" not in said.lower(), said)
+    checked(checks, front, "its settings", {"nginx": front.scratch / "nginx-settings/nginx"})
+    hashed = {name: balancing.hashed(name, front.scratch / f"{name}-hashed") for name in CHECK}
+    checked(checks, front, "calls of one tool to one replica", hashed)
+    broken = front.scratch / "nginx-hashed/upstream.conf"
+    broken.write_text(broken.read_text().replace("consistent;", "constant;"))
+    try:
+        check(front, "nginx", hashed["nginx"])
+        checks.fail("a word that nginx does not know would be noticed", "it was taken")
+    except CommandFailed as problem:
+        checks.true("a word that nginx does not know would be noticed", "constant" in str(problem), problem)
+
+
+# How each program checks its settings.
+CHECK = {
+    "nginx": ["-t"],
+    "haproxy": ["/bin/haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"],
+    "envoy": ["/bin/envoy", "--mode", "validate", "-c", "/etc/envoy/envoy.yaml"],
+}
+
+
+def check(front, name, settings):
+    """Has a program check settings, and returns what it says. Raises CommandFailed where it does not take them."""
+    return front.engine.docker("run", "--rm", *front.options(name, settings), f"{name}:test", *CHECK[name])
+
+
+def checked(checks, front, what, settings):
+    """Has each program check what is in the directories of `settings`, or else what it has in `deploy`."""
+    for name in CHECK:
+        with checks.guard(f"{name} takes {what}"):
+            said = check(front, name, settings.get(name))
+            checks.true(f"{name} takes {what}", "warn" not in said.lower(), said)
 
 
 def restart_unnoticed(checks, front):
@@ -135,6 +149,9 @@ def restart_unnoticed(checks, front):
 
 def main():
     checks = Checks("balancers")
+    for rule in (balancing.repeat_nothing, balancing.end_idle_connections_first, balancing.wait_for_the_longest_call):
+        with checks.guard(rule.__name__):
+            rule(checks)
     with (
         checks.guard("the engine runs"),
         tempfile.TemporaryDirectory(prefix="rh-", dir="/tmp") as scratch,

@@ -2,6 +2,7 @@
 """What the image promises whoever runs it, on a real container engine."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lib import context
 from lib.chart import memory_least
 from lib.checks import Checks
 from lib.engine import CommandFailed, Engine, until
@@ -41,6 +43,8 @@ BY_TEXT = {
     "group_by": ["text"],
     "aggregates": [{"function": "count"}],
 }
+# What `roothold audit verify` says of a log, and of one that a kill has left within a line.
+WHOLE, CUT = ": whole; ", "the last line is cut off"
 NO_MEMORY = "the memory for datasets is used up"
 
 
@@ -97,23 +101,36 @@ def describes_itself(checks, engine, site):
 
 
 def lists_its_parts(checks, engine, site):
-    """The bill of materials that the image holds: what the program is built of, and nothing else."""
+    """What `deploy/sbom` lists of this source, with datasets and without; `release.py` looks for it in the image."""
     bills = {}
     for kind, flags in enumerate(([], ["--no-default-features"])):
         command = [REPOSITORY / "deploy" / "sbom", "--offline", *flags]
         done = subprocess.run(command, capture_output=True, text=True)
         checks.true(f"parts {flags}: they are listed", done.returncode == 0, done.stderr)
-        bills[kind] = json.loads(done.stdout)["components"]
-    names = [{part["name"] for part in bills[kind]} for kind in (0, 1)]
-    checks.true("parts: datasets only where they are", "datafusion" in names[0] - names[1])
-    checks.true("parts: no tool of developers", "xtask" not in names[0], sorted(names[0]))
+        bills[kind] = json.loads(done.stdout)
+        check_parts(checks, f"parts {flags}", bills[kind], datasets=not flags)
+
+
+def has_its_source(checks, engine, site):
+    """The first stage of the Dockerfile is run by `release.py`; that it is given all of the source is seen here."""
+    context.is_complete(checks)
+
+
+def check_parts(checks, what, bill, datasets):
+    """Holds a bill of materials to what the program is built of, and nothing else."""
+    parts = bill["components"]
+    names = {part["name"] for part in parts}
+    checks.equal(f"{what}: it is of the server", bill["metadata"]["component"]["name"], "roothold")
+    checks.true(f"{what}: there are many", {"tokio", "roothold-core"} <= names, sorted(names))
+    checks.equal(f"{what}: datasets only where they are", "datafusion" in names, datasets)
+    checks.true(f"{what}: no tool of developers", "xtask" not in names, sorted(names))
     bare = [
         part["name"]
-        for part in bills[0]
+        for part in parts
         if "licenses" not in part
         or ("hashes" not in part and not part["name"].startswith("roothold"))
     ]
-    checks.equal("parts: each with its licence and checksum", bare, [])
+    checks.equal(f"{what}: each with its licence and checksum", bare, [])
 
 
 def refuses_the_open(checks, engine, site):
@@ -160,9 +177,16 @@ def is_confined(checks, engine, site):
 def writes_without_waiting(process):
     """Says whether a process has a handle on the pipe of its stderr that says when there is no room."""
     stderr = os.readlink(process / "fd/2")
-    handles = [handle for handle in os.listdir(process / "fd") if os.readlink(process / "fd" / handle) == stderr]
-    flags = [(process / "fdinfo" / handle).read_text().split()[3] for handle in handles]
-    return stderr.startswith("pipe:") and any(int(flag, 8) & os.O_NONBLOCK for flag in flags)
+
+    def does_not_wait(handle):
+        # Others come and go while they are looked at.
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(process / "fd" / handle) == stderr:
+                flags = (process / "fdinfo" / handle).read_text().split()[3]
+                return bool(int(flags, 8) & os.O_NONBLOCK)
+        return False
+
+    return stderr.startswith("pipe:") and any(map(does_not_wait, os.listdir(process / "fd")))
 
 
 def cpu_quota(process):
@@ -182,26 +206,33 @@ def cpu_quota(process):
 
 
 def answers_what_runs(checks, engine, site):
-    """SIGTERM with calls in flight: each is answered, then it ends with 0."""
+    """SIGTERM with calls that are half sent: each is answered, then it ends with 0."""
     container = Container(engine, site, "drained", pre_stop=1)
-    statuses, code = asyncio.run(term_in_flight(container))
-    checks.equal("SIGTERM: what was in flight is answered", statuses, ["ok"] * IN_FLIGHT)
+    statuses, code = asyncio.run(term_while_sent(container))
+    checks.equal("SIGTERM: what was half sent is answered", statuses, ["ok"] * IN_FLIGHT)
     checks.equal("SIGTERM: it ends with 0", code, 0)
-    intents = [line for line in site.audit_lines() if '"kind":"intent"' in line]
-    outcomes = [line for line in site.audit_lines() if '"kind":"outcome"' in line]
-    checks.true("SIGTERM: the calls are in the audit log", len(intents) >= IN_FLIGHT, len(intents))
-    checks.equal("SIGTERM: and how they ended", len(outcomes), len(intents))
-    verdict = engine.docker(
-        *["run", "--rm", *site.options(), "roothold:test", "audit", "verify"],
-        "/var/lib/roothold/audit",
-    )
-    checks.true("SIGTERM: its chain is whole", verdict, verdict)
+    lines = site.audit_lines()
+    for kind in ("intent", "outcome"):
+        found = sum(f'"kind":"{kind}"' in line for line in lines)
+        checks.equal(f"SIGTERM: an {kind} of each call is in the audit log", found, IN_FLIGHT)
+    (said,) = verdicts(engine, site)
+    checks.true("SIGTERM: its chain is whole", WHOLE in said and said.count("stopped in order") == 1, said)
 
 
-async def term_in_flight(container):
-    """Sends most of many requests, SIGTERM, and the rest; returns how each was answered, and the exit code."""
-    path = "/work/in-flight.md"
-    container.site.put("work/in-flight.md", "text\n")
+def verdicts(engine, site):
+    """Returns what `roothold audit verify` says of each log, by the logs' names, so the oldest first."""
+    command = ["run", "--rm", *site.options(), "roothold:test", "audit", "verify", "/var/lib/roothold/audit"]
+    try:
+        said = engine.docker(*command)
+    except CommandFailed as problem:
+        said = str(problem)
+    return sorted(line for line in said.splitlines() if ".jsonl: " in line)
+
+
+async def term_while_sent(container):
+    """Sends all but the last byte of many requests, SIGTERM, and the rest; returns the answers and the exit code."""
+    path = "/work/half-sent.md"
+    container.site.put("work/half-sent.md", "text\n")
     connections = []
     for number in range(IN_FLIGHT):
         reader, writer = await container.connect()
@@ -365,6 +396,14 @@ def comes_back(checks, engine, site):
     )
     engine.wait_for("greedy", "healthy")
     checks.ok("out of memory: it is started again, and healthy")
+    checks.equal("out of memory: and ends well", container.ended_after_term(), 0)
+    killed, last = verdicts(engine, site)
+    allowed = WHOLE in killed or killed.endswith(CUT)
+    checks.true("out of memory: the log of the one that was killed is whole, or ends within a line", allowed, killed)
+    checks.true("out of memory: that of the next one is whole", WHOLE in last and "stopped in order" in last, last)
+    log = sorted((site.home / "var/audit").glob("*.jsonl"))[0].read_text()
+    counts = [log.count(f'"kind":"{kind}"') for kind in ("intent", "outcome")]
+    checks.equal("out of memory: the call that it died of began on record, and has no end there", counts, [1, 0])
 
 
 def main():
@@ -376,7 +415,7 @@ def main():
     ):
         Path(scratch).chmod(0o755)
         build_roothold(engine, VERSION="1.2.3")
-        cases = [describes_itself, lists_its_parts, refuses_the_open, is_confined]
+        cases = [describes_itself, lists_its_parts, has_its_source, refuses_the_open, is_confined]
         cases += [answers_what_runs, is_killed_in_the_end, starts_in_the_least, withstands, comes_back]
         for case in cases:
             home = Path(scratch) / case.__name__

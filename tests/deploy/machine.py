@@ -4,8 +4,10 @@
 import http.client
 import json
 import shutil
+import sqlite3
 import subprocess
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from lib.balancer import client
@@ -34,6 +36,16 @@ keys_file = "keys.jsonl"
 [handles]
 keys = ["k1:${{HANDLE_KEY}}"]
 """
+DATABASES = ("shop", "ledger")
+DATABASE = """
+[[databases]]
+name = "{name}"
+kind = "sqlite"
+path = "/srv/db/{name}.sqlite3"
+"""
+# What the journal says of a configuration that was read again.
+TAKEN = "the configuration was read again"
+REFUSED = "the configuration was not taken"
 EDITOR = """#!/bin/sh
 # Writes what somebody would write.
 test ! -e "/src/edited/${1##*/}" || cp "/src/edited/${1##*/}" "$1"
@@ -49,7 +61,7 @@ def files(directory):
     subprocess.run(["strip", "-o", directory / "roothold", binary("ROOTHOLD_BIN")], check=True)
     shutil.copy(nginx(), directory / "newer-nginx")
     (directory / "edited").mkdir()
-    (directory / "edited" / "roothold.toml").write_text(CONFIGURATION)
+    (directory / "edited" / "roothold.toml").write_text(CONFIGURATION + DATABASE.format(name="shop"))
     (directory / "edited" / "roothold.env").write_text(f"HANDLE_KEY={'A' * 43}\n")
     (directory / "editor").write_text(EDITOR)
     (directory / "editor").chmod(0o755)
@@ -60,6 +72,10 @@ def has(machine):
     """Puts there what a machine has before: files to serve, a certificate, the name in its own list of hosts."""
     (machine.root / "srv/notes").mkdir()
     (machine.root / "srv/notes/a.md").write_text("a note\n")
+    (machine.root / "srv/db").mkdir()
+    for name in DATABASES:
+        with sqlite3.connect(machine.root / f"srv/db/{name}.sqlite3") as database:
+            database.execute("CREATE TABLE orders (id INTEGER)")
     (machine.root / "etc/hosts").write_text(f"127.0.0.1 localhost {NAME}\n::1 localhost\n")
     place = machine.root / "etc/letsencrypt/live" / NAME
     subprocess.run([REPOSITORY / "deploy/certificates", place, NAME], check=True, capture_output=True)
@@ -81,8 +97,8 @@ def starts_the_unit(checks, machine):
     checks.equal("as its own user", who, "roothold")
     status = machine.says("systemctl status --no-pager roothold")
     checks.true("and says so", "Status:" in status, status)
-    machine.says("systemctl reload roothold")
-    checks.equal("a reload is taken", machine.says("systemctl is-active roothold").strip(), "active")
+    with checks.guard("a reload"):
+        reloads(checks, machine)
     path = machine.root / "etc/roothold/roothold.toml"
     right = path.read_text()
     path.write_text(right + "[limits]\ncalls_max = 0\n")
@@ -91,6 +107,45 @@ def starts_the_unit(checks, machine):
     until(lambda: machine.run("systemctl is-failed roothold")[0] == 0, START_SECONDS, "it is started again and again")
     path.write_text(right)
     machine.says("systemctl reset-failed roothold; systemctl start roothold")
+
+
+def reloads(checks, machine):
+    """A configuration is read again when systemd is asked for it; one that is wrong is refused, and both are told."""
+    path = machine.root / "etc/roothold/roothold.toml"
+    right = path.read_text()
+
+    def journal():
+        return machine.says("journalctl --no-pager --output=cat --unit=roothold").splitlines()
+
+    def told(words):
+        return [line for line in journal() if words in line]
+
+    def databases():
+        with urllib.request.urlopen("http://127.0.0.1:9464/status", timeout=10) as answer:
+            return sorted(one["name"] for one in json.load(answer)["databases"])
+
+    def status():
+        return machine.says("systemctl show --property=StatusText roothold")
+
+    def reload(comes_about, otherwise):
+        machine.says("systemctl reload roothold")
+        until(comes_about, START_SECONDS, otherwise, lambda: "\n".join(journal()[-5:]))
+
+    checks.equal("before a reload nothing is read again", told(TAKEN), [])
+    # The file is as it was, so that nothing else gives reason to read it.
+    reload(lambda: told(TAKEN) and "read again" in status(), "a reload is not told")
+    checks.ok("a reload is told in the journal and by `systemctl status`")
+    path.write_text(right + DATABASE.format(name="ledger"))
+    reload(lambda: databases() == sorted(DATABASES), "what was added is not there")
+    checks.ok("what was added to the configuration is there then")
+    path.write_text(right + "[limits]\ncalls_max = 0\n")
+    reload(lambda: told(REFUSED) and "was not taken" in status(), "a refusal is not told")
+    checks.true("a wrong one is refused, and the journal says why", "calls_max" in told(REFUSED)[-1], told(REFUSED))
+    checks.equal("and changes nothing", databases(), sorted(DATABASES))
+    checks.equal("the unit runs on", machine.says("systemctl is-active roothold").strip(), "active")
+    path.write_text(right)
+    reload(lambda: databases() == ["shop"] and "read again" in status(), "the right one is not taken again")
+    checks.ok("the right one is taken again")
 
 
 def serves_through_nginx(checks, machine, tls):
@@ -129,12 +184,21 @@ def has_two_units(checks, machine, tls, key):
     typed(machine, "With nginx before it", 2)
     # Of this nginx, connections to the workers before a reload break; none of those is to be left.
     machine.says("systemctl restart nginx")
-    with Load(SERVER, [key] * 4, tls=tls, pause=0.15, writes=False) as load:
-        load.wait_for(20, 30)
+    # Less than nginx lets one caller ask for.
+    with Load(SERVER, [key] * 4, tls=tls, pause=0.09, writes=False) as load:
+        load.wait_for(100, 60)
+        meanwhile = []
         for unit in ("roothold", "roothold-2"):
+            before = load.tally.calls
             machine.says(f"systemctl restart {unit}")
-            load.wait_for(load.tally.calls + 20, 30)
-    checks.equal("two units: started anew, no call fails", load.tally.failures[:5], [])
+            meanwhile.append(load.tally.calls - before)
+            load.wait_for(load.tally.calls + 100, 60)
+    calls = load.tally.calls
+    failed = load.tally.failures
+    print(f"note  two units, started anew in turn: {calls} calls, {meanwhile} of them meanwhile, {len(failed)} failed")
+    checks.equal("two units: started anew, no call fails", failed[:5], [])
+    many = calls >= 300 and all(meanwhile)
+    checks.true("two units: there were hundreds of calls, also while one was away", many, (calls, meanwhile))
     boots = {json.loads(file.read_text().splitlines()[0])["replica"] for file in (machine.root / "var/lib/roothold/audit").glob("*.jsonl")}
     checks.equal("two units: each has a name in the audit log", len(boots), 2)
 

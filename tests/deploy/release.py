@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""The static images as they are released: built whole by `deploy/image-root`, measured, and held to what an image promises.
+"""The static images as they are released: built, measured, and held to what an image promises.
 
-For `./test --full` and by hand: to link everything as one takes many minutes.
+The one with datasets is laid out by `deploy/image-root` on this machine, the one without by all of deploy/Dockerfile,
+whose first stage runs in an image of this machine's compilers, without a network. For `./test --full` and by hand: to
+link everything as one takes many minutes.
 """
 
+import filecmp
+import json
 import os
 import subprocess
 import tempfile
@@ -11,14 +15,15 @@ import time
 from pathlib import Path
 
 import container
+from lib import toolchain
 from lib.checks import Checks
 from lib.engine import Engine
-from lib.image import build_roothold
+from lib.image import DOCKERFILE, build_roothold
 from lib.setup import REPOSITORY
 from lib.site import Site
 
-# The flags of cargo, and the most megabytes that the image takes.
-VARIANTS = {"with datasets": ([], 125), "without datasets": (["--no-default-features"], 32)}
+DOCUMENTS = ["LICENSE-APACHE", "LICENSE-MIT", "roothold.cdx.json"]
+BUILD_SECONDS = 4500
 CASES = [
     container.describes_itself,
     container.refuses_the_open,
@@ -27,15 +32,51 @@ CASES = [
 ]
 
 
-def build(out, flags):
-    """Lays out the image's root; returns how many seconds that took."""
-    began = time.monotonic()
+def laid_out(engine, scratch):
+    """Builds the image with datasets of what `deploy/image-root` lays out."""
+    out = scratch / "out"
     environment = {key: value for key, value in os.environ.items() if key != "RUSTFLAGS"}
-    command = [REPOSITORY / "deploy" / "image-root", out, *flags]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run([REPOSITORY / "deploy/image-root", out], env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the image is not built: {done.stderr[-2000:]}")
-    return time.monotonic() - began
+    build_roothold(engine, root=out, VERSION="1.2.3")
+
+
+def dockerfile(engine, scratch, **arguments):
+    """Builds the image without datasets by both stages of the Dockerfile."""
+    toolchain.make(engine, scratch)
+    arguments = {"BUILD_IMAGE": "rust:test", "FEATURES": "--no-default-features", "VERSION": "1.2.3"} | arguments
+    options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    command = ["build", "--network=none", f"--file={DOCKERFILE}", "--tag=roothold:test", *options, REPOSITORY]
+    engine.docker(*command, timeout=BUILD_SECONDS)
+
+
+# How it is built, whether it has datasets, and the most megabytes that it takes.
+VARIANTS = {"with datasets": (laid_out, True, 125), "without datasets": (dockerfile, False, 32)}
+
+
+def unpacked(engine, target):
+    """Unpacks what the image holds."""
+    name = engine.docker("create", "roothold:test")
+    archive = target.with_suffix(".tar")
+    engine.docker("export", f"--output={archive}", name)
+    target.mkdir()
+    subprocess.run(["tar", "-xf", archive, "-C", target], check=True)
+    archive.unlink()
+    engine.docker("rm", name)
+    return target
+
+
+def holds_its_parts(checks, name, root, datasets):
+    """Licences, and a bill of materials of what this image's program is built of."""
+    place = root / "usr/share/doc/roothold"
+    checks.equal(f"{name}: what comes with the program", sorted(path.name for path in place.iterdir()), DOCUMENTS)
+    for licence in DOCUMENTS[:2]:
+        same = filecmp.cmp(place / licence, REPOSITORY / licence, shallow=False)
+        checks.true(f"{name}: {licence} is the source's", same)
+    container.check_parts(checks, f"{name}: parts", json.loads((place / DOCUMENTS[2]).read_text()), datasets)
+    program = (root / "usr/local/bin/roothold").read_bytes()
+    checks.equal(f"{name}: and so is the program", b"datafusion" in program, datasets)
 
 
 def resolves_names(checks, engine, site):
@@ -55,16 +96,19 @@ def resolves_names(checks, engine, site):
     engine.docker("network", "rm", "named")
 
 
-def examine(checks, engine, scratch, name, flags, most):
+def examine(checks, engine, scratch, name, build, datasets, most):
     """Builds one variant and holds it to its promises."""
-    out = scratch / name.replace(" ", "-")
-    seconds = build(out, flags)
-    program = out / "usr/local/bin/roothold"
+    began = time.monotonic()
+    build(engine, scratch)
+    seconds = time.monotonic() - began
+    root = unpacked(engine, scratch / name.replace(" ", "-"))
+    program = root / "usr/local/bin/roothold"
     kind = subprocess.run(["ldd", program], capture_output=True, text=True)
     # As one that can be placed anywhere, or as one that cannot.
     static = "statically linked" in kind.stdout or "not a dynamic" in kind.stderr
     checks.true(f"{name}: the program is static", static, kind.stdout)
-    build_roothold(engine, root=out, VERSION="1.2.3")
+    with checks.guard(f"{name}: parts"):
+        holds_its_parts(checks, name, root, datasets)
     size = engine.inspect("roothold:test", "image")["Size"] / 1e6
     print(
         f"note  image {name}: {size:.1f} MB, the program {program.stat().st_size / 1e6:.1f} MB; "
@@ -88,9 +132,9 @@ def main():
         Engine() as engine,
     ):
         Path(scratch).chmod(0o755)
-        for name, (flags, most) in VARIANTS.items():
+        for name, (build, datasets, most) in VARIANTS.items():
             with checks.guard(name):
-                examine(checks, engine, Path(scratch), name, flags, most)
+                examine(checks, engine, Path(scratch), name, build, datasets, most)
     checks.finish()
 
 

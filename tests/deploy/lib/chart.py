@@ -8,6 +8,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,11 @@ def the(kind, objects):
     """Returns the only object of a kind."""
     (found,) = [one for one in objects if one["kind"] == kind]
     return found
+
+
+def configuration(objects):
+    """Returns the configuration that the servers are given."""
+    return tomllib.loads(the("ConfigMap", objects)["data"]["roothold.toml"])
 
 
 def kubernetes():

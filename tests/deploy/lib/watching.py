@@ -20,6 +20,8 @@ ROUTES = DEPLOY / "alertmanager" / "alertmanager.yml"
 PROMETHEUS = "http://127.0.0.1:9090"
 ALERTMANAGER = "http://127.0.0.1:9093"
 HOOK = 9999
+# The label that a target in a cluster has.
+NAMESPACE = "agents"
 # So much faster does time pass in the rules.
 FASTER = 30
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -55,7 +57,7 @@ alerting:
     - static_configs: [{{targets: ["127.0.0.1:9093"]}}]
 scrape_configs:
   - job_name: roothold
-    static_configs: [{{targets: {json.dumps([f"127.0.0.1:{port}" for port in ports])}}}]
+    static_configs: [{{targets: {json.dumps([f"127.0.0.1:{port}" for port in ports])}, labels: {{namespace: {NAMESPACE}}}}}]
 """
 
 
@@ -96,6 +98,10 @@ class Hook:
                 (to, how) == (receiver, status) and wanted.items() <= alert.items()
                 for to, how, alert in self.heard
             )
+
+    def forget(self):
+        with self._lock:
+            self.heard.clear()
 
     def names(self):
         with self._lock:
@@ -152,16 +158,25 @@ class Watching:
 
 def query(expression):
     """Runs an instant query and returns its samples, labels and number; none while Prometheus starts."""
-    url = f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    data = ask(f"query?{urllib.parse.urlencode({'query': expression})}", expression)
+    return [(one["metric"], float(one["value"][1])) for one in data["result"]] if data else []
+
+
+def label_values(selector, label):
+    """Returns the values of a label of the series that are selected, as Grafana asks for those of a variable."""
+    return ask(f"label/{label}/values?{urllib.parse.urlencode({'match[]': selector})}", selector) or []
+
+
+def ask(path, what):
+    """Asks Prometheus and returns the data of its answer; None while it starts."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            found = json.load(answer)["data"]["result"]
+        with urllib.request.urlopen(f"{PROMETHEUS}/api/v1/{path}", timeout=20) as answer:
+            return json.load(answer)["data"]
     except urllib.error.HTTPError as error:
         # While it reads what it wrote before, it says that it is unavailable.
         if error.code == 503:
-            return []
-        raise RuntimeError(f"{expression}: {error.read().decode(errors='replace')[:500]}") from None
-    return [(one["metric"], float(one["value"][1])) for one in found]
+            return None
+        raise RuntimeError(f"{what}: {error.read().decode(errors='replace')[:500]}") from None
 
 
 def wait(claim, seconds):
