@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 from lib.balancer import client, nginx_image
@@ -30,6 +31,9 @@ from lib.setup import REPOSITORY, binary
 
 # Health is asked for more often, a lease is shorter, chunks are smaller: the same things happen sooner.
 CHUNK = 1 << 20
+LEASE_SECONDS = 3
+# After the end of a lease: a replica asks for work every two seconds.
+TAKEN_UP_SECONDS = 5
 SOONER = f"""
 services:
   nginx:
@@ -44,7 +48,7 @@ services:
   roothold:
     healthcheck: *often
     environment:
-      ROOTHOLD_JOBS__LEASE_SECONDS: "3"
+      ROOTHOLD_JOBS__LEASE_SECONDS: "{LEASE_SECONDS}"
       ROOTHOLD_DATASET_ENGINE__CHUNK_BYTES: "{CHUNK}"
       ROOTHOLD_DATASET_ENGINE__THREADS: "1"
 """
@@ -93,17 +97,21 @@ class Stack:
             )
         return done.stdout
 
+    def up(self, *more):
+        """Has Compose make what is asked for, and waits until it is healthy."""
+        files = ["--file=compose.yaml", "--file=sooner.yaml"]
+        try:
+            self.run(self.compose, *files, "up", "--detach", "--wait", "--quiet-pull", *more)
+        except RuntimeError as problem:
+            said = self.run(self.compose, *files, "logs", "--no-color", "--tail=5")
+            raise RuntimeError(f"{said}\n{problem}") from None
+
     def start(self):
         self.run("./prepare", NAME)
         # All but Grafana, of which there is no program to be had here.
         services = ["nginx", "roothold", "postgres", "collector"]
         services += ["prometheus", "alertmanager"]
-        files = ["--file=compose.yaml", "--file=sooner.yaml"]
-        try:
-            self.run(self.compose, *files, "up", "--detach", "--wait", "--quiet-pull", *services)
-        except RuntimeError as problem:
-            said = self.run(self.compose, *files, "logs", "--no-color", "--tail=5")
-            raise RuntimeError(f"{said}\n{problem}") from None
+        self.up(*services)
         self.key = (self.home / "secrets" / "demo.key").read_text().strip()
         self.tls = client(self.home / "secrets" / "tls" / "ca.crt")
 
@@ -118,11 +126,16 @@ class Stack:
         with urllib.request.urlopen(f"http://{address}:9464{path}", timeout=5) as answered:
             return answered.read().decode()
 
-    def audit_lines(self):
-        """Returns the lines of all replicas' audit logs."""
+    def runs(self, job):
+        """Returns who has begun to work on a job and when, as the audit logs of all replicas have it."""
         place = self.engine.inspect("roothold_kept", "volume")["Mountpoint"]
-        files = sorted(Path(place).glob("audit/*.jsonl"))
-        return [line for file in files for line in file.read_text().splitlines()]
+        found = []
+        for file in Path(place).glob("audit/*.jsonl"):
+            # The last line may be written just now.
+            boot, *lines = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+            mine = [line for line in lines if line["kind"] == "intent" and line["request_id"] == job]
+            found += [(boot["replica"], datetime.fromisoformat(line["ts"]).timestamp()) for line in mine]
+        return found
 
     def call(self, tool, arguments, **more):
         """Makes one call through nginx; returns status, headers, body."""
@@ -303,19 +316,28 @@ def traces(checks, stack):
 
 
 def watches(checks, stack):
-    """Prometheus finds every replica, has the rules, and reaches Alertmanager."""
+    """Prometheus finds every replica, has the rules, and reaches Alertmanager; one replica more is found by it and by nginx."""
 
     def asked(path):
         with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/{path}", timeout=5) as answered:
             return json.load(answered)["data"]
 
-    def seen():
+    def scraped():
         targets = asked("targets?state=active")["activeTargets"]
         mine = [target for target in targets if target["labels"]["job"] == "roothold"]
-        return len(mine) == 3 and all(target["health"] == "up" for target in mine)
+        return sorted(target["labels"]["instance"] for target in mine if target["health"] == "up")
 
-    until(seen, 60, "not every replica is scraped", lambda: json.dumps(asked("targets"))[:2000])
-    checks.ok("Prometheus scrapes the three replicas")
+    def there():
+        addresses = [stack.engine.address(one, "roothold_front") for one in stack.containers()]
+        return sorted(f"{address}:9464" for address in addresses)
+
+    def all_scraped(what):
+        until(
+            lambda: scraped() == there(), 60, "not every replica is scraped", lambda: json.dumps(asked("targets"))[:2000]
+        )
+        checks.ok(what)
+
+    all_scraped("Prometheus scrapes the three replicas")
     rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
     checks.true("it has the rules", len(rules) > 10, len(rules))
     inside = [stack.compose, "--file=compose.yaml", "exec", "-T", "nginx", "wget", "-qO-"]
@@ -325,6 +347,22 @@ def watches(checks, stack):
     checks.equal("and can evaluate them", wrong, [])
     managers = asked("alertmanagers")["activeAlertmanagers"]
     checks.equal("it knows Alertmanager", len(managers), 1)
+
+    before = stack.containers()
+    stack.up("--no-recreate", "--scale=roothold=4", "roothold")
+    (new,) = set(stack.containers()) - set(before)
+    checks.true("a fourth replica leaves the others alone", set(before) < set(stack.containers()))
+    called = 'mcp_server_operation_duration_seconds_count{mcp_method_name="tools/call",gen_ai_tool_name="listRoots"'
+
+    def answers():
+        stack.call("listRoots", {})
+        return called in stack.private(new, "/metrics")
+
+    until(answers, 30, "nginx sends the fourth replica no call", lambda: stack.private(new, "/metrics")[:3000])
+    checks.ok("nginx finds it by itself")
+    all_scraped("and so does Prometheus")
+    stack.up("--no-recreate", "--scale=roothold=3", "roothold")
+    checks.equal("and there are three again", len(stack.containers()), 3)
 
 
 def limits(checks, stack):
@@ -386,7 +424,11 @@ def goes_on(checks, stack):
     background = arguments | {"background": True}
     job = stack.result("process_large_dataset", background)["job"]["job_id"]
     victim = until(lambda: who_works(stack), 30, "no replica works on the job")
+    # It is not to go on with the job itself.
+    stack.engine.docker("update", "--restart=no", victim)
+    name = stack.engine.inspect(victim)["Config"]["Hostname"]
     stack.engine.kill(victim)
+    killed = time.time()
     found = until(lambda: ended(stack, job), 60, "the job does not end")
     checks.equal("a job of a killed replica completes", found["job"]["status"], "completed")
     result = found["result"]
@@ -395,8 +437,16 @@ def goes_on(checks, stack):
     chunks = found["job"]["progress"]["chunks"]
     checks.equal("and there are as many as the file has", chunks, -(-alone["bytes"] // CHUNK))
     checks.equal("in every column", exactly(result), exactly(alone))
-    runs = [line for line in stack.audit_lines() if job in line and '"kind":"intent"' in line]
-    checks.true("another replica has taken it up", len(runs) >= 2, runs)
+    runs = stack.runs(job)
+    checks.true("it had been at work", any(replica == name for replica, _ in runs), (name, runs))
+    others = [at for replica, at in runs if replica != name]
+    checks.true("another one has taken it up", others, (name, runs))
+    waited = min(others) - killed
+    print(f"note  a killed replica's job: taken up by another after {waited:.1f} s, with a lease of {LEASE_SECONDS} s")
+    checks.true("and in time", waited <= LEASE_SECONDS + TAKEN_UP_SECONDS, waited)
+    stack.engine.docker("update", "--restart=unless-stopped", victim)
+    stack.engine.docker("start", victim)
+    stack.engine.wait_for(victim, "healthy")
 
 
 def exactly(result):

@@ -16,13 +16,16 @@ pub(crate) use limits::Limits;
 use rustix::fs::RawDir;
 use rustix::time::ClockId;
 
-/// The name of the machine, or of the container.
-pub(crate) fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "local".to_owned(),
-        name => name.to_owned(),
-    }
+/// The name of the machine, or of the container. It is read once: behind a wall it cannot be read.
+pub(crate) fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match name.trim() {
+            "" => "local".to_owned(),
+            name => name.to_owned(),
+        }
+    })
 }
 
 /// What the process uses now.

@@ -223,6 +223,7 @@ pub(crate) fn raise(config: &Config, roots: &Roots, reach: &Reach) -> Result<Wal
     }
     // Opened now for as long as the process lives: behind the wall it cannot be.
     process::open_for_metrics();
+    process::host_name();
     let missing = match wall::raise(roots, reach) {
         Ok(wall @ Wall::Stands { .. }) => return Ok(Walls::with(&found, Landlock::Stands(wall))),
         Ok(Wall::Absent { reason }) => reason.to_owned(),

@@ -46,7 +46,7 @@ def nginx_image(engine, tag="nginx:test"):
     return stand_in(
         engine,
         tag,
-        {"/usr/sbin/nginx": nginx(), "/usr/bin/wget": BUSYBOX},
+        {"/usr/sbin/nginx": nginx(), "/usr/bin/wget": BUSYBOX, "/bin/sh": BUSYBOX},
         directories=["/tmp"],
         entrypoint='["nginx", "-c", "/etc/nginx/nginx.conf", "-g", "daemon off;"]',
         user="101:101",

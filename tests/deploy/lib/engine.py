@@ -106,8 +106,13 @@ class Engine:
         return json.loads(self.docker("inspect", "--type", kind, name))[0]
 
     def kill(self, name):
-        """Kills a container's process, which the engine has not been asked for, so that it starts it again."""
-        os.kill(self.inspect(name)["State"]["Pid"], signal.SIGKILL)
+        """Kills a container's process, which the engine has not been asked for, so that it starts it again.
+
+        Returns when it is gone, and what it had open is closed.
+        """
+        process = self.inspect(name)["State"]["Pid"]
+        os.kill(process, signal.SIGKILL)
+        until(lambda: not os.path.exists(f"/proc/{process}"), COMMAND_SECONDS, f"{name} does not die")
 
     def logs(self, name):
         """Returns what a container has written, both streams."""

@@ -14,17 +14,21 @@ META = {
 
 def request(tool, arguments, key=None, progress=None, headers=(), host="localhost"):
     """Returns one call, headers and body apart."""
+    params = {"name": tool, "arguments": arguments}
+    return asking("tools/call", params, key, progress, [f"Mcp-Name: {tool}", *headers], host)
+
+
+def asking(method, params, key=None, progress=None, headers=(), host="localhost"):
+    """Returns one request of any method, headers and body apart."""
     meta = META | ({"progressToken": progress} if progress else {})
-    params = {"name": tool, "arguments": arguments, "_meta": meta}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params | {"_meta": meta}})
     lines = [
         "POST /mcp HTTP/1.1",
         f"Host: {host}",
         "Content-Type: application/json",
         "Accept: application/json, text/event-stream",
         f"MCP-Protocol-Version: {REVISION}",
-        "Mcp-Method: tools/call",
-        f"Mcp-Name: {tool}",
+        f"Mcp-Method: {method}",
         f"Content-Length: {len(body.encode())}",
         *headers,
     ]

@@ -32,6 +32,7 @@ const SETTLE: Duration = Duration::from_secs(2 * IDLE_SECONDS + 3);
 /// A text is sent once: its reply may be longer by as much.
 const TEXT_OVERHEAD_MAX: f64 = 1.1;
 const TOOLS_BYTES_MAX: f64 = 20_000.0;
+const ABSENT: &str = "not measured: what could not be installed";
 
 pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     let here = std::env::current_exe()?;
@@ -40,21 +41,30 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     let corpus = Corpus::open(target, scale)?;
     let home = tempfile::tempdir()?;
     let mut rivals = Vec::new();
+    let mut absent = 0_u32;
     let wanted = if options.alone { &[][..] } else { &Rival::ALL };
     for rival in wanted {
         match rival.install(root) {
             Ok(installed) => rivals.push(installed),
-            Err(error) => println!("NOT MEASURED: {rival} could not be installed: {error:#}"),
+            Err(error) => {
+                absent += 1;
+                println!("NOT MEASURED: {rival} could not be installed: {error:#}");
+            }
         }
     }
     let fd = install_fd(root)
-        .inspect_err(|error| println!("NOT MEASURED: {FD} could not be installed: {error:#}"))
+        .inspect_err(|error| {
+            absent += 1;
+            println!("NOT MEASURED: {FD} could not be installed: {error:#}");
+        })
         .ok();
     let bench = Bench { corpus, rivals, fd, home, options };
     let mut rows = bench.over_stdio()?;
     if options.wants(files_http::NAME) {
         rows.extend(files_http::run(&bench)?);
     }
+    // Goals that could not be missed were not reached.
+    rows.push(Row::new(ABSENT, "", f64::from(absent), None, Some(Goal::AtMost(0.0))));
     Ok(rows)
 }
 

@@ -252,7 +252,7 @@ impl Config {
 
     /// The name of this replica.
     pub(crate) fn replica(&self) -> String {
-        self.audit.replica.clone().unwrap_or_else(crate::process::host_name)
+        self.audit.replica.clone().unwrap_or_else(|| crate::process::host_name().to_owned())
     }
 
     /// The directory of the SQLite file that jobs are kept in. Where none is configured, servers of

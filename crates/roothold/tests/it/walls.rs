@@ -125,6 +125,15 @@ fn keys_that_are_replaced_as_editors_do_are_read_behind_the_wall() {
 }
 
 #[test]
+fn behind_the_wall_a_replica_has_the_name_of_its_host() {
+    let keys = Keys::new();
+    let server = keys.serve("require");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let audit = server.audit();
+    assert_eq!(audit.of_kind("boot").next().unwrap()["replica"], host.trim());
+}
+
+#[test]
 fn every_thread_is_behind_the_wall_and_the_metrics_still_see_the_process() {
     let dirs = Dirs::with_fixture();
     let server = Spec::new(dirs.base(), dirs.config("")).start();
