@@ -26,6 +26,7 @@ mod large;
 mod managed;
 mod monitoring;
 mod paging;
+mod panicking;
 #[cfg(feature = "datasets")]
 mod processing;
 mod product;
