@@ -15,6 +15,7 @@ mod databases;
 mod datasets;
 mod durable;
 mod failing;
+mod failing_log;
 mod full_log;
 mod heads;
 mod hints;
