@@ -23,6 +23,7 @@ mod http;
 mod index;
 mod jobs;
 mod killed;
+mod killed_steps;
 mod large;
 mod managed;
 mod monitoring;
