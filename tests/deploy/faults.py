@@ -3,6 +3,7 @@
 taken away, its clients vanish. Each server is a process in this script's own namespaces.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from lib.alone import FULL, HERE, Server, limited
 from lib.checks import Checks
 from lib.engine import until
 from lib.load import Load
-from lib.mcp import call, message, request
+from lib.mcp import Broken, answer, call, message, request
 from lib.watched import POSTGRES, ROLE, Postgres
 
 STARTS = 24
@@ -68,10 +69,66 @@ def ended_while_it_reloads(checks, scratch):
     checks.equal("ended while it reloads: each ended its log", stopped, RELOADS)
 
 
+class Kept:
+    """Connections that are kept, on which calls go on while no other connection is accepted."""
+
+    def __init__(self, count):
+        self.runner = asyncio.Runner()
+        self.streams = [self.runner.run(asyncio.open_connection(*HERE)) for _ in range(count)]
+        self.turn = 0
+        self.done = 0
+        self.refused = 0
+        self.odd = []
+        self.recorded = set()
+
+    def call(self, tool, arguments):
+        """Makes a call, and counts what became of it: done, refused as one to be made again, or neither."""
+        reader, writer = self.streams[self.turn % len(self.streams)]
+        self.turn += 1
+
+        async def exchange():
+            writer.write(b"".join(request(tool, arguments)))
+            return await asyncio.wait_for(answer(reader), 20)
+
+        try:
+            status, headers, body = self.runner.run(exchange())
+        except (Broken, OSError, TimeoutError) as broken:
+            self.odd.append(f"{type(broken).__name__}: {broken}")
+            return
+        if status in (429, 503):
+            self.refused += 1
+            return
+        result = message(headers, body).get("result", {})
+        kind = result.get("_meta", {}).get("io.roothold/error", {}).get("kind")
+        if status == 200 and result.get("content") and kind in (None, "busy"):
+            self.recorded.add(headers["x-request-id"])
+            self.refused += kind == "busy"
+            self.done += kind is None
+        elif kind == "unavailable":
+            self.refused += 1
+        else:
+            self.odd.append(f"{status} {body[:300]}")
+
+    def close(self):
+        for _, writer in self.streams:
+            writer.close()
+        self.runner.close()
+
+
 def no_descriptors(checks, scratch):
-    """More connections than file descriptors: nothing spins, and calls are answered again afterwards."""
-    server = Server(scratch, "descriptors")
+    """More connections than file descriptors, while the audit log is to go on in another file.
+
+    Nothing spins; calls on connections that were there are answered or refused, and none is lost; then all goes on.
+    """
+    server = Server(scratch, "descriptors", more="[audit]\nfile_bytes_max = 1048576\n")
+    # So that nobody of the flood is closed in between.
+    server.env["ROOTHOLD_LIMITS__HEADER_TIMEOUT_SECONDS"] = "120"
+    # Names that make a long line, so that the file grows soon.
+    long = {"paths": [f"/kept/{at}/{'n' * 200}" for at in range(40)]}
     with server.running(**limited(DESCRIPTORS)):
+        kept = Kept(4)
+        for _ in kept.streams:
+            kept.call("listRoots", {})
         flood = [socket.create_connection(HERE, timeout=5) for _ in range(500)]
         time.sleep(0.5)
         before, began = server.processor_seconds(), time.monotonic()
@@ -79,11 +136,36 @@ def no_descriptors(checks, scratch):
         used = (server.processor_seconds() - before) / (time.monotonic() - began)
         checks.true("no descriptors left: it waits, and does not spin", used < 0.5, used)
         checks.equal("no descriptors left: it lives", server.child.poll(), None)
+        until(lambda: no_file_is_begun(server, kept, long), 60, "no other file of the log is tried")
+        for _ in range(20):
+            kept.call("read_text_file", {"path": "/kept/file.md"})
+            kept.call("read_multiple_files", long)
+        checks.equal("no descriptors left: the log goes on in the file that there is", len(server.logs()), 1)
+        during = f"{kept.done} done, {kept.refused} refused"
+        print(f"note without file descriptors, on connections that were there: {during}, {len(kept.odd)} neither")
+        checks.equal("no descriptors left: each call is answered, or to be made again", kept.odd[:3], [])
+        checks.true("no descriptors left: some are answered", kept.done > 20, during)
+        checks.true("no descriptors left: some are to be made again", kept.refused, during)
         for connection in flood:
             connection.close()
         answered = until(server.heard, 20, "no call is answered again")
         checks.equal("no descriptors left: then calls are answered", answered, "of kept\n")
+        until(lambda: len(server.logs()) > 1, 20, "the log does not go on in another file")
+        kept.call("read_text_file", {"path": "/kept/file.md"})
+        checks.equal("no descriptors left: then the log goes on in another file", kept.odd[:3], [])
+        kept.close()
     checks.equal("no descriptors left: it ends with 0", server.child.returncode, 0)
+    checks.equal("no descriptors left: each call is on record", kept.recorded - server.recorded(), set())
+    checks.true("no descriptors left: no file of the log is empty", all(log.stat().st_size for log in server.logs()))
+    whole, said = server.verified()
+    checks.true("no descriptors left: its logs are whole", whole, said)
+
+
+def no_file_is_begun(server, kept, arguments):
+    """Makes some calls, and says whether the log has grown by now and could not go on in another file."""
+    for _ in range(10):
+        kept.call("read_multiple_files", arguments)
+    return "no new file of the audit log can be begun" in (server.home / "log").read_text()
 
 
 def keys_are_rotated(checks, scratch):

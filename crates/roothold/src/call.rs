@@ -15,10 +15,12 @@ mod record;
 mod resumed;
 mod running;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use roothold_core::handle::Sealer;
 use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
 use serde_json::{Map, Value};
@@ -111,6 +113,8 @@ pub(crate) enum CallError {
     UnknownTool,
     /// The tool answers with tasks only, and the client takes none: an error of the protocol.
     NeedsTasks,
+    /// The tool panicked: an error of the protocol.
+    Panicked,
     /// An error of the call, which the agent reads.
     Fault(Fault),
 }
@@ -147,7 +151,7 @@ impl Engine {
     /// Dropping the future cancels the call; its outcome is recorded all the same.
     pub(crate) async fn call(
         self: &Arc<Self>,
-        request: CallRequest<'_>,
+        mut request: CallRequest<'_>,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
         // The internal tools are reached by their own methods only.
@@ -177,7 +181,12 @@ impl Engine {
             record.finish(Err(fault.as_ref().unwrap_or(&unsupported)));
             return Err(fault.map_or(CallError::NeedsTasks, CallError::Fault));
         }
-        let result = self.decide_and_run(&mut record, entry, request, trace).await;
+        let work = self.decide_and_run(&mut record, entry, &mut request, trace);
+        // A transport's task that panics ends without an answer, and a batch with all of its parts.
+        let Ok(result) = AssertUnwindSafe(work).catch_unwind().await else {
+            record.panicked(&request);
+            return Err(CallError::Panicked);
+        };
         match result {
             Ok(answer) => {
                 // An answer that could not be recorded is not given.
@@ -196,12 +205,12 @@ impl Engine {
         self: &Arc<Self>,
         record: &mut Record,
         entry: &Entry,
-        mut request: CallRequest<'_>,
+        request: &mut CallRequest<'_>,
         trace: Trace,
     ) -> Result<Answer, Fault> {
         let (cursor, bytes_max) = match page_arguments(entry, &mut request.arguments) {
             Ok(page) => page,
-            Err(fault) => return Err(record.refuse(&request, None, fault)),
+            Err(fault) => return Err(record.refuse(request, None, fault)),
         };
         whole_numbers(&mut request.arguments);
         let arguments_digest = digest(&request.arguments);
@@ -217,19 +226,19 @@ impl Engine {
         let arguments = Value::Object(std::mem::take(&mut request.arguments));
         let parsed = match entry.tool.parse(arguments, &resumed) {
             Ok(parsed) => parsed,
-            Err(fault) => return Err(record.refuse(&request, None, fault)),
+            Err(fault) => return Err(record.refuse(request, None, fault)),
         };
-        let permits = match self.decide(&request, entry, &parsed.actions, &trace) {
+        let permits = match self.decide(request, entry, &parsed.actions, &trace) {
             Ok(permits) => permits,
-            Err(fault) => return Err(record.refuse(&request, Some(&parsed.actions), fault)),
+            Err(fault) => return Err(record.refuse(request, Some(&parsed.actions), fault)),
         };
-        record.allow(&request, &parsed.actions, &permits, &trace).await?;
+        record.allow(request, &parsed.actions, &permits, &trace).await?;
         let ticket = match (request.within, &request.job) {
             (Some(call), _) => Arc::clone(&call.ticket),
-            (None, None) => Arc::new(self.admit(&request, &trace).await?),
+            (None, None) => Arc::new(self.admit(request, &trace).await?),
             (None, Some(_)) => Arc::new(self.admission.for_job(request.principal)),
         };
-        let mut call = self.start(&request, entry, cursor, bytes_max, arguments_digest, ticket);
+        let mut call = self.start(request, entry, cursor, bytes_max, arguments_digest, ticket);
         call.arguments = kept.map(Arc::new);
         call.trace = trace;
         let budget = call.budget.clone();
@@ -411,6 +420,11 @@ fn stopping() -> Fault {
         FaultKind::Unavailable,
         "the server is stopping; try again, another replica will answer",
     )
+}
+
+/// What a tool that panicked came to.
+pub(crate) fn panicked() -> Fault {
+    Fault::internal("the tool panicked")
 }
 
 struct OnDrop(Budget);

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{CallError, CallRequest, Dialogue};
+use crate::call::{CallError, CallRequest, Dialogue, panicked};
 use crate::catalog::Catalog;
 use crate::handler::{Handler, Origin};
 use crate::wire;
@@ -146,6 +146,7 @@ pub(crate) async fn call_as<T: DeserializeOwned>(
             origin.report_scopes(&fault);
             fault
         }
+        CallError::Panicked => panicked(),
         CallError::UnknownTool | CallError::NeedsTasks => {
             Fault::internal("an internal tool is missing")
         }

@@ -5,7 +5,7 @@ use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, ErrorCode, M
 use roothold_core::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::call::{CallError, RULE_CAPABILITIES};
+use crate::call::{CallError, RULE_CAPABILITIES, panicked};
 use crate::escape::json_string;
 use crate::form::{FirstText, Form};
 use crate::tool::Answer;
@@ -65,6 +65,7 @@ pub(crate) fn tool_error(
             let tasks = ClientCapabilities::builder().enable_tasks().build();
             Err(ErrorData::missing_required_client_capability(tasks))
         }
+        CallError::Panicked => Err(ErrorData::internal_error(text_of(&panicked()), None)),
         CallError::Fault(fault) if modern && lacks_forms(&fault) => {
             let forms = ClientCapabilities::builder().enable_elicitation().build();
             let mut error = ErrorData::missing_required_client_capability(forms);

@@ -1,6 +1,7 @@
 """One server, as a process in the script's own namespaces, on fixed ports."""
 
 import http.client
+import json
 import os
 import resource
 import signal
@@ -93,10 +94,25 @@ class Server:
         done = subprocess.run(verify, env=self.env, capture_output=True, text=True)
         return done.returncode == 0, done.stdout + done.stderr
 
+    def logs(self):
+        """Returns the files of the audit log."""
+        return list((self.home / "audit").glob("*.jsonl"))
+
     def audited(self, kind):
         """Returns how many lines of a kind are in the audit log."""
-        logs = (self.home / "audit").glob("*.jsonl")
-        return sum(log.read_text().count(f'"kind":"{kind}"') for log in logs)
+        return sum(log.read_text().count(f'"kind":"{kind}"') for log in self.logs())
+
+    def recorded(self):
+        """Returns the ids of the requests that have an intent and its outcome in one file of the audit log."""
+        found = set()
+        for log in self.logs():
+            begun = {}
+            for line in map(json.loads, log.read_text().splitlines()):
+                if line["kind"] == "intent":
+                    begun[line["call"]] = line["request_id"]
+                if line["kind"] == "outcome":
+                    found.add(begun.pop(line["call"]))
+        return found
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.child.pid}/task"))

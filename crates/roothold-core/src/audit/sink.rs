@@ -54,6 +54,8 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
 )]
 pub(super) fn create(dir: &Path, boot_us: u64, boot: &str) -> io::Result<(File, PathBuf)> {
     create_dir(dir)?;
+    // Before there is a file, which could not be taken away: the wall lets none be removed.
+    let directory = File::open(dir)?;
     let random = boot.get(..8).unwrap_or(boot);
     let path = dir.join(format!("audit-{}-{random}.jsonl", stamp::compact(boot_us)));
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
@@ -61,7 +63,7 @@ pub(super) fn create(dir: &Path, boot_us: u64, boot: &str) -> io::Result<(File, 
     // the file system has no locks, they take it for one that is.
     let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
     // Without this, a power cut could lose the file's name although its lines were synced.
-    File::open(dir)?.sync_all()?;
+    directory.sync_all()?;
     Ok((file, path))
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Record {
     running: Option<(Arc<Ticket>, Budget)>,
     /// Knows whether the call, or one that is a part of it, changed something.
     budget: Option<Budget>,
+    panicked: bool,
 }
 
 /// What the end of a call needs.
@@ -52,7 +53,7 @@ impl Record {
             open: false,
             _in_flight: engine.metrics.call_began(),
         };
-        Ok(Self { end: Some(end), running: None, budget: None })
+        Ok(Self { end: Some(end), running: None, budget: None, panicked: false })
     }
 
     /// Says which budget the call runs under.
@@ -130,6 +131,16 @@ impl Record {
         Ok(())
     }
 
+    /// Records that the tool panicked, once nobody works for the call any more. One that panicked before
+    /// it was decided is on record as refused.
+    pub(super) fn panicked(mut self, request: &CallRequest<'_>) {
+        self.panicked = true;
+        if self.end.as_ref().is_some_and(|end| !end.open) {
+            // Nothing can be told to whoever waits but that it failed.
+            let _ = self.deny(request, None, "arguments");
+        }
+    }
+
     /// Records the end. Returns a fault if that was not possible, which says so if something was changed.
     pub(super) fn finish(&mut self, result: Result<usize, &Fault>) -> Option<Fault> {
         let error = self.end.as_mut()?.finish(result)?;
@@ -152,18 +163,16 @@ impl End {
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut end) = self.end.take().filter(|end| end.open) else { return };
-        if std::thread::panicking() {
-            end.finish(Err(&Fault::internal("the tool panicked")));
-            return;
-        }
-        let hung_up = Fault::new(FaultKind::Cancelled, "the client hung up");
+        let panicked = self.panicked;
+        let hung_up = || Fault::new(FaultKind::Cancelled, "the client hung up");
+        let why = if panicked { super::panicked() } else { hung_up() };
         let Some((ticket, budget)) = self.running.take() else {
-            end.finish(Err(&hung_up));
+            end.finish(Err(&why));
             return;
         };
         budget.cancel();
         ticket.at_end(move || {
-            end.finish(if budget.had_effect() { Ok(0) } else { Err(&hung_up) });
+            end.finish(if budget.had_effect() && !panicked { Ok(0) } else { Err(&why) });
         });
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::events::{ChunkDone, JobFinished, JobStarted, StoreFailed};
 use super::{Input, JobMetrics, Store, cut};
-use crate::call::{CallError, CallRequest, Dialogue, Engine};
+use crate::call::{CallError, CallRequest, Dialogue, Engine, panicked};
 use crate::long::{AsJob, JobEnd, JobLink, Resume, Stepped, Wanted, no_jobs};
 use crate::tool::Answer;
 use crate::wire;
@@ -259,6 +259,7 @@ impl Run {
                 .map(Step::Done)
                 .map_err(Fault::internal),
             Err(CallError::Fault(fault)) => Err(fault),
+            Err(CallError::Panicked) => Err(panicked()),
             Err(CallError::UnknownTool | CallError::NeedsTasks) => {
                 Err(Fault::internal("a job of an unknown tool"))
             }

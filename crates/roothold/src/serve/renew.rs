@@ -1,13 +1,14 @@
 //! Begins another file of the audit log where one has grown or cannot be written any more, and ends those
 //! before it.
 //!
-//! Whether there is room again is asked every few seconds, since somebody waits for that who has just made
-//! some; a disk that fails in another way is tried less and less often.
+//! Whether there is room again, or a file descriptor, is asked every few seconds, since somebody waits for that who
+//! has just made some; a disk that fails in another way is tried less and less often.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roothold_core::audit::AuditError;
+use rustix::io::Errno;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::{RenewError, Why};
@@ -74,7 +75,7 @@ impl Default for Patience {
 impl Patience {
     fn failed(&mut self, error: &RenewError, is_healthy: bool) {
         self.tried += 1;
-        if !is_full(error) {
+        if !is_used_up(error) {
             self.wait = (self.wait * 2).min(AGAIN_MAX);
         }
         if self.said.is_none_or(|said| said.elapsed() >= AGAIN_MAX) {
@@ -88,9 +89,12 @@ impl Patience {
     }
 }
 
-fn is_full(error: &RenewError) -> bool {
+/// Whether there is none left of what others give back.
+fn is_used_up(error: &RenewError) -> bool {
     let RenewError::Log(AuditError::Open(error)) = error else { return false };
+    let errno = Errno::from_io_error(error);
     error.kind() == std::io::ErrorKind::StorageFull
+        || matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 #[cfg(test)]
@@ -101,14 +105,17 @@ mod tests {
 
     #[test]
     fn room_is_asked_for_often_and_a_disk_that_fails_is_tried_less_and_less() {
-        let opened =
-            |kind: ErrorKind| RenewError::Log(AuditError::Open(Arc::new(Error::from(kind))));
+        let opened = |error: Error| RenewError::Log(AuditError::Open(Arc::new(error)));
         let mut patience = Patience::default();
         for _ in 0..100 {
-            patience.failed(&opened(ErrorKind::StorageFull), true);
-            assert_eq!(patience.wait, LOOK_EVERY);
+            for errno in [Errno::NOSPC, Errno::MFILE, Errno::NFILE] {
+                patience.failed(&opened(errno.into()), true);
+                assert_eq!(patience.wait, LOOK_EVERY);
+            }
         }
-        patience.failed(&opened(ErrorKind::PermissionDenied), false);
+        patience.failed(&opened(ErrorKind::StorageFull.into()), true);
+        assert_eq!(patience.wait, LOOK_EVERY);
+        patience.failed(&opened(Errno::IO.into()), false);
         assert_eq!(patience.wait, 2 * LOOK_EVERY);
         for _ in 0..100 {
             patience.failed(&RenewError::Held, true);

@@ -160,6 +160,6 @@ pub(super) async fn still_allowed(
             tracing::debug!(%fault, "a change was not told yet");
             None
         }
-        Err(CallError::UnknownTool | CallError::NeedsTasks) => None,
+        Err(CallError::UnknownTool | CallError::NeedsTasks | CallError::Panicked) => None,
     }
 }

@@ -17,7 +17,7 @@ const PAGE_BYTES: u64 = 4096;
 /// Less than an outcome takes, and more than numbers that grow by a digit.
 const SPARE_BYTES: u64 = 120;
 /// The longest that it may take until calls are served again.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 fn mount(options: &str, at: &Path) {
     let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(at).status();
@@ -25,7 +25,7 @@ fn mount(options: &str, at: &Path) {
 }
 
 /// The file that is written now.
-fn newest(audit: &Path) -> PathBuf {
+pub(crate) fn newest(audit: &Path) -> PathBuf {
     fs::read_dir(audit)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -50,14 +50,15 @@ fn fill(audit: &Path) {
     while (&filler).write_all(&[0; 1]).is_ok() {}
 }
 
-struct World {
-    dirs: Dirs,
-    audit: PathBuf,
-    server: Server,
+/// A server whose audit log has a disk of its own.
+pub(crate) struct World {
+    pub(crate) dirs: Dirs,
+    pub(crate) audit: PathBuf,
+    pub(crate) server: Server,
 }
 
 impl World {
-    fn new(size: &str) -> Self {
+    pub(crate) fn new(size: &str) -> Self {
         let mut dirs = Dirs::with_fixture();
         let audit = dirs.base().join("tiny");
         fs::create_dir(&audit).unwrap();
@@ -70,7 +71,7 @@ impl World {
         Self { dirs, audit, server }
     }
 
-    fn write(&self, name: &str) -> Value {
+    pub(crate) fn write(&self, name: &str) -> Value {
         let path = self.dirs.fill_in(&format!("$ROOT/{name}"));
         json!({"path": path, "content": "done"})
     }
@@ -97,7 +98,7 @@ impl World {
         unreachable!("it ends above")
     }
 
-    fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         let hello = json!({"path": self.dirs.fill_in("$ROOT/hello.txt")});
         let result = self.server.call("read_text_file", &hello).result();
         let refused = result["_meta"]["io.roothold/error"]["kind"] == "unavailable";
@@ -113,7 +114,7 @@ impl World {
         assert!(self.is_refused() && !self.server.is_ready());
     }
 
-    fn mended(&self) {
+    pub(crate) fn mended(&self) {
         let until = Instant::now() + PATIENCE;
         while !self.server.is_ready() {
             assert!(Instant::now() < until, "it stays broken: {}", self.server.log());
@@ -128,7 +129,7 @@ impl World {
     }
 
     /// A call that takes a long line, whatever comes of it.
-    fn long(&self) -> Value {
+    pub(crate) fn long(&self) -> Value {
         let name = |at: usize| self.dirs.fill_in(&format!("$ROOT/{at}/{}", "n".repeat(200)));
         let paths: Vec<_> = (0..40).map(name).collect();
         self.server.call("read_multiple_files", &json!({"paths": paths})).result()

@@ -42,7 +42,7 @@ fn kill_again_and_again(
     check_swept(&dirs.work(), kills)
 }
 
-fn temporary(dir: &Path) -> Vec<String> {
+pub(crate) fn temporary(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     names
         .map(|name| name.to_string_lossy().into_owned())
@@ -62,7 +62,7 @@ fn eventually(has_come: impl Fn() -> bool) -> bool {
     true
 }
 
-fn check_swept(dir: &Path, round: u64) -> Result<(), String> {
+pub(crate) fn check_swept(dir: &Path, round: u64) -> Result<(), String> {
     if eventually(|| temporary(dir).is_empty()) {
         return Ok(());
     }

@@ -20,7 +20,7 @@ const CLIENTS: usize = 2;
 /// The longest that a file may take to grow or to fail, and another to begin.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-fn logs(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn logs(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect()
 }
@@ -55,7 +55,7 @@ fn kill(server: &Server, audit: &Path, round: u64) {
 }
 
 /// The ids of the requests that have an intent and its outcome, in the same file.
-fn recorded(audit: &Path) -> HashSet<String> {
+pub(crate) fn recorded(audit: &Path) -> HashSet<String> {
     let mut ids = HashSet::new();
     for log in logs(audit) {
         let text = std::fs::read_to_string(log).unwrap();

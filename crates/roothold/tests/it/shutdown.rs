@@ -66,7 +66,7 @@ fn every_call_in_flight_is_answered_after_sigterm() {
 fn a_second_signal_ends_at_once() {
     let dirs = Dirs::with_fixture();
     let mut server = slow_server(&dirs);
-    let _conns = in_flight(&server, &dirs, 4500);
+    let mut conns = in_flight(&server, &dirs, 4500);
     server.signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
     assert!(server.wait(Duration::from_millis(50)).is_none(), "it waits for the calls");
@@ -75,6 +75,20 @@ fn a_second_signal_ends_at_once() {
     let status = server.wait(Duration::from_secs(10)).expect("it ends");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert_ne!(status.code(), Some(0), "calls were cut");
+    let (mut done, mut told) = (0, 0);
+    for conn in &mut conns {
+        let reply = conn.read().expect("a call in flight is answered");
+        match reply.asked() {
+            Ok(_) => done += 1,
+            Err((kind, text)) => {
+                assert!(kind == "unavailable" && text.contains("try again"), "{kind}: {text}");
+                told += 1;
+            }
+        }
+    }
+    println!("{done} calls were done, {told} were told to try again");
+    assert_eq!(done + told, CALLS);
+    assert!(told > 0, "nothing was in flight");
     // What was cut is on record as such.
     let audit = server.audit();
     assert_eq!(audit.counts(), (CALLS, CALLS));

@@ -415,7 +415,7 @@ fn run_all(seeds: std::ops::Range<u64>, defect: Defect) -> (Seen, Option<(u64, S
 fn no_chunk_is_lost_or_doubled_and_every_job_ends() {
     let one = std::env::var("ROOTHOLD_SIM_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     let full = std::env::var("ROOTHOLD_TEST_FULL").is_ok_and(|value| value == "1");
-    let seeds = one.map_or(0..if full { 10_000 } else { 500 }, |seed| seed..seed + 1);
+    let seeds = one.map_or(0..if full { 10_000 } else { 2_000 }, |seed| seed..seed + 1);
     let count = seeds.end - seeds.start;
     let (seen, wrong) = run_all(seeds, Defect::None);
     if let Some((seed, error)) = wrong {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::say;
 use super::bar::Bar;
 use crate::builder::{Builder, Roothold};
-use crate::call::{CallError, CallRequest, Dialogue, ProgressSink};
+use crate::call::{CallError, CallRequest, Dialogue, ProgressSink, panicked};
 use crate::telemetry::TraceFrom;
 use crate::tool::Answer;
 use crate::wire::text_of;
@@ -99,6 +99,7 @@ fn fault(error: CallError) -> Fault {
     match error {
         CallError::Fault(fault) => fault,
         CallError::UnknownTool => Fault::internal("the tool is in the catalog and was not found"),
+        CallError::Panicked => panicked(),
         CallError::NeedsTasks => Fault::internal("the tool wants a task"),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, CallError};
+use crate::call::{Call, CallError, panicked};
 use crate::tool::{About, Answer, Effect, Permits, Structured, Tool};
 use crate::wire::text_of;
 
@@ -195,6 +195,7 @@ fn outcome(tool: String, result: Result<Answer, CallError>) -> Outcome {
                     "unsupported: this tool answers with a task; call it by itself, with the tasks extension"
                         .to_owned()
                 }
+                CallError::Panicked => text_of(&panicked()),
                 CallError::Fault(fault) => text_of(fault),
             };
             Outcome {

@@ -6,6 +6,7 @@ mod dirs;
 mod schema;
 mod server;
 mod stdio;
+mod strace;
 mod way;
 
 pub(crate) use audit::Audit;
@@ -14,6 +15,7 @@ pub(crate) use dirs::{Dirs, find_canary};
 pub(crate) use schema::misfit;
 pub(crate) use server::{Server, Spec, custom_tool_binary, under_profile};
 pub(crate) use stdio::Stdio;
+pub(crate) use strace::Strace;
 pub(crate) use way::Way;
 
 /// The hash by which a write says which content it means.
