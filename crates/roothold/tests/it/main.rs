@@ -30,6 +30,7 @@ mod paging;
 mod processing;
 mod product;
 mod replicas;
+mod rights;
 mod rotating;
 mod searching;
 mod shutdown;
