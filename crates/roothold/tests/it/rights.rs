@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::databases::granted::keys;
 use crate::databases::reloading::reload;
 use crate::databases::{section, sqlite};
+use crate::jobs;
 use crate::support::{Asked, Dirs, Reply, Request, Server, Spec};
 use crate::watch::{Listening, SETTLED, begun, uri};
 
@@ -30,11 +31,16 @@ fn read(dirs: &Dirs, server: &Server, key: &str, path: &str) -> Asked {
     server.send(&Request::call("read_text_file", &json!({"path": path})).bearer(key)).asked()
 }
 
-/// Why a call is denied: its text, up to the first blank.
+/// Why a call is denied.
 fn denial(asked: Asked) -> String {
     let (kind, text) = asked.unwrap_err();
     assert_eq!(kind, "denied", "{text}");
     text
+}
+
+/// How many calls were denied to who is not among the principals.
+fn denials(server: &Server) -> usize {
+    server.audit().of_kind("intent").filter(|intent| intent["rule"] == "principals").count()
 }
 
 fn listed(server: &Server, key: &str) -> usize {
@@ -137,18 +143,43 @@ fn what_is_watched_is_decided_anew() {
     assert_eq!(both, [root.clone(), file.clone()]);
     // Whoever was revoked is told of nothing, and of all that happened once they are back.
     reload(&dirs, &server, &(auth + &principals(&["ben"])));
-    let denials = |server: &Server| {
-        let audit = String::from_utf8(server.audit().raw).unwrap();
-        audit.matches("\"principals\"").count()
-    };
     dirs.write("work/sub/two.txt", "PUBLIC");
     std::thread::sleep(SETTLED * 2);
-    assert!(denials(&server) <= 1, "nobody asks again and again for who was revoked");
+    assert_eq!(denials(&server), 0, "nothing is tried for who was revoked");
     dirs.write("work/three.txt", "PUBLIC");
     reload(&dirs, &server, &everything);
     let mut both = [listening.updated(), listening.updated()];
     both.sort();
     assert_eq!(both, [root, sub]);
+}
+
+#[test]
+fn a_job_goes_on_as_it_was_decided_and_tells_nothing_to_who_was_revoked() {
+    let dirs = jobs::dirs(10_000);
+    let (keys, auth) = keys(&dirs, &[("anna", SCOPES)]);
+    let anna = &keys[0];
+    let server = jobs::replica(&dirs, "a", &(auth.clone() + &principals(&["anna"]))).start();
+    let state = format!("[state]\ndir = \"{}\"\n", dirs.base().join("jobs").display());
+    let with = |names: &[&str]| auth.clone() + &principals(names) + &state;
+    let id = jobs::begin(&server, &jobs::background(&dirs, 300).bearer(anna));
+    let wanted = json!({"notifications": {"taskIds": [id]}});
+    let listen = Request::modern("subscriptions/listen", &wanted).with_tasks().bearer(anna);
+    let mut listening = Listening::send(&server, &listen);
+    listening.acknowledged();
+    assert_eq!(listening.message()["method"], "notifications/tasks");
+    reload(&dirs, &server, &with(&["ben"]));
+    let ask = || {
+        let get = Request::call("get_job", &json!({"job_id": id})).bearer(anna);
+        server.send(&get).asked()
+    };
+    assert!(denial(ask()).contains("nothing is granted to you"));
+    std::thread::sleep(SETTLED * 2);
+    let denials = denials(&server);
+    assert!((1..=2).contains(&denials), "it is not tried again and again: {denials}");
+    reload(&dirs, &server, &with(&["anna"]));
+    jobs::eventually("it is done", || {
+        (ask().unwrap()["job"]["status"] == "completed").then_some(())
+    });
 }
 
 /// What a batch of calls found: for each, whether it was answered.
