@@ -4,6 +4,9 @@
 //! ∩ the root's own access ∩ tool enabled. [`Policy::decide`] answers with a [`Permit`], which
 //! nothing else can make and which the functions that touch bytes demand.
 //!
+//! A policy never changes: another configuration has another, over the same roots. Which one is in
+//! force is for whoever serves them to say.
+//!
 //! **Invariant**: deciding reads no disk. What the disk says later (a link that leads elsewhere)
 //! is decided again by the gate, through [`Permit::decide_again`], on the path of what was opened.
 
@@ -18,11 +21,12 @@ mod subtree;
 mod temp;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::Arc;
 
 use crate::action::{Action, Actions, JobOwner, Target, Verb};
 use crate::fault::{Fault, FaultKind, Rule};
 use crate::path::FilePath;
+use crate::pattern::PatternSet;
 use crate::principal::Principal;
 use crate::roots::{Access, Root, Roots};
 
@@ -33,7 +37,6 @@ pub use permit::{DatabasePermit, JobPermit, Permit, StorePermit};
 pub(crate) use rules::{RootRules, join};
 pub use spec::{DEFAULT_EXCLUDES, PolicyError, PolicySpec, PrincipalSpec};
 pub use stores::StoreRule;
-use stores::StoreRules;
 pub(crate) use temp::TempName;
 
 pub(crate) const RULE_SCOPES: &str = "scopes";
@@ -47,23 +50,56 @@ const HINT_ROOTS: &str =
 #[derive(Debug, Clone)]
 pub struct Policy(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     roots: Roots,
-    rules: Vec<RootRules>,
+    rules: Arc<Rules>,
+    /// Who may use which database.
+    databases: Arc<DatabaseRules>,
+    /// Who may use which store.
+    stores: Arc<[StoreRule]>,
+}
+
+/// What patterns and grants were compiled to.
+#[derive(Debug)]
+struct Rules {
+    /// Those of each root.
+    of_roots: Vec<RootRules>,
+    /// What is excluded in stores.
+    exclude: PatternSet,
     spec: PolicySpec,
     /// Empty: everyone who authenticated has the whole policy.
     grants: HashMap<String, Grant>,
     /// The grant of `*`, for principals without one of their own.
     anyone: Option<Grant>,
-    /// Who may use which database; it can change while the server runs.
-    databases: RwLock<Arc<DatabaseRules>>,
-    /// Who may use which store; nobody any, as long as it is not set.
-    stores: OnceLock<StoreRules>,
+}
+
+impl Rules {
+    fn compile(
+        roots: &Roots,
+        spec: PolicySpec,
+        principals: &[PrincipalSpec],
+    ) -> Result<Self, PolicyError> {
+        let of_roots =
+            roots.iter().map(|root| RootRules::compile(&spec, root)).collect::<Result<_, _>>()?;
+        let exclude = PatternSet::excluding(&spec.exclude)
+            .map_err(|source| PolicyError::Pattern { key: "policy.exclude".to_owned(), source })?;
+        let mut grants = HashMap::new();
+        let mut anyone = None;
+        for principal in principals {
+            let grant = Grant::compile(principal, roots)?;
+            if principal.name == "*" {
+                anyone = Some(grant);
+            } else if grants.insert(principal.name.clone(), grant).is_some() {
+                return Err(PolicyError::DuplicatePrincipal(principal.name.clone()));
+            }
+        }
+        Ok(Self { of_roots, exclude, spec, grants, anyone })
+    }
 }
 
 impl Policy {
-    /// Compiles a policy over opened roots.
+    /// Compiles a policy over opened roots, with no databases and no stores.
     ///
     /// # Errors
     /// A [`PolicyError`] that names the configuration key and what to mend.
@@ -72,20 +108,27 @@ impl Policy {
         spec: PolicySpec,
         principals: &[PrincipalSpec],
     ) -> Result<Self, PolicyError> {
-        let rules =
-            roots.iter().map(|root| RootRules::compile(&spec, root)).collect::<Result<_, _>>()?;
-        let mut grants = HashMap::new();
-        let mut anyone = None;
-        for principal in principals {
-            let grant = Grant::compile(principal, &roots)?;
-            if principal.name == "*" {
-                anyone = Some(grant);
-            } else if grants.insert(principal.name.clone(), grant).is_some() {
-                return Err(PolicyError::DuplicatePrincipal(principal.name.clone()));
-            }
-        }
-        let (databases, stores) = (RwLock::default(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { roots, rules, spec, grants, anyone, databases, stores })))
+        let rules = Arc::new(Rules::compile(&roots, spec, principals)?);
+        let (databases, stores) = (Arc::default(), Arc::default());
+        Ok(Self(Arc::new(Inner { roots, rules, databases, stores })))
+    }
+
+    /// A policy of other patterns and other principals, over the same roots, databases and stores.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn again(
+        &self,
+        spec: PolicySpec,
+        principals: &[PrincipalSpec],
+    ) -> Result<Self, PolicyError> {
+        let rules = Arc::new(Rules::compile(&self.0.roots, spec, principals)?);
+        Ok(Self(Arc::new(Inner { rules, ..Inner::clone(&self.0) })))
+    }
+
+    /// Whether it is the very one that another is: one of the same configuration, however alike.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The roots, in the order of the configuration.
@@ -95,7 +138,7 @@ impl Policy {
 
     /// The patterns as they were written.
     pub fn spec(&self) -> &PolicySpec {
-        &self.0.spec
+        &self.0.rules.spec
     }
 
     /// Whether the configuration grants `principal` the use of `tool`. For lists of tools:
@@ -164,11 +207,11 @@ impl Policy {
     }
 
     fn grant(&self, principal: &Principal) -> Result<Option<&Grant>, Fault> {
-        let inner = &*self.0;
-        if inner.grants.is_empty() && inner.anyone.is_none() {
+        let rules = &*self.0.rules;
+        if rules.grants.is_empty() && rules.anyone.is_none() {
             return Ok(None);
         }
-        inner.grants.get(principal.name()).or(inner.anyone.as_ref()).map(Some).ok_or_else(|| {
+        rules.grants.get(principal.name()).or(rules.anyone.as_ref()).map(Some).ok_or_else(|| {
             let rule = Rule { name: "principals", detail: None };
             Fault::denied(
                 rule,
@@ -189,7 +232,7 @@ impl Policy {
                 return Ok(Permit::job(self.clone(), action.verb, jobs, principal));
             }
             Target::Database(database) => {
-                let permit = self.database_rules().decide(principal, action.verb, database)?;
+                let permit = self.0.databases.decide(principal, action.verb, database)?;
                 return Ok(Permit::database(self.clone(), action.verb, permit));
             }
             Target::Object(object) => {
@@ -202,7 +245,7 @@ impl Policy {
         let temp = (action.verb == Verb::Write).then(TempName::random).transpose()?;
         let permit =
             Permit::file(self.clone(), action.verb, root, rel, path.wants_directory(), temp);
-        let rules = &self.0.rules[root];
+        let rules = &self.0.rules.of_roots[root];
         let lexical = normalised(permit.rel()).ok_or_else(outside_roots)?;
         if lexical != permit.rel() {
             // `a/.ssh/../b` is `a/b` only where there is a `.ssh`: any answer would tell.

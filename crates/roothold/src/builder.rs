@@ -18,6 +18,7 @@ use crate::databases::Databases;
 use crate::datasets::Known;
 use crate::handler::Handler;
 use crate::plan::Plan;
+use crate::rights::{InForce, Rights};
 use crate::telemetry::Metrics;
 use crate::tool::Tool;
 use crate::walls::{self, Walls};
@@ -129,8 +130,8 @@ impl Roothold {
     }
 
     /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.engine.policy
+    pub fn policy(&self) -> Policy {
+        self.engine.rights.now().policy.clone()
     }
 }
 
@@ -238,12 +239,13 @@ fn audit_options(config: &Config) -> AuditOptions {
 /// Puts the parts together.
 fn assembled(config: Config, catalog: Catalog, plan: Plan, walls: Walls) -> Roothold {
     let has_sessions = config.server.legacy_sessions.is_some();
-    let hub = Hub::new(&config.limits, has_sessions, !config.databases.is_empty());
+    // Without a file nothing is read again, and the tools of a start stay.
+    let hub = Hub::new(&config.limits, has_sessions, config.file.is_some());
     let metrics = metrics(&config, &plan, &hub);
     let stop = CancellationToken::new();
     let engine = Engine {
         catalog,
-        policy: plan.policy,
+        rights: InForce::new(Rights { policy: plan.policy, sql_tools: plan.sql_tools }),
         audit: Audit::ahead(plan.audit_dir, audit_options(&config)),
         metrics,
         traces: plan.traces,
@@ -252,7 +254,6 @@ fn assembled(config: Config, catalog: Catalog, plan: Plan, walls: Walls) -> Root
         #[cfg(feature = "datasets")]
         datasets: plan.datasets,
         databases: plan.databases,
-        sql_tools: plan.sql_tools,
         sealer: plan.sealer,
         admission: Admission::new(&config.limits),
         confirmations: Confirmations::default(),

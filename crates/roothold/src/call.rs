@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use roothold_core::handle::Sealer;
-use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal};
+use roothold_core::{Actions, Budget, Fault, FaultKind, Permit, Policy, Principal, Roots};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -34,9 +34,9 @@ use crate::databases::Databases;
 use crate::datasets::Datasets;
 use crate::jobs::Jobs;
 use crate::long::{AsJob, JobLink};
+use crate::rights::{InForce, Rights};
 use crate::telemetry::{CallFinished, Metrics, NamedCache, Trace, TraceFrom, Traces, What};
 use crate::tool::{Answer, AnyTool, DatabaseUse, Pace, Permits};
-use crate::tools::SqlTools;
 use crate::walls::Walls;
 use crate::watch::Hub;
 
@@ -61,7 +61,7 @@ type Decided = Result<Permit, Fault>;
 /// Everything that a call needs and that outlives it.
 pub(crate) struct Engine {
     pub(crate) catalog: Catalog,
-    pub(crate) policy: Policy,
+    pub(crate) rights: InForce,
     pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
@@ -80,8 +80,6 @@ pub(crate) struct Engine {
     #[cfg(feature = "datasets")]
     pub(crate) datasets: Datasets,
     pub(crate) databases: Databases,
-    /// The tools that are made of SQL.
-    pub(crate) sql_tools: SqlTools,
 }
 
 /// One call as it comes from a transport.
@@ -122,7 +120,8 @@ pub(crate) enum CallError {
 impl Engine {
     /// The figures of everything that is kept in memory for later calls, by the names of metrics.
     pub(crate) fn caches(&self) -> [NamedCache; 3] {
-        let (texts, index) = (self.policy.roots().texts(), self.policy.roots().index());
+        let roots = self.roots();
+        let (texts, index) = (roots.texts(), roots.index());
         [
             ("content", texts.contents.figures()),
             ("lines", texts.lines.figures()),
@@ -132,15 +131,26 @@ impl Engine {
 
     /// Drops what was kept for later calls and nobody asks for.
     pub(crate) fn drop_idle(&self) {
-        self.policy.roots().texts().contents.drop_idle();
-        self.policy.roots().texts().lines.drop_idle();
-        self.policy.roots().index().drop_idle();
+        let roots = self.roots();
+        roots.texts().contents.drop_idle();
+        roots.texts().lines.drop_idle();
+        roots.index().drop_idle();
+    }
+
+    /// The roots, which are those of the start.
+    fn roots(&self) -> Roots {
+        self.rights.now().policy.roots().clone()
     }
 
     /// Whether a tool changes databases, for which a person may be asked.
-    pub(crate) fn changes_databases(&self, principal: &Principal, tool: &str) -> bool {
+    pub(crate) fn changes_databases(
+        &self,
+        rights: &Rights,
+        principal: &Principal,
+        tool: &str,
+    ) -> bool {
         let changes = |entry: &Entry| entry.tool.databases() == Some(DatabaseUse::Writes);
-        let made = || self.sql_tools.find(principal, &self.policy, tool);
+        let made = || rights.sql_tools.find(principal, &rights.policy, tool);
         let built_in = self.catalog.get(tool);
         built_in.map_or_else(|| made().is_some_and(|made| changes(&made.entry)), changes)
     }
@@ -159,8 +169,9 @@ impl Engine {
             request.method == entry.tool.name() || !crate::resources::is_internal(request.tool)
         };
         let built_in = self.catalog.get(request.tool).filter(is_reachable);
+        let rights = request.within.map_or_else(|| self.rights.now(), Call::rights);
         let made = match built_in {
-            None => self.sql_tools.find(request.principal, &self.policy, request.tool),
+            None => rights.sql_tools.find(request.principal, &rights.policy, request.tool),
             Some(_) => None,
         };
         let entry = built_in.or(made.as_ref().map(|made| &made.entry));
@@ -181,7 +192,7 @@ impl Engine {
             record.finish(Err(fault.as_ref().unwrap_or(&unsupported)));
             return Err(fault.map_or(CallError::NeedsTasks, CallError::Fault));
         }
-        let work = self.decide_and_run(&mut record, entry, &mut request, trace);
+        let work = self.decide_and_run(&mut record, entry, &rights, &mut request, trace);
         // A transport's task that panics ends without an answer, and a batch with all of its parts.
         let Ok(result) = AssertUnwindSafe(work).catch_unwind().await else {
             record.panicked(&request);
@@ -205,10 +216,11 @@ impl Engine {
         self: &Arc<Self>,
         record: &mut Record,
         entry: &Entry,
+        rights: &Arc<Rights>,
         request: &mut CallRequest<'_>,
         trace: Trace,
     ) -> Result<Answer, Fault> {
-        let (cursor, bytes_max) = match page_arguments(entry, &mut request.arguments) {
+        let page = match page_arguments(entry, &mut request.arguments) {
             Ok(page) => page,
             Err(fault) => return Err(record.refuse(request, None, fault)),
         };
@@ -218,7 +230,7 @@ impl Engine {
             sealer: &self.sealer,
             tool: entry.tool.name(),
             principal: request.principal.name(),
-            cursor: cursor.as_deref(),
+            cursor: page.0.as_deref(),
             arguments_digest,
             goes_on: request.dialogue.said.is_some(),
         };
@@ -228,7 +240,7 @@ impl Engine {
             Ok(parsed) => parsed,
             Err(fault) => return Err(record.refuse(request, None, fault)),
         };
-        let permits = match self.decide(request, entry, &parsed.actions, &trace) {
+        let permits = match decide(&rights.policy, request, entry, &parsed.actions, &trace) {
             Ok(permits) => permits,
             Err(fault) => return Err(record.refuse(request, Some(&parsed.actions), fault)),
         };
@@ -238,7 +250,7 @@ impl Engine {
             (None, None) => Arc::new(self.admit(request, &trace).await?),
             (None, Some(_)) => Arc::new(self.admission.for_job(request.principal)),
         };
-        let mut call = self.start(request, entry, cursor, bytes_max, arguments_digest, ticket);
+        let mut call = self.start(request, entry, rights, page, arguments_digest, ticket);
         call.arguments = kept.map(Arc::new);
         call.trace = trace;
         let budget = call.budget.clone();
@@ -284,34 +296,12 @@ impl Engine {
         }
     }
 
-    fn decide(
-        &self,
-        request: &CallRequest<'_>,
-        entry: &Entry,
-        actions: &Actions,
-        trace: &Trace,
-    ) -> Result<Vec<Decided>, Fault> {
-        let mut step = trace.step(|| What::Policy);
-        let decided = self.policy.decide_each(request.principal, entry.tool.granted_as(), actions);
-        let decided = decided.and_then(|mut decided| {
-            if !entry.tool.independent()
-                && let Some(at) = decided.iter().position(Result::is_err)
-                && let Err(fault) = decided.swap_remove(at)
-            {
-                return Err(fault);
-            }
-            Ok(decided)
-        });
-        step.end(decided.as_ref().err());
-        decided
-    }
-
     fn start(
         self: &Arc<Self>,
         request: &CallRequest<'_>,
         entry: &Entry,
-        cursor: Option<Arc<str>>,
-        bytes_max: Option<u64>,
+        rights: &Arc<Rights>,
+        (cursor, bytes_max): (Option<Arc<str>>, Option<u64>),
         arguments_digest: [u8; 8],
         ticket: Arc<Ticket>,
     ) -> Call {
@@ -335,6 +325,7 @@ impl Engine {
         }
         Call {
             engine: Arc::clone(self),
+            rights: Arc::clone(rights),
             principal: request.principal.clone(),
             request_id: Arc::clone(&request.request_id),
             tool: entry.tool.name(),
@@ -399,6 +390,28 @@ impl Engine {
             Err(_) => Err(why),
         }
     }
+}
+
+fn decide(
+    policy: &Policy,
+    request: &CallRequest<'_>,
+    entry: &Entry,
+    actions: &Actions,
+    trace: &Trace,
+) -> Result<Vec<Decided>, Fault> {
+    let mut step = trace.step(|| What::Policy);
+    let decided = policy.decide_each(request.principal, entry.tool.granted_as(), actions);
+    let decided = decided.and_then(|mut decided| {
+        if !entry.tool.independent()
+            && let Some(at) = decided.iter().position(Result::is_err)
+            && let Err(fault) = decided.swap_remove(at)
+        {
+            return Err(fault);
+        }
+        Ok(decided)
+    });
+    step.end(decided.as_ref().err());
+    decided
 }
 
 /// A call that ran out of `time`, in words that are about its tool.

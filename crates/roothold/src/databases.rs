@@ -80,8 +80,8 @@ impl fmt::Debug for Databases {
 }
 
 impl Databases {
-    /// Takes those of a configuration. Reads variables and files, so it must be done before the wall
-    /// is raised; connects to nothing.
+    /// Takes those of a configuration, and returns the policy that knows of them. Reads variables and
+    /// files, so it must be done before the wall is raised; connects to nothing.
     ///
     /// # Errors
     /// A [`ConfigError`] that names the database and the key.
@@ -89,10 +89,9 @@ impl Databases {
         &self,
         sections: &[DatabaseSection],
         policy: &Policy,
-    ) -> Result<(), StartError> {
+    ) -> Result<Policy, StartError> {
         let all = self.made(sections, &[])?;
-        self.put(all, policy);
-        Ok(())
+        Ok(self.put(all, policy))
     }
 
     /// The databases of sections; roles of `before` that mean the same are kept with their connections.
@@ -112,11 +111,13 @@ impl Databases {
         sections.iter().map(one).collect()
     }
 
-    /// Lets policy and calls know of other databases, both at once.
-    fn put(&self, all: Vec<Arc<Database>>, policy: &Policy) {
-        let mut kept = self.0.kept.write().unwrap_or_else(PoisonError::into_inner);
+    /// Lets calls know of other databases: those that the policy which it returns has decided.
+    fn put(&self, all: Vec<Arc<Database>>, policy: &Policy) -> Policy {
         let rules = all.iter().map(|database| rule(&database.section)).collect();
-        *kept = Kept { generation: policy.set_databases(rules), all: all.into() };
+        let policy = policy.with_databases(rules);
+        let mut kept = self.0.kept.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = Kept { generation: policy.generation(), all: all.into() };
+        policy
     }
 
     fn kept(&self) -> Kept {
@@ -181,27 +182,30 @@ impl Databases {
     /// `Conflict`, when the configuration changed since it was decided.
     pub(crate) fn of(&self, permit: &Permit) -> Result<Arc<Role>, Fault> {
         let permit = permit.of_database()?;
-        let kept = self.kept();
-        let named = |database: &&Arc<Database>| database.section.name == permit.name();
-        let found = kept.all.iter().find(named).filter(|_| kept.generation == permit.generation());
-        found.and_then(|database| database.role_of(permit.principal())).cloned().ok_or_else(|| {
-            let what = "the configuration of the databases changed just now; try again";
-            Fault::new(FaultKind::Conflict, what)
-        })
+        let all = self.decided_by(permit.generation())?;
+        let found = all.iter().find(|database| database.section.name == permit.name());
+        let role = found.and_then(|database| database.role_of(permit.principal()));
+        role.cloned().ok_or_else(changed)
     }
 
     /// Those that a principal may use, by the role that it has in each.
+    ///
+    /// # Errors
+    /// `Conflict`, when the configuration is not that of the policy any more.
     pub(crate) fn usable(
         &self,
         policy: &Policy,
         principal: &Principal,
-    ) -> impl Iterator<Item = Arc<Role>> {
-        let all: Vec<Arc<Database>> = self.all().iter().cloned().collect();
-        let (policy, principal) = (policy.clone(), principal.clone());
-        all.into_iter().filter_map(move |one| {
-            let is_usable = policy.may_use_database(&principal, &one.section.name);
-            one.role_of(principal.name()).filter(|_| is_usable).cloned()
-        })
+    ) -> Result<Vec<Arc<Role>>, Fault> {
+        let all = self.decided_by(policy.generation())?;
+        let usable = all.iter().filter(|one| policy.may_use_database(principal, &one.section.name));
+        Ok(usable.filter_map(|one| one.role_of(principal.name()).cloned()).collect())
+    }
+
+    /// All, as long as they are those that a policy has decided on.
+    fn decided_by(&self, generation: u64) -> Result<Arc<[Arc<Database>]>, Fault> {
+        let kept = self.kept();
+        if kept.generation == generation { Ok(kept.all) } else { Err(changed()) }
     }
 
     /// How long a call may take, whichever database it asks; each bounds its own besides.
@@ -262,6 +266,11 @@ impl Databases {
             tracing::warn!("connections to databases did not close in time");
         }
     }
+}
+
+fn changed() -> Fault {
+    let what = "the configuration of the databases changed just now; try again";
+    Fault::new(FaultKind::Conflict, what)
 }
 
 /// What policy knows of a database.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asking::{self, Asking};
 use crate::call::{CallError, CallRequest, Dialogue, Engine, ProgressSink, Question, Said};
+use crate::rights::Rights;
 use crate::telemetry::{CallKind, ListAsked, TraceFrom};
 use crate::tool::{Answer, DatabaseUse};
 use crate::verbatim::Verbatim;
@@ -132,8 +133,9 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let Asked { tool, arguments, takes_tasks, asking, modern, said } = asked;
         // Where the question is put while the call waits, it is made once more with what was said.
+        let engine = &self.engine;
         let may_ask = matches!(asking, Asking::Within(_))
-            && self.engine.changes_databases(origin.principal(), tool);
+            && engine.changes_databases(&engine.rights.now(), origin.principal(), tool);
         let again = may_ask.then(|| arguments.clone());
         let call = CallRequest {
             principal: origin.principal(),
@@ -337,7 +339,7 @@ impl ServerHandler for Handler {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         let built_in = self.engine.catalog.get(name).map(|entry| entry.model.clone());
-        built_in.or_else(|| self.engine.sql_tools.model(name))
+        built_in.or_else(|| self.engine.rights.now().sql_tools.model(name))
     }
 
     fn list_resources(
@@ -431,12 +433,14 @@ impl ServerHandler for Handler {
 impl Engine {
     /// The tools that a principal may call and has a use for.
     pub(crate) fn listed_tools(&self, principal: &Principal) -> Vec<Tool> {
+        let rights = self.rights.now();
+        let Rights { policy, sql_tools } = &*rights;
         let granted =
-            |entry: &&crate::catalog::Entry| self.policy.grants_tool(principal, entry.tool.name());
+            |entry: &&crate::catalog::Entry| policy.grants_tool(principal, entry.tool.name());
         let public = |entry: &&crate::catalog::Entry| !resources::is_internal(entry.tool.name());
-        let writes = self.policy.may_write_somewhere(principal);
+        let writes = policy.may_write_somewhere(principal);
         let has_database = |wanted: DatabaseUse| {
-            self.policy.may_use_some_database(principal, wanted == DatabaseUse::Writes)
+            policy.may_use_some_database(principal, wanted == DatabaseUse::Writes)
         };
         let useful = |entry: &&crate::catalog::Entry| {
             (writes || !entry.tool.writes_files())
@@ -451,7 +455,7 @@ impl Engine {
                 Some(reading) if !writes => reading.clone(),
                 _ => entry.model.clone(),
             })
-            .chain(self.sql_tools.listed(principal, &self.policy))
+            .chain(sql_tools.listed(principal, policy))
             .collect()
     }
 }

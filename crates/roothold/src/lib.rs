@@ -26,6 +26,7 @@ mod plain;
 mod plan;
 mod process;
 mod resources;
+mod rights;
 mod serve;
 mod telemetry;
 mod tool;

@@ -15,7 +15,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use crate::builder::{Builder, StartError};
-use crate::config::{Config, PrincipalSection};
+use crate::config::Config;
 use crate::databases::Databases;
 #[cfg(feature = "datasets")]
 use crate::datasets::Datasets;
@@ -61,11 +61,10 @@ impl Builder {
             }
         }
         #[cfg(feature = "datasets")]
-        let datasets = self.plan_datasets(&policy)?;
+        let (datasets, policy) = self.plan_datasets(&policy)?;
         let databases = self.databases.clone();
-        databases.set(&config.databases, &policy)?;
-        let sql_tools = SqlTools::default();
-        sql_tools.take(sql_tools.prepare(config, &self.catalog, &databases)?);
+        let policy = databases.set(&config.databases, &policy)?;
+        let sql_tools = SqlTools::default().again(config, &self.catalog, &databases)?;
         Ok(Plan {
             policy,
             audit_dir,
@@ -81,12 +80,12 @@ impl Builder {
     }
 
     #[cfg(feature = "datasets")]
-    fn plan_datasets(&self, policy: &Policy) -> Result<Datasets, StartError> {
+    fn plan_datasets(&self, policy: &Policy) -> Result<(Datasets, Policy), StartError> {
         let datasets = Datasets::new(&self.config, &self.datasets)?;
         datasets.check_places(policy.roots())?;
-        policy.set_stores(datasets.store_rules())?;
         refuse_spill(policy, &datasets)?;
-        Ok(datasets)
+        let policy = policy.with_stores(datasets.store_rules());
+        Ok((datasets, policy))
     }
 }
 
@@ -134,8 +133,7 @@ pub(crate) fn open_policy(config: &Config) -> Result<Policy, StartError> {
         return Err(RootError::None.into());
     }
     let roots = Roots::open(&config.root_specs()?)?;
-    let principals: Vec<_> = config.principals.iter().map(PrincipalSection::spec).collect();
-    Ok(Policy::new(roots, config.policy_spec(), &principals)?)
+    Ok(Policy::new(roots, config.policy_spec(), &config.principal_specs())?)
 }
 
 /// What queries do not hold in memory is nothing for callers: a directory that was chosen for it

@@ -35,7 +35,7 @@ use crate::config::Config;
 
 pub(crate) use addresses::{could_listen, private as private_addresses};
 pub(crate) use front::{check, warnings};
-pub(crate) use reload::{Reasons, reload_for_ever};
+pub(crate) use reload::{Reasons, Taken, reload_for_ever};
 pub use signals::on_signals;
 pub(crate) use stamps::Stamps;
 

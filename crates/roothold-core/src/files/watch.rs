@@ -5,6 +5,8 @@
 //! what it no longer allows is silent: no change is told of it, nor that it is gone. What happens
 //! to an excluded neighbour changes nothing that is compared.
 //!
+//! Where another configuration comes into force, whoever watches gives it the permits of that.
+//!
 //! A look finds out; it is told nothing by the kernel, so it is right on every file system. When
 //! to look is the caller's: [`Look::handles`] are what the kernel can give hints on.
 
@@ -54,6 +56,16 @@ impl Watched {
         Self { permits, seen: None }
     }
 
+    /// Has later looks see what other permits for the same path allow, or nothing where there are none;
+    /// what was there before is compared with that.
+    pub fn renew(&mut self, permits: Vec<Permit>) {
+        self.permits = permits;
+        // What other permits show of a directory may be different, though it is as it was.
+        if let Some(Seen::Directory { is_quiet, .. }) = &mut self.seen {
+            *is_quiet = false;
+        }
+    }
+
     /// Looks, and remembers what was there.
     ///
     /// # Errors
@@ -84,7 +96,7 @@ impl Watched {
 
     /// What is there, or `None` where policy or the system does not let it be seen.
     fn open(&self) -> Result<Option<Found>, Fault> {
-        let mut refused = false;
+        let mut refused = self.permits.is_empty();
         for permit in &self.permits {
             let is_list = permit.verb() == Verb::List;
             let want = if is_list { Want::Directory } else { Want::File };

@@ -3,9 +3,9 @@
 //! **Invariant**: a database that is not there and one that is somebody else's are one denial.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::{DatabasePermit, Policy};
+use super::{DatabasePermit, Inner, Policy};
 use crate::action::{DatabaseTarget, Verb};
 use crate::fault::{Fault, Rule};
 use crate::principal::Principal;
@@ -79,25 +79,23 @@ impl DatabaseRules {
 }
 
 impl Policy {
-    pub(super) fn database_rules(&self) -> Arc<DatabaseRules> {
-        let rules = self.0.databases.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&rules)
+    /// The same policy with other databases; which ones they are is told by the number that its
+    /// permits have.
+    #[must_use]
+    pub fn with_databases(&self, rules: Vec<DatabaseRule>) -> Self {
+        let databases = DatabaseRules { generation: self.generation() + 1, rules };
+        Self(Arc::new(Inner { databases: Arc::new(databases), ..Inner::clone(&self.0) }))
     }
 
-    /// Takes other databases instead of those that were there; which ones they are is told by the
-    /// number that permits from then on have.
-    pub fn set_databases(&self, rules: Vec<DatabaseRule>) -> u64 {
-        let mut kept = self.0.databases.write().unwrap_or_else(PoisonError::into_inner);
-        let generation = kept.generation + 1;
-        *kept = Arc::new(DatabaseRules { generation, rules });
-        generation
+    /// The number of its databases.
+    pub fn generation(&self) -> u64 {
+        self.0.databases.generation
     }
 
     /// Whether `principal` may use the database, with a credential that has the scopes. For lists: a
     /// call is decided by [`Self::decide`].
     pub fn may_use_database(&self, principal: &Principal, name: &str) -> bool {
-        self.grants_scope(principal, SCOPE_READ)
-            && self.database_rules().find(principal, name).is_some()
+        self.grants_scope(principal, SCOPE_READ) && self.0.databases.find(principal, name).is_some()
     }
 
     /// Whether `principal` may use the database with its credential, or, if it is to be changed, change
@@ -106,18 +104,14 @@ impl Policy {
         let scope = if writes { SCOPE_WRITE } else { SCOPE_READ };
         self.grants_scope(principal, scope)
             && principal.scopes().contains(scope)
-            && self
-                .database_rules()
-                .find(principal, name)
-                .is_some_and(|rule| rule.writable || !writes)
+            && self.0.databases.find(principal, name).is_some_and(|rule| rule.writable || !writes)
     }
 
     /// Whether there is a database that `principal` may use with its credential, or, if it is to be
     /// changed, one that can be. For lists of tools.
     pub fn may_use_some_database(&self, principal: &Principal, writes: bool) -> bool {
         let scope = if writes { SCOPE_WRITE } else { SCOPE_READ };
-        let rules = self.database_rules();
-        let mut fitting = rules.rules.iter().filter(|rule| rule.writable || !writes);
+        let mut fitting = self.0.databases.rules.iter().filter(|rule| rule.writable || !writes);
         fitting.any(|rule| rule.admits(principal))
             && principal.scopes().contains(scope)
             && self.grants_scope(principal, scope)
@@ -147,8 +141,7 @@ mod tests {
         let roots = Roots::open(&[]).unwrap();
         let policy = Policy::new(roots, PolicySpec::default(), principals).unwrap();
         policy
-            .set_databases(vec![rule("shop", false, None), rule("ledger", true, Some(&["anna"]))]);
-        policy
+            .with_databases(vec![rule("shop", false, None), rule("ledger", true, Some(&["anna"]))])
     }
 
     fn decided(policy: &Policy, who: &Principal, verb: Verb, name: &str) -> Result<(), Fault> {
@@ -250,9 +243,10 @@ mod tests {
             permits[0].of_database().unwrap().generation()
         };
         let before = generation(&policy);
-        assert_eq!(policy.set_databases(vec![rule("shop", false, None)]), before + 1);
-        assert_eq!(generation(&policy), before + 1);
-        policy.set_databases(Vec::new());
-        assert!(policy.decide(&anna, "query_database", &actions).is_err());
+        let other = policy.with_databases(vec![rule("shop", false, None)]);
+        assert_eq!((other.generation(), generation(&other)), (before + 1, before + 1));
+        assert_eq!(generation(&policy), before, "the one before is as it was");
+        let none = other.with_databases(Vec::new());
+        assert!(none.decide(&anna, "query_database", &actions).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! The proof that policy said yes, which carries what it said yes to.
 
 use super::temp::TempName;
-use super::{Policy, RootRules, join, outside_roots};
+use super::{Inner, Policy, RootRules, join, outside_roots};
 use crate::action::{JobOwner, JobTarget, Verb};
 use crate::fault::Fault;
 use crate::files::{Index, KeptTexts};
@@ -51,7 +51,7 @@ impl DatabasePermit {
         &self.principal
     }
 
-    /// Which [`Policy::set_databases`] it was decided by: another one may mean another database by
+    /// Which [`Policy::with_databases`] it was decided by: another one may mean another database by
     /// the same name.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -67,7 +67,7 @@ pub struct StorePermit {
 }
 
 impl StorePermit {
-    /// The store that it lies in, by its place in the list that [`Policy::set_stores`] was given.
+    /// The store that it lies in, by its place in the list that [`Policy::with_stores`] was given.
     pub fn store(&self) -> usize {
         self.store
     }
@@ -230,7 +230,8 @@ impl Permit {
     /// the wrong permit.
     pub(crate) fn root(&self) -> Result<(&Root, &RootRules), Fault> {
         let placed = self.placed().ok_or_else(outside_roots)?;
-        Ok((self.policy.0.roots.at(placed.root), &self.policy.0.rules[placed.root]))
+        let Inner { roots, rules, .. } = &*self.policy.0;
+        Ok((roots.at(placed.root), &rules.of_roots[placed.root]))
     }
 
     /// What is kept of texts.

@@ -4,12 +4,12 @@
 //! one denial.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::{Policy, PolicyError, StorePermit};
+use super::{Inner, Policy, StorePermit};
 use crate::action::{ObjectTarget, Verb};
 use crate::fault::{Fault, Rule};
 use crate::object::ObjectUrl;
-use crate::pattern::PatternSet;
 use crate::principal::Principal;
 
 /// The scope by which objects are read.
@@ -31,41 +31,22 @@ impl StoreRule {
     }
 }
 
-/// All stores of the configuration.
-#[derive(Debug)]
-pub(super) struct StoreRules {
-    rules: Vec<StoreRule>,
-    exclude: PatternSet,
-}
-
 fn nothing_there() -> Fault {
     Fault::denied(Rule { name: "stores", detail: None }, HINT)
 }
 
 impl Policy {
-    /// Sets the stores, once: they are those of a configuration.
-    ///
-    /// # Errors
-    /// A [`PolicyError::Pattern`] for a pattern that excludes and cannot be used.
-    pub fn set_stores(&self, rules: Vec<StoreRule>) -> Result<(), PolicyError> {
-        let exclude = PatternSet::excluding(&self.0.spec.exclude);
-        let exclude = exclude
-            .map_err(|source| PolicyError::Pattern { key: "policy.exclude".to_owned(), source })?;
-        // Whoever sets them twice has the first: no permit may come to mean another store.
-        let _ = self.0.stores.set(StoreRules { rules, exclude });
-        Ok(())
+    /// The same policy with these stores.
+    #[must_use]
+    pub fn with_stores(&self, rules: Vec<StoreRule>) -> Self {
+        Self(Arc::new(Inner { stores: rules.into(), ..Inner::clone(&self.0) }))
     }
 
     /// Whether `principal` may read the store at that place of the list. For lists: a call is decided
     /// by [`Self::decide`].
     pub fn may_read_store(&self, principal: &Principal, store: usize) -> bool {
         self.grants_scope(principal, SCOPE)
-            && self
-                .0
-                .stores
-                .get()
-                .and_then(|stores| stores.rules.get(store))
-                .is_some_and(|rule| rule.admits(principal))
+            && self.0.stores.get(store).is_some_and(|rule| rule.admits(principal))
     }
 
     pub(super) fn decide_object(
@@ -75,12 +56,8 @@ impl Policy {
         target: &ObjectTarget,
     ) -> Result<StorePermit, Fault> {
         let ObjectTarget::Url(url) = target else { return Err(nothing_there()) };
-        let stores = self.0.stores.get().ok_or_else(nothing_there)?;
-        let found = stores
-            .rules
-            .iter()
-            .position(|rule| rule.admits(principal) && rule.url.below(url).is_some());
-        let store = found.ok_or_else(nothing_there)?;
+        let is_it = |rule: &StoreRule| rule.admits(principal) && rule.url.below(url).is_some();
+        let store = self.0.stores.iter().position(is_it).ok_or_else(nothing_there)?;
         if !matches!(verb, Verb::Read | Verb::Search) {
             let rule = Rule { name: "access", detail: Some("ro".to_owned()) };
             return Err(Fault::denied(rule, "stores over the network are only read"));
@@ -91,10 +68,7 @@ impl Policy {
 
     /// Refuses an object that a pattern of the policy excludes, by its key or what lies above it.
     pub(super) fn refuse_excluded_object(&self, url: &ObjectUrl) -> Result<(), Fault> {
-        let stores = self.0.stores.get();
-        let pattern = stores
-            .and_then(|stores| stores.exclude.covering(url.path().as_bytes()).map(str::to_owned));
-        match pattern {
+        match self.0.rules.exclude.covering(url.path().as_bytes()).map(str::to_owned) {
             None => Ok(()),
             detail => Err(Fault::denied(
                 Rule { name: "exclude", detail },
@@ -124,8 +98,7 @@ mod tests {
             StoreRule { url: url("s3://lake/open"), principals: None },
             StoreRule { url: url("https://data.example.org/x"), principals: anna },
         ];
-        policy.set_stores(rules).unwrap();
-        policy
+        policy.with_stores(rules)
     }
 
     fn decided(policy: &Policy, who: &Principal, verb: Verb, text: &str) -> Result<Permit, Fault> {

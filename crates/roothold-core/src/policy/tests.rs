@@ -312,7 +312,7 @@ fn what_a_name_alone_decides_is_what_its_path_would() {
     let (mut decided, mut shown) = (0, 0);
     for spec in specs {
         let policy = policy(&[narrow.clone(), workspace.root("plain")], spec);
-        for rules in &policy.0.rules {
+        for rules in &policy.0.rules.of_roots {
             for directory in ["", "vault", "out", ".docker", "a/b"] {
                 for name in names.map(str::as_bytes).into_iter().chain([&b"a\xff.md"[..]]) {
                     let path = rules.public_of(&join(directory.as_bytes(), name));
@@ -328,4 +328,66 @@ fn what_a_name_alone_decides_is_what_its_path_would() {
         }
     }
     assert!(decided > 1000 && shown > 500, "{decided} {shown}");
+}
+
+fn spec_of(name: &str) -> PrincipalSpec {
+    PrincipalSpec { name: name.to_owned(), ..PrincipalSpec::default() }
+}
+
+#[test]
+fn another_configuration_decides_anew_and_permits_keep_that_which_decided_them() {
+    let workspace = Workspace::new();
+    workspace.file("work/a.md", "one");
+    let roots = Roots::open(&[workspace.root("work")]).unwrap();
+    let before = Policy::new(roots, PolicySpec::default(), &[spec_of("anna")]).unwrap();
+    let asked = |policy: &Policy, who: &str| {
+        let action = Action::file(Verb::Read, FilePath::parse("/work/a.md").unwrap());
+        let decided = policy.decide(
+            &Principal::new(who, Scopes::All),
+            "read_text_file",
+            &Actions::one(action),
+        );
+        decided
+            .map(|mut permits| permits.remove(0))
+            .map_err(|fault| fault.rule().map_or("", |rule| rule.name))
+    };
+    let permit = asked(&before, "anna").unwrap();
+    let excluding = PolicySpec { exclude: strings(&["a.md"]), ..PolicySpec::default() };
+    let after = before.again(excluding, &[spec_of("ben")]).unwrap();
+    assert_eq!(asked(&after, "anna").unwrap_err(), "principals", "she was revoked");
+    assert_eq!(asked(&after, "ben").unwrap_err(), "exclude");
+    assert!(
+        crate::gate::open(&permit, crate::gate::Want::File).is_ok(),
+        "the call goes on as it began"
+    );
+    assert!(asked(&before, "anna").is_ok() && asked(&before, "ben").is_err());
+    assert!(after.is(&after.clone()) && !after.is(&before));
+    assert!(
+        std::ptr::eq(after.roots().index(), before.roots().index()),
+        "what is kept of the disk stays"
+    );
+}
+
+#[test]
+fn another_configuration_keeps_stores_and_databases_and_its_patterns_hold_in_stores() {
+    let url = |text: &str| crate::ObjectUrl::parse(text).unwrap();
+    let first = Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &[]).unwrap();
+    let rule = DatabaseRule { name: "shop".to_owned(), writable: false, principals: None };
+    let first = first
+        .with_stores(vec![StoreRule { url: url("s3://lake/open"), principals: None }])
+        .with_databases(vec![rule]);
+    let excluding = PolicySpec { exclude: strings(&["*.csv"]), ..PolicySpec::default() };
+    let second = first.again(excluding, &[spec_of("local")]).unwrap();
+    let local = Principal::local();
+    assert_eq!(second.generation(), first.generation());
+    assert!(second.may_use_database(&local, "shop") && second.may_read_store(&local, 0));
+    let excluded = |policy: &Policy| {
+        let target = crate::ObjectTarget::Url(url("s3://lake/open/a.csv"));
+        policy.decide(&local, "t", &Actions::one(Action::object(Verb::Read, target))).is_err()
+    };
+    assert!(excluded(&second) && !excluded(&first));
+    let wrong = PolicySpec { exclude: strings(&["!x"]), ..PolicySpec::default() };
+    assert!(first.again(wrong, &[]).unwrap_err().to_string().contains("policy.exclude"));
+    let twice = first.again(PolicySpec::default(), &[spec_of("anna"), spec_of("anna")]);
+    assert!(matches!(twice, Err(PolicyError::DuplicatePrincipal(_))));
 }

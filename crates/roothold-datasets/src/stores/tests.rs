@@ -32,7 +32,8 @@ impl Shop {
         let mut spec = StoreSpec::new(url);
         change(&mut spec);
         let policy = Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &[]).unwrap();
-        policy.set_stores(vec![StoreRule { url: spec.url.clone(), principals: None }]).unwrap();
+        let rule = StoreRule { url: spec.url.clone(), principals: None };
+        let policy = policy.with_stores(vec![rule]);
         Self { web, stores: Stores::new(&[spec]).unwrap(), policy }
     }
 

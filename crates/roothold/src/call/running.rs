@@ -14,6 +14,7 @@ use super::{CallError, CallRequest, Dialogue, Engine, Progress, ProgressSink, Re
 use crate::config::Limits;
 use crate::databases::Databases;
 use crate::long::JobLink;
+use crate::rights::Rights;
 use crate::telemetry::{Step, Trace, TraceFrom, What};
 use crate::tool::Answer;
 use crate::watch::Hub;
@@ -22,6 +23,8 @@ use crate::watch::Hub;
 #[derive(Clone)]
 pub struct Call {
     pub(super) engine: Arc<Engine>,
+    /// By which it was decided.
+    pub(super) rights: Arc<Rights>,
     pub(super) principal: Principal,
     pub(super) request_id: Arc<str>,
     pub(super) tool: &'static str,
@@ -56,7 +59,11 @@ impl Call {
 
     /// The policy that the call was decided by.
     pub fn policy(&self) -> &Policy {
-        &self.engine.policy
+        &self.rights.policy
+    }
+
+    pub(super) fn rights(&self) -> Arc<Rights> {
+        Arc::clone(&self.rights)
     }
 
     /// Cancelled when the client gives up or hangs up.
@@ -217,7 +224,7 @@ impl Call {
     pub(crate) fn changes(&self, tool: &str) -> bool {
         let engine = &self.engine;
         engine.catalog.get(tool).is_some_and(|entry| entry.tool.writes_files())
-            || engine.changes_databases(&self.principal, tool)
+            || engine.changes_databases(&self.rights, &self.principal, tool)
     }
 
     pub(crate) fn is_nested(&self) -> bool {

@@ -32,7 +32,7 @@ pub(super) struct Serve {
     listen: Option<SocketAddr>,
 }
 
-const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once. SIGHUP, and a change of the file, has the configuration read again: `[[databases]]` and `[[tools]]` can change while the server runs.
+const EXAMPLES: &str = "MCP is at /mcp, /health and /ready are beside it. The first SIGTERM or SIGINT ends the server when what runs has been answered, the second ends it at once. SIGHUP, and a change of the file, has the configuration read again: `[policy]`, `[[principals]]`, `[[databases]]` and `[[tools]]` can change while the server runs.
 
 Examples:
   roothold serve --config roothold.toml

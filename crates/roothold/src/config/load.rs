@@ -216,7 +216,7 @@ impl Config {
     /// # Errors
     /// For a path that is not absolute and has no working directory to be relative to.
     pub fn root_specs(&self) -> Result<Vec<RootSpec>, ConfigError> {
-        let several_users = self.authenticates() || !self.principals.is_empty();
+        let several_users = self.has_several_users();
         let mut specs = self
             .roots
             .iter()

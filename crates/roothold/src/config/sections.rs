@@ -26,9 +26,9 @@ pub struct Config {
     pub server: Server,
     /// The directories that callers can reach, in the order in which they are listed.
     pub roots: Vec<RootSection>,
-    /// Patterns over all roots; they see the path of the URI without its leading slash.
+    /// Patterns over all roots; they see the path of the URI without its leading slash. They can change while the server runs.
     pub policy: PolicySection,
-    /// What each principal is granted. Without any entry everyone who authenticates has the whole policy; with one, principals without an entry have nothing.
+    /// What each principal is granted. Without any entry everyone who authenticates has the whole policy; with one, principals without an entry have nothing. They can change while the server runs, though not to none.
     pub principals: Vec<PrincipalSection>,
     /// How callers prove who they are.
     pub auth: Auth,
@@ -235,6 +235,18 @@ pub struct PrincipalSection {
     /// The tools, by name. One that does not exist refuses the start.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
+}
+
+impl Config {
+    /// What each principal is granted.
+    pub(crate) fn principal_specs(&self) -> Vec<PrincipalSpec> {
+        self.principals.iter().map(PrincipalSection::spec).collect()
+    }
+
+    /// Whether what one user may see is not what another may.
+    pub(crate) fn has_several_users(&self) -> bool {
+        self.authenticates() || !self.principals.is_empty()
+    }
 }
 
 impl PrincipalSection {

@@ -86,9 +86,9 @@ impl Databases {
         let _ = tokio::time::timeout(PROBE_TIMEOUT, self.ask(&prepared.0, is_new)).await;
     }
 
-    /// Takes them. Calls that run end by the roles that they began with, which are closed then.
-    /// Wants a runtime.
-    pub(crate) fn take(&self, prepared: Prepared, policy: &Policy) -> Reloaded {
+    /// Takes them, and returns the policy that knows of them. Calls that run end by the roles that they
+    /// began with, which are closed then. Wants a runtime.
+    pub(crate) fn take(&self, prepared: Prepared, policy: &Policy) -> (Policy, Reloaded) {
         let before = roles(&self.all());
         let Prepared(all) = prepared;
         let after = roles(&all);
@@ -99,7 +99,7 @@ impl Databases {
         let gone: Vec<_> = before.into_iter().filter(|one| !is_in(&after, one)).collect();
         drop(after);
         let closed = gone.len();
-        self.put(all, policy);
+        let policy = self.put(all, policy);
         for role in gone {
             let end = self.0.end.clone();
             self.0.tasks.spawn(async move {
@@ -112,7 +112,7 @@ impl Databases {
         }
         self.watch();
         self.look_soon();
-        Reloaded { kept, made, closed }
+        (policy, Reloaded { kept, made, closed })
     }
 }
 

@@ -5,10 +5,6 @@ use roothold_core::{Actions, PolicySpec, Roots, Scopes};
 use super::*;
 use crate::config::Config;
 
-fn policy() -> Policy {
-    Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &[]).unwrap()
-}
-
 fn sections(text: &str) -> Vec<DatabaseSection> {
     toml::from_str::<Config>(text).unwrap().databases
 }
@@ -20,10 +16,12 @@ fn postgres(name: &str, port: u16) -> String {
     )
 }
 
-fn databases(text: &str, policy: &Policy) -> Databases {
+/// Databases, and the policy that knows of them.
+fn databases(text: &str) -> (Databases, Policy) {
+    let policy = Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &[]).unwrap();
     let databases = Databases::default();
-    databases.set(&sections(text), policy).unwrap();
-    databases
+    let policy = databases.set(&sections(text), &policy).unwrap();
+    (databases, policy)
 }
 
 fn permit(databases: &Databases, policy: &Policy, name: &str) -> Permit {
@@ -51,8 +49,7 @@ fn role(principal: &str, port: u16) -> String {
 
 #[test]
 fn the_audit_log_learns_the_statement_without_its_literals() {
-    let policy = policy();
-    let databases = databases(&postgres("shop", 5432), &policy);
+    let (databases, _) = databases(&postgres("shop", 5432));
     let sql = "SELECT * FROM t WHERE a = 'CANARY-1' AND b = 4242";
     let action = |name: &str, sql: &str| databases.action(Verb::Read, name, Some(sql)).unwrap();
     let asked = action("shop", sql);
@@ -76,15 +73,14 @@ fn the_audit_log_learns_the_statement_without_its_literals() {
 
 #[tokio::test]
 async fn a_permit_of_the_configuration_before_opens_nothing() {
-    let policy = policy();
     let both = postgres("shop", 5432) + &postgres("ledger", 5433);
-    let databases = databases(&both, &policy);
+    let (databases, policy) = databases(&both);
     let before = permit(&databases, &policy, "shop");
     let (shop, ledger) = (databases.of(&before).unwrap(), databases.all()[1].roles()[0].clone());
     let other = postgres("shop", 5434) + &postgres("ledger", 5433);
     let prepared = databases.prepare(&sections(&other), &policy).unwrap();
     assert!(databases.of(&before).is_ok(), "nothing is taken yet");
-    let reloaded = databases.take(prepared, &policy);
+    let (policy, reloaded) = databases.take(prepared, &policy);
     assert_eq!(reloaded, Reloaded { kept: 1, made: 1, closed: 1 });
     let fault = databases.of(&before).unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Conflict);
@@ -98,8 +94,7 @@ async fn a_permit_of_the_configuration_before_opens_nothing() {
 
 #[tokio::test]
 async fn behind_a_wall_nothing_new_comes_within_reach() {
-    let policy = policy();
-    let databases = databases(&postgres("shop", 5432), &policy);
+    let (databases, policy) = databases(&postgres("shop", 5432));
     databases.stay_within_reach(BTreeSet::new());
     let refused = |text: &str| databases.prepare(&sections(text), &policy).map(|_| ()).unwrap_err();
     assert!(refused(&postgres("shop", 5433)).contains("port 5433"), "another port");
@@ -121,7 +116,7 @@ async fn behind_a_wall_nothing_new_comes_within_reach() {
     assert!(databases.prepare(&sections(&same), &policy).is_ok());
     databases.close().await;
     // Nor does a server keep from itself what it reads in any case.
-    let databases = self::databases("", &policy);
+    let (databases, policy) = self::databases("");
     databases.stay_within_reach([dir.path().to_owned()].into());
     assert!(databases.prepare(&sections(&file), &policy).is_ok());
     databases.close().await;
@@ -129,28 +124,25 @@ async fn behind_a_wall_nothing_new_comes_within_reach() {
 
 #[test]
 fn a_call_may_take_as_long_as_the_slowest_database() {
-    let policy = policy();
-    assert_eq!(databases("", &policy).timeout(), SLACK);
+    assert_eq!(databases("").0.timeout(), SLACK);
     let slow = postgres("a", 1) + "query_timeout_seconds = 100\npool_wait_seconds = 7\n";
-    let databases = databases(&(slow + &postgres("b", 2)), &policy);
+    let (databases, _) = databases(&(slow + &postgres("b", 2)));
     assert_eq!(databases.timeout(), Duration::from_secs(107) + SLACK);
 }
 
 #[test]
 fn one_that_is_required_and_was_not_asked_is_not_ready() {
-    let policy = policy();
-    assert!(databases(&postgres("a", 1), &policy).required_are_ready());
+    assert!(databases(&postgres("a", 1)).0.required_are_ready());
     let required = postgres("a", 1) + "required = true\n";
-    assert!(!databases(&required, &policy).required_are_ready());
+    assert!(!databases(&required).0.required_are_ready());
 }
 
 #[tokio::test]
 async fn each_asks_by_their_own_role_and_by_no_other() {
-    let policy = policy();
     let per_principal =
         "[[databases]]\nname = \"hr\"\nkind = \"postgres\"\nrole_per_principal = true\n";
     let text = postgres("shop", 5432) + &role("anna", 5432) + per_principal + &role("bob", 5432);
-    let databases = databases(&text, &policy);
+    let (databases, policy) = databases(&text);
     let role_of = |name: &str, who: &str| {
         let permit = permit_of(&databases, &policy, name, who)?;
         databases.of(&permit)
@@ -165,43 +157,53 @@ async fn each_asks_by_their_own_role_and_by_no_other() {
         let fault = role_of("hr", who).unwrap_err();
         assert_eq!((fault.kind(), fault.public()), (FaultKind::Denied, nobodys.public()), "{who}");
         let who = Principal::new(who, Scopes::All);
-        assert!(databases.usable(&policy, &who).all(|one| one.section.name == "shop"));
+        let usable = databases.usable(&policy, &who).unwrap();
+        assert!(usable.iter().all(|one| one.section.name == "shop"));
     }
     databases.close().await;
 }
 
 #[tokio::test]
 async fn another_role_of_one_leaves_the_connections_of_the_others() {
-    let policy = policy();
     let both = postgres("shop", 5432) + &role("anna", 5432) + &role("bob", 5432);
-    let databases = databases(&both, &policy);
+    let (databases, mut policy) = databases(&both);
     let before = databases.all()[0].roles().to_vec();
-    let take =
-        |text: &str| databases.take(databases.prepare(&sections(text), &policy).unwrap(), &policy);
+    let take = |policy: &mut Policy, text: &str| {
+        let prepared = databases.prepare(&sections(text), policy).unwrap();
+        let (other, reloaded) = databases.take(prepared, policy);
+        *policy = other;
+        reloaded
+    };
     // Who may use it is no business of its connections.
     let named = postgres("shop", 5432)
         + "principals = [\"anna\", \"bob\"]\n"
         + &role("anna", 5432)
         + &role("bob", 5432);
-    assert_eq!(take(&named), Reloaded { kept: 3, made: 0, closed: 0 });
+    assert_eq!(take(&mut policy, &named), Reloaded { kept: 3, made: 0, closed: 0 });
     assert!(permit_of(&databases, &policy, "shop", "carl").is_err());
     let other = postgres("shop", 5432) + &role("bob", 5432) + &role("anna", 5433);
-    assert_eq!(take(&other), Reloaded { kept: 2, made: 1, closed: 1 });
+    assert_eq!(take(&mut policy, &other), Reloaded { kept: 2, made: 1, closed: 1 });
     let now = databases.of(&permit(&databases, &policy, "shop")).unwrap();
     assert!(!before.iter().any(|role| Arc::ptr_eq(role, &now)));
     let bob = permit_of(&databases, &policy, "shop", "bob").unwrap();
     assert!(Arc::ptr_eq(&databases.of(&bob).unwrap(), &before[2]));
     let before = permit(&databases, &policy, "shop");
-    assert_eq!(take(&postgres("shop", 5432)), Reloaded { kept: 1, made: 0, closed: 2 });
+    assert_eq!(
+        take(&mut policy, &postgres("shop", 5432)),
+        Reloaded { kept: 1, made: 0, closed: 2 }
+    );
     assert_eq!(databases.of(&before).unwrap_err().kind(), FaultKind::Conflict);
+    assert!(databases.usable(&policy, &Principal::local()).is_ok());
+    let others = policy.with_databases(Vec::new());
+    let fault = databases.usable(&others, &Principal::local()).err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Conflict, "no list mixes two configurations");
     databases.close().await;
 }
 
 #[test]
 fn what_is_wrong_with_one_person_s_role_is_no_outage_of_the_others() {
-    let policy = policy();
     let section = "[[databases]]\nname = \"hr\"\nkind = \"postgres\"\nrole_per_principal = true\nrequired = true\n";
-    let databases = databases(&(section.to_owned() + &role("anna", 1) + &role("bob", 1)), &policy);
+    let (databases, _) = databases(&(section.to_owned() + &role("anna", 1) + &role("bob", 1)));
     let all = databases.all();
     let [anna, bob] = all[0].roles() else { panic!("two roles") };
     let down = Fault::new(FaultKind::Unavailable, "the server refused the login");
@@ -219,8 +221,7 @@ fn what_is_wrong_with_one_person_s_role_is_no_outage_of_the_others() {
 
 #[test]
 fn one_that_is_slow_counts_as_down_only_when_it_is_so_again_and_again() {
-    let policy = policy();
-    let databases = databases(&(postgres("shop", 1) + "required = true\n"), &policy);
+    let (databases, _) = databases(&(postgres("shop", 1) + "required = true\n"));
     let all = databases.all();
     let [role] = all[0].roles() else { panic!("one role") };
     let slow = Fault::new(FaultKind::Timeout, "the database does not answer in time");

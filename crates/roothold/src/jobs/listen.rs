@@ -9,6 +9,7 @@ use rmcp::model::{
     TaskStatusNotificationParams,
 };
 use rmcp::service::SubscriptionContext;
+use roothold_core::FaultKind;
 use roothold_state::{Job, JobId, StateStore as _, Whose};
 use tokio::time::Instant;
 
@@ -57,7 +58,7 @@ async fn store(engine: &Engine) -> Option<Arc<Store>> {
     engine.jobs.as_ref()?.store().await.ok()
 }
 
-/// One round; whether the client is still there.
+/// One round; whether the client is still there, and may be told.
 async fn tell_changed(
     handler: &Handler,
     context: &SubscriptionContext,
@@ -84,6 +85,8 @@ async fn tell_changed(
     let ids: Vec<String> = changed.iter().map(|(id, ..)| id.to_string()).collect();
     let tasks = match tasks_of(handler, origin, &ids, &request.ct).await {
         Ok(tasks) => tasks,
+        // It is theirs no more: nothing is told from then on.
+        Err(fault) if fault.kind() == FaultKind::Denied => return false,
         Err(fault) => {
             tracing::debug!(%fault, "a change of a task was not told yet");
             return true;

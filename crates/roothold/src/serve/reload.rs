@@ -12,13 +12,22 @@ use super::manager;
 use super::stamps::Stamps;
 use crate::builder::Roothold;
 use crate::call::Engine;
-use crate::config::Config;
+use crate::config::{Config, RootSection};
 use crate::databases::Reloaded;
+use crate::rights::Rights;
 use crate::telemetry::ConfigurationRead;
 use crate::{grants, plain};
 
 /// The sections that can change while the server runs.
-const CHANGEABLE: [&str; 2] = ["databases", "tools"];
+const CHANGEABLE: [&str; 4] = ["policy", "principals", "databases", "tools"];
+
+/// What a configuration that was taken came to.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The sections that are others than before.
+    pub(crate) changed: Vec<String>,
+    pub(crate) databases: Reloaded,
+}
 
 /// Takes other configurations for a server that runs.
 pub(crate) struct Reloader {
@@ -40,7 +49,7 @@ impl Reloader {
         &self,
         load: &impl Fn() -> anyhow::Result<Config>,
         seen: Stamps,
-    ) -> (Stamps, Result<Reloaded, String>) {
+    ) -> (Stamps, Result<Taken, String>) {
         match load() {
             Ok(config) => (seen.with(&config), self.apply(config)),
             Err(error) => (seen, Err(why(&error, self.engine.walls.stand()))),
@@ -52,35 +61,30 @@ impl Reloader {
     ///
     /// # Errors
     /// Why not, in one sentence; then everything is as it was.
-    pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, String> {
+    pub(crate) fn apply(&self, config: Config) -> Result<Taken, String> {
         let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         config.check().map_err(|error| error.to_string())?;
-        let changed = changed_for_good(&in_force, &config);
-        if !changed.is_empty() {
-            return Err(format!(
-                "{} changed, which needs a restart; nothing was taken",
-                changed.join(", ")
-            ));
-        }
-        grants::check(&config, &self.engine.catalog).map_err(|error| error.to_string())?;
-        let (databases, policy) = (&self.engine.databases, &self.engine.policy);
-        let prepared = databases.prepare(&config.databases, policy)?;
-        let sql_tools = &self.engine.sql_tools;
-        let tools = sql_tools.prepare(&config, &self.engine.catalog, databases);
-        let tools = tools.map_err(|error| error.to_string())?;
+        let changed = changed(&in_force, &config);
+        refuse_restart(&in_force, &config, &changed)?;
+        let Engine { catalog, databases, rights, hub, .. } = &*self.engine;
+        grants::check(&config, catalog).map_err(|error| error.to_string())?;
+        let before = rights.now();
+        let policy = before.policy.again(config.policy_spec(), &config.principal_specs());
+        let policy = policy.map_err(|error| error.to_string())?;
+        let prepared = databases.prepare(&config.databases, &policy)?;
+        let sql_tools = before.sql_tools.again(&config, catalog, databases);
+        let sql_tools = sql_tools.map_err(|error| error.to_string())?;
         tokio::runtime::Handle::current().block_on(databases.ask_new(&prepared));
-        let reloaded = databases.take(prepared, policy);
-        let differ = tools.differ
-            || reloaded.made > 0
-            || reloaded.closed > 0
-            || in_force.databases != config.databases;
-        sql_tools.take(tools);
+        // From here on nothing fails. What is decided between the two asks no database: it is not the
+        // one that was decided on.
+        let (policy, databases) = databases.take(prepared, &policy);
+        rights.take(Rights { policy, sql_tools });
         *in_force = config;
         drop(in_force);
-        if differ {
-            self.engine.hub.tool_list.changed();
+        if !changed.is_empty() || databases.made > 0 || databases.closed > 0 {
+            hub.rights_changed();
         }
-        Ok(reloaded)
+        Ok(Taken { changed, databases })
     }
 }
 
@@ -98,16 +102,45 @@ fn why(error: &anyhow::Error, walls_stand: bool) -> String {
     text
 }
 
-/// The sections that differ and cannot change while the server runs.
-fn changed_for_good(before: &Config, after: &Config) -> Vec<String> {
+/// Refuses what cannot change while the server runs.
+///
+/// # Errors
+/// Why not, in one sentence.
+fn refuse_restart(before: &Config, after: &Config, changed: &[String]) -> Result<(), String> {
+    let for_good = |name: &&String| !CHANGEABLE.contains(&name.as_str());
+    let for_good: Vec<_> =
+        changed.iter().filter(for_good).map(|name| format!("[{name}]")).collect();
+    if !for_good.is_empty() {
+        let sections = for_good.join(", ");
+        return Err(format!("{sections} changed, which needs a restart; nothing was taken"));
+    }
+    // A file that lost its end must not give everything to everyone.
+    if after.principals.is_empty() && !before.principals.is_empty() {
+        return Err(
+            "[[principals]] has no entry any more, so that everyone would have the whole policy, \
+                    which needs a restart; give `*` an entry instead; nothing was taken"
+                .to_owned(),
+        );
+    }
+    let opened_so = |root: &RootSection| root.hardlinks.is_none();
+    if after.has_several_users() != before.has_several_users() && after.roots.iter().any(opened_so)
+    {
+        return Err("with the first of [[principals]] the roots whose `hardlinks` is not set serve no file of \
+                    several names any more, which needs a restart; nothing was taken"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// The sections that differ.
+fn changed(before: &Config, after: &Config) -> Vec<String> {
     let sections = |config: &Config| match serde_json::to_value(config) {
         Ok(Value::Object(sections)) => sections,
         _ => serde_json::Map::new(),
     };
     let (before, after) = (sections(before), sections(after));
     let differs = |name: &&String| before.get(*name) != after.get(*name);
-    let for_good = |name: &&String| !CHANGEABLE.contains(&name.as_str());
-    after.keys().filter(differs).filter(for_good).map(|name| format!("[{name}]")).collect()
+    after.keys().filter(differs).cloned().collect()
 }
 
 /// What gives reason to read the configuration again.
@@ -205,9 +238,37 @@ mod tests {
     #[test]
     fn only_some_sections_can_change() {
         let of = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let refused = |before: &str, after: &str| {
+            let (before, after) = (of(before), of(after));
+            refuse_restart(&before, &after, &changed(&before, &after)).err()
+        };
         let database = "[[databases]]\nname = \"a\"\nkind = \"sqlite\"\npath = \"/a\"\n";
-        assert!(changed_for_good(&of(""), &of(database)).is_empty());
-        let more = of(&format!("{database}[limits]\ncalls_max = 3\n[[roots]]\npath = \"/x\"\n"));
-        assert_eq!(changed_for_good(&of(""), &more), ["[limits]", "[roots]"]);
+        let some = format!("{database}[policy]\nread = []\n[[principals]]\nname = \"anna\"\n");
+        assert_eq!(changed(&of(""), &of(&some)), ["databases", "policy", "principals"]);
+        assert_eq!(refused("", &some), None);
+        assert_eq!(refused(&some, &some.replace("anna", "ben")), None);
+        let more = format!("{database}[limits]\ncalls_max = 3\n[[roots]]\npath = \"/x\"\n");
+        let said = refused("", &more).unwrap();
+        assert!(said.starts_with("[limits], [roots] changed, which needs a restart"), "{said}");
+    }
+
+    #[test]
+    fn the_first_principal_comes_where_roots_stay_as_opened_and_the_last_does_not_go() {
+        let of = |more: &str| toml::from_str::<Config>(more).unwrap();
+        let refused = |before: &str, after: &str| {
+            refuse_restart(&of(before), &of(after), &["principals".to_owned()]).err()
+        };
+        let (anna, everyone) =
+            ("[[principals]]\nname = \"anna\"\n", "[[principals]]\nname = \"*\"\n");
+        let root = "[[roots]]\npath = \"/x\"\n";
+        let set = format!("{root}hardlinks = \"deny\"\n");
+        let known = format!("{root}[auth]\nkeys_file = \"/keys\"\n");
+        assert!(refused(root, &format!("{root}{anna}")).unwrap().contains("hardlinks"));
+        for roots in ["", &set, &known] {
+            let (none, some) = (roots.to_owned(), format!("{roots}{anna}"));
+            assert_eq!(refused(&none, &some), None, "{roots}");
+            assert!(refused(&some, &none).unwrap().contains("no entry any more"), "{roots}");
+            assert_eq!(refused(&some, &format!("{roots}{everyone}")), None, "{roots}");
+        }
     }
 }

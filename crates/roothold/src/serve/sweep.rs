@@ -13,7 +13,7 @@ pub(super) fn begin(server: &Roothold) {
     let engine = Arc::clone(&server.engine);
     tokio::task::spawn_blocking(move || {
         let Ok(log) = engine.audit.current() else { return };
-        let swept = sweep_left(&engine.policy, &log.left_by_others());
+        let swept = sweep_left(&engine.rights.now().policy, &log.left_by_others());
         if swept > 0 {
             tracing::warn!(files = swept, "removed temporary files of writes that a crash cut off");
         }

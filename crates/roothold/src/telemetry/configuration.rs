@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use super::described::{self, Describe as _};
 use super::metrics::Metrics;
 use crate::databases::Reloaded;
+use crate::serve::Taken;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -35,7 +36,7 @@ impl ConfigurationMetrics {
 
 /// The configuration was read again, and taken or refused as a whole.
 pub(crate) struct ConfigurationRead {
-    pub(crate) result: Result<Reloaded, String>,
+    pub(crate) result: Result<Taken, String>,
 }
 
 impl ConfigurationRead {
@@ -44,8 +45,9 @@ impl ConfigurationRead {
         metrics.configuration.reads.get_or_create_owned(&OutcomeLabel { outcome }).inc();
         metrics.configuration.refused.set(i64::from(self.result.is_err()));
         match &self.result {
-            Ok(Reloaded { kept, made, closed }) => {
-                tracing::info!(kept, made, closed, "the configuration was read again");
+            Ok(Taken { changed, databases: Reloaded { kept, made, closed } }) => {
+                let changed = changed.join(", ");
+                tracing::info!(changed, kept, made, closed, "the configuration was read again");
             }
             Err(reason) => tracing::error!(
                 reason,

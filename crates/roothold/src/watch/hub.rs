@@ -120,6 +120,12 @@ impl Hub {
         }
     }
 
+    /// Other rights are in force from now on: what clients list and what they watch may be different.
+    pub(crate) fn rights_changed(&self) {
+        self.tool_list.changed();
+        self.shared.lock().look_at_everything();
+    }
+
     /// A client was told of something.
     pub(crate) fn told(&self) {
         self.told.inc();
@@ -211,10 +217,7 @@ impl Shared {
     fn hand(&self, hint: Hint) {
         let mut state = self.lock();
         let marks = match hint {
-            Hint::Lost => {
-                state.boxes.values().for_each(|mailbox| mailbox.mark_everything());
-                return;
-            }
+            Hint::Lost => return state.look_at_everything(),
             Hint::Changed(id) => state.hinted.get(&id).cloned(),
             Hint::Gone(id) => state.hinted.remove(&id),
         };
@@ -252,6 +255,10 @@ impl Place {
 }
 
 impl State {
+    fn look_at_everything(&self) {
+        self.boxes.values().for_each(|mailbox| mailbox.mark_everything());
+    }
+
     fn forget(&mut self, source: &Hints, id: HintId, mark: Mark) {
         let Some(marks) = self.hinted.get_mut(&id) else { return };
         marks.remove(&mark);

@@ -4,13 +4,13 @@
 use rmcp::model::SubscriptionFilter;
 use rmcp::service::{RequestContext, SubscriptionContext, SubscriptionSendError};
 use rmcp::{ErrorData, RoleServer};
-use roothold_core::{Actions, Principal};
+use roothold_core::{FaultKind, Principal};
 use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use super::subscription::Subscription;
 use super::tool_list::Following;
-use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, actions_of};
+use super::tools::{LISTEN, SUBSCRIBE, UPDATED, Uris, permits_of};
 use crate::call::{CallError, CallRequest, Dialogue, Engine};
 use crate::handler::{Handler, Origin};
 use crate::telemetry::TraceFrom;
@@ -22,13 +22,8 @@ pub(crate) fn accepted(handler: &Handler, requested: &SubscriptionFilter) -> Sub
     let caller = roothold_edge::current_caller();
     let local = Principal::local();
     let principal = caller.as_ref().map_or(&local, |caller| caller.principal());
-    let may = |uri: &&String| {
-        let policy = &handler.engine.policy;
-        let decided = actions_of(uri).and_then(|[read, list]| {
-            policy.decide_each(principal, LISTEN, &Actions::many(read, [list]))
-        });
-        decided.is_ok_and(|each| each.iter().any(Result::is_ok))
-    };
+    let rights = handler.engine.rights.now();
+    let may = |uri: &&String| !permits_of(&rights.policy, principal, uri).is_empty();
     let mut filter = SubscriptionFilter::default();
     filter.resource_subscriptions = requested
         .resource_subscriptions
@@ -79,7 +74,7 @@ pub(crate) async fn listen(
     let stop = &request.ct;
     let telling = async {
         loop {
-            let uris = subscription.next(hub).await;
+            let uris = subscription.next(&handler.engine, origin.principal()).await;
             let allowed = still_allowed(&handler.engine, &origin, uris, stop).await;
             let Some(uris) = allowed else { continue };
             for uri in uris {
@@ -156,6 +151,8 @@ pub(super) async fn still_allowed(
             let uris: Option<Uris> = serde_json::from_value(answer.structured?.value()).ok();
             uris.map(|uris| uris.uris)
         }
+        // What whoever listens may see no more is silent.
+        Err(CallError::Fault(fault)) if fault.kind() == FaultKind::Denied => Some(Vec::new()),
         Err(CallError::Fault(fault)) => {
             tracing::debug!(%fault, "a change was not told yet");
             None

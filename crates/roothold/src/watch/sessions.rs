@@ -106,7 +106,7 @@ async fn tell(
     let stop = CancellationToken::new();
     let telling = async {
         loop {
-            let uris = subscription.next(hub).await;
+            let uris = subscription.next(&engine, origin.principal()).await;
             let Some(uris) = still_allowed(&engine, &origin, uris, &stop).await else { continue };
             for uri in uris {
                 let update = rmcp::model::ResourceUpdatedNotificationParam::new(uri);

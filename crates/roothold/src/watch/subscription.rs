@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roothold_core::files::{HintId, Watched};
-use roothold_core::{Budget, Fault};
+use roothold_core::{Budget, Fault, Policy, Principal};
 use tokio::time::Instant;
 
-use super::hub::{Hub, Mailbox, Place};
+use super::hub::{Mailbox, Place};
+use super::tools::permits_of;
+use crate::call::Engine;
 
 /// How long the looks of one round may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ pub(crate) struct Subscription {
 struct Inner {
     place: Place,
     uris: Vec<Uri>,
+    /// What the permits of the URIs are of.
+    decided_by: Policy,
     /// What has changed and was not told yet.
     pending: BTreeSet<usize>,
     /// How often it is looked where the kernel gives no hints.
@@ -51,8 +55,8 @@ impl Subscription {
     pub(super) fn begin(
         place: Place,
         watched: Vec<(String, Watched)>,
-        interval: Duration,
-        poll: Duration,
+        decided_by: Policy,
+        (interval, poll): (Duration, Duration),
         budget: &Budget,
     ) -> Result<Self, Fault> {
         let looked = Instant::now();
@@ -65,7 +69,7 @@ impl Subscription {
         });
         let uris = uris.collect();
         let mailbox = Arc::clone(&place.mailbox);
-        let mut inner = Inner { place, uris, pending: BTreeSet::new(), poll, looked };
+        let mut inner = Inner { place, uris, decided_by, pending: BTreeSet::new(), poll, looked };
         for at in 0..inner.uris.len() {
             inner.look(at, budget)?;
         }
@@ -77,17 +81,17 @@ impl Subscription {
     ///
     /// # Cancellation
     /// Safe to drop: what was found stays pending.
-    pub(super) async fn next(&self, hub: &Hub) -> Vec<String> {
+    pub(super) async fn next(&self, engine: &Engine, principal: &Principal) -> Vec<String> {
         loop {
-            let (is_pending, looked, due) = self.lock().times();
-            if !is_pending {
+            let (is_due, looked, due) = self.lock().times(&engine.rights.now().policy);
+            if !is_due {
                 tokio::select! {
                     () = self.mailbox.wake.notified() => {}
                     () = tokio::time::sleep_until(due) => {}
                 }
             }
             tokio::time::sleep_until(looked + self.interval).await;
-            self.round(hub).await;
+            self.round(engine, principal).await;
             let pending = self.lock().pending();
             if !pending.is_empty() {
                 return pending;
@@ -101,12 +105,15 @@ impl Subscription {
     }
 
     /// Looks at what there are hints for, and at what was not looked at for long.
-    async fn round(&self, hub: &Hub) {
-        let Ok(turn) = Arc::clone(&hub.looks).acquire_owned().await else { return };
+    async fn round(&self, engine: &Engine, principal: &Principal) {
+        let Ok(turn) = Arc::clone(&engine.hub.looks).acquire_owned().await else { return };
         let (inner, marks) = (Arc::clone(&self.inner), self.mailbox.take());
+        let (rights, principal) = (engine.rights.now(), principal.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            inner.lock().unwrap_or_else(PoisonError::into_inner).round(marks.as_ref());
+            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_other = inner.renew(&rights.policy, &principal);
+            inner.round(marks.filter(|_| !is_other).as_ref());
         });
         if let Err(error) = looked.await {
             tracing::error!(%error, "looking at watched files failed");
@@ -119,14 +126,28 @@ impl Subscription {
 }
 
 impl Inner {
-    /// Whether something is to be told, when it was looked last, and when to look at the latest.
-    fn times(&self) -> (bool, Instant, Instant) {
+    /// Whether something is to be told, or decided by another policy; when it was looked last, and when to
+    /// look at the latest.
+    fn times(&self, policy: &Policy) -> (bool, Instant, Instant) {
+        let is_due = !self.pending.is_empty() || !self.decided_by.is(policy);
         let due = self.uris.iter().map(|uri| uri.due(self.poll)).min();
-        (!self.pending.is_empty(), self.looked, due.unwrap_or(self.looked + self.poll))
+        (is_due, self.looked, due.unwrap_or(self.looked + self.poll))
     }
 
     fn pending(&self) -> Vec<String> {
         self.pending.iter().map(|at| self.uris[*at].name.clone()).collect()
+    }
+
+    /// Has each URI be decided by a policy, and tells whether it is another than it was.
+    fn renew(&mut self, policy: &Policy, principal: &Principal) -> bool {
+        if self.decided_by.is(policy) {
+            return false;
+        }
+        for uri in &mut self.uris {
+            uri.watched.renew(permits_of(policy, principal, &uri.name));
+        }
+        self.decided_by = policy.clone();
+        true
     }
 
     /// One round; no marks at all mean everything.

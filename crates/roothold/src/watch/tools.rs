@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use roothold_core::files::Watched;
-use roothold_core::{Action, Actions, Fault, FaultKind, FilePath, Permit, Verb};
+use roothold_core::{Action, Actions, Fault, FaultKind, FilePath, Permit, Policy, Principal, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,17 @@ pub(crate) fn add(catalog: &mut Catalog) {
 }
 
 /// The actions by which a URI may be watched.
-pub(super) fn actions_of(uri: &str) -> Result<[Action; 2], Fault> {
+fn actions_of(uri: &str) -> Result<[Action; 2], Fault> {
     let path = FilePath::parse_uri(uri)?;
     Ok(VERBS.map(|verb| Action::file(verb, path.clone())))
+}
+
+/// The permits by which a policy lets somebody watch a URI; none where it does not.
+pub(super) fn permits_of(policy: &Policy, principal: &Principal, uri: &str) -> Vec<Permit> {
+    let decided = actions_of(uri).and_then(|[read, list]| {
+        policy.decide_each(principal, LISTEN, &Actions::many(read, [list]))
+    });
+    decided.into_iter().flatten().flatten().collect()
 }
 
 fn actions<'a>(uris: impl IntoIterator<Item = &'a String>) -> Result<Actions, Fault> {
@@ -123,8 +131,10 @@ impl<const LISTENS: bool> Tool for Subscribe<LISTENS> {
         let place = call.hub().place(call.principal(), uris.len())?;
         let watched =
             allowed.into_iter().map(|(uri, permits)| (uri, Watched::new(permits))).collect();
-        let begun = call
-            .blocking(move |budget| Subscription::begin(place, watched, interval, poll, budget));
+        let decided_by = call.policy().clone();
+        let begun = call.blocking(move |budget| {
+            Subscription::begin(place, watched, decided_by, (interval, poll), budget)
+        });
         call.hub().slots.fill(input.slot, begun.await?);
         Ok(Structured { value: Uris { uris }, text: String::new(), note: None })
     }

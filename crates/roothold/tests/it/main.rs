@@ -33,6 +33,7 @@ mod panicking;
 mod processing;
 mod product;
 mod replicas;
+mod rights;
 mod rotating;
 mod searching;
 mod shutdown;

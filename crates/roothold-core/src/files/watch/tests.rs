@@ -159,3 +159,32 @@ fn behind_links_the_kernel_does_not_see_everything() {
         assert!(changed(&mut file), "{path}");
     }
 }
+
+#[test]
+fn under_another_policy_only_what_it_shows_otherwise_has_changed() {
+    let (workspace, policy) = workspace();
+    let excluding = PolicySpec { exclude: vec!["a.md".to_owned()], ..PolicySpec::default() };
+    let other = policy.again(excluding, &[]).unwrap();
+    let permits = |policy: &Policy, path: &str| watched(policy, path).permits;
+    let paths = ["/work/a.md", "/work", "/work/d"];
+    let mut all = paths.map(|path| watched(&policy, path));
+    for one in &mut all {
+        assert!(!changed(one));
+        // As if it had not changed for long: then it is not read again.
+        if let Some(Seen::Directory { is_quiet, .. }) = &mut one.seen {
+            *is_quiet = true;
+        }
+    }
+    let mut looks = |policy: &Policy| {
+        let renewed = all.iter_mut().zip(paths).map(|(one, path)| {
+            one.renew(permits(policy, path));
+            changed(one)
+        });
+        renewed.collect::<Vec<_>>()
+    };
+    assert_eq!(looks(&other), [false, true, false], "what it hides is silent");
+    workspace.file("work/a.md", "other");
+    assert_eq!(looks(&other), [false, false, false]);
+    assert_eq!(looks(&policy), [true, true, false], "what happened meanwhile is told");
+    assert_eq!(looks(&policy), [false, false, false]);
+}

@@ -13,7 +13,7 @@ fn permit(prefix: &str) -> Result<Permit, Fault> {
     let spec = PolicySpec { exclude, ..PolicySpec::default() };
     let policy = Policy::new(Roots::open(&[]).unwrap(), spec, &[]).unwrap();
     let rule = |url: &str| StoreRule { url: ObjectUrl::parse(url).unwrap(), principals: None };
-    policy.set_stores(vec![rule("s3://lake/open"), rule("http://127.0.0.1:1/open")]).unwrap();
+    let policy = policy.with_stores(vec![rule("s3://lake/open"), rule("http://127.0.0.1:1/open")]);
     let url = ObjectUrl::parse(prefix).unwrap();
     let actions = Actions::one(Action::object(Verb::Search, ObjectTarget::Url(url)));
     Ok(policy.decide(&Principal::local(), "a_tool", &actions)?.remove(0))

@@ -66,9 +66,9 @@ impl Tool for ListDatabases {
         let first = call.resume::<usize>()?.unwrap_or_default();
         let mut room = Room::of(&call);
         let (mut databases, mut next) = (Vec::new(), None);
-        let usable = call.databases().usable(call.policy(), call.principal());
-        for (at, database) in usable.enumerate().skip(first) {
-            let entry = Entry::of(&database);
+        let usable = call.databases().usable(call.policy(), call.principal())?;
+        for (at, database) in usable.iter().enumerate().skip(first) {
+            let entry = Entry::of(database);
             if !room.take(json_bytes(&entry)?, &at.to_le_bytes())? {
                 next = Some(at);
                 break;

@@ -1,5 +1,4 @@
-//! Tools that are made of SQL: which are configured, and who has them. They can change while the
-//! server runs.
+//! Tools that are made of SQL: which are configured, and who has them.
 //!
 //! A call of one goes the way of every call ([`crate::call`]); what its action touches is the
 //! database, which policy decides on.
@@ -12,7 +11,7 @@ mod shape;
 mod tool;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rmcp::model::Tool as ToolModel;
 use roothold_core::{Policy, Principal};
@@ -24,9 +23,9 @@ use crate::databases::Databases;
 
 use tool::SqlTool;
 
-/// The tools of a server that are made of SQL; clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct SqlTools(Arc<RwLock<Arc<[Arc<Made>]>>>);
+/// The tools of a configuration that are made of SQL.
+#[derive(Default)]
+pub(crate) struct SqlTools(Vec<Arc<Made>>);
 
 /// One of them.
 pub(crate) struct Made {
@@ -51,25 +50,17 @@ impl Made {
     }
 }
 
-/// Tools that could take the place of those that are there.
-pub(crate) struct Prepared {
-    all: Arc<[Arc<Made>]>,
-    /// Whether they are others.
-    pub(crate) differ: bool,
-}
-
 impl SqlTools {
-    /// Makes the tools of a configuration; changes nothing.
+    /// Makes the tools of a configuration that may take the place of this one.
     ///
     /// # Errors
     /// [`StartError::Grant`], for a name that another tool has.
-    pub(crate) fn prepare(
+    pub(crate) fn again(
         &self,
         config: &Config,
         catalog: &Catalog,
         databases: &Databases,
-    ) -> Result<Prepared, StartError> {
-        let before = self.all();
+    ) -> Result<Self, StartError> {
         let one = |section: &ToolSection| {
             if catalog.get(&section.name).is_some() {
                 return Err(StartError::Grant(format!(
@@ -88,7 +79,7 @@ impl SqlTools {
                 })?;
             let model = tool.model();
             // The figures of a tool go on where its name stays.
-            let known = before.iter().find(|known| known.section.name == section.name);
+            let known = self.0.iter().find(|known| known.section.name == section.name);
             let successes =
                 known.map(|known| Arc::clone(&known.entry.successes)).unwrap_or_default();
             let entry = Entry { tool: Box::new(tool), model, reading: None, successes };
@@ -97,19 +88,7 @@ impl SqlTools {
             let principals = named.or_else(|| database.admitted());
             Ok(Arc::new(Made { entry, section: section.clone(), principals }))
         };
-        let all = config.tools.iter().map(one).collect::<Result<Arc<[_]>, StartError>>()?;
-        let differ = all.len() != before.len()
-            || all.iter().zip(before.iter()).any(|(new, old)| new.section != old.section);
-        Ok(Prepared { all, differ })
-    }
-
-    /// Takes them. Calls that run end with the tools that they began with.
-    pub(crate) fn take(&self, prepared: Prepared) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = prepared.all;
-    }
-
-    fn all(&self) -> Arc<[Arc<Made>]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        config.tools.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
     /// The tool of a name, if it is there for the principal.
@@ -119,22 +98,20 @@ impl SqlTools {
         policy: &Policy,
         name: &str,
     ) -> Option<Arc<Made>> {
-        let all = self.all();
-        let found = all.iter().find(|made| made.entry.tool.name() == name)?;
+        let found = self.0.iter().find(|made| made.entry.tool.name() == name)?;
         found.admits(principal, policy).then(|| Arc::clone(found))
     }
 
     /// What clients are told of those that a principal may use.
     pub(crate) fn listed(&self, principal: &Principal, policy: &Policy) -> Vec<ToolModel> {
-        let all = self.all();
-        let usable = all.iter().filter(|made| made.is_for(principal, policy));
+        let usable = self.0.iter().filter(|made| made.is_for(principal, policy));
         usable.map(|made| made.entry.model.clone()).collect()
     }
 
     /// What clients are told of one, whoever they are.
     pub(crate) fn model(&self, name: &str) -> Option<ToolModel> {
-        let all = self.all();
-        all.iter().find(|made| made.entry.tool.name() == name).map(|made| made.entry.model.clone())
+        let found = self.0.iter().find(|made| made.entry.tool.name() == name);
+        found.map(|made| made.entry.model.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::support::{Asked, Dirs, Request, Server};
 const TOOLS: [&str; 4] = ["list_databases", "describe_schema", "query_database", "explain_query"];
 
 /// Keys with scopes, and the section that knows them.
-pub(super) fn keys(dirs: &Dirs, names: &[(&str, &[&str])]) -> (Vec<String>, String) {
+pub(crate) fn keys(dirs: &Dirs, names: &[(&str, &[&str])]) -> (Vec<String>, String) {
     let path = dirs.base().join("keys");
     let file = KeysFile::open(&path).unwrap();
     let key = |(name, scopes): &(&str, &[&str])| {

@@ -7,14 +7,14 @@ mod configured;
 mod confirming;
 mod executing;
 mod failing;
-mod granted;
+pub(crate) mod granted;
 mod hangup;
 mod mysql;
 mod outage;
 mod people;
 mod quiet;
 mod readiness;
-mod reloading;
+pub(crate) mod reloading;
 mod roles;
 
 use std::path::{Path, PathBuf};

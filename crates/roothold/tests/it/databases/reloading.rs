@@ -16,7 +16,7 @@ const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "the configuration was not taken";
 
 /// Writes another configuration and has the server read it; what it says of it.
-pub(super) fn reload(dirs: &Dirs, server: &Server, more: &str) -> Value {
+pub(crate) fn reload(dirs: &Dirs, server: &Server, more: &str) -> Value {
     let count = |server: &Server| {
         server.log().lines().filter(|line| line.contains(TAKEN) || line.contains(REFUSED)).count()
     };

@@ -21,9 +21,13 @@ fn policy(principals: &[PrincipalSection]) -> Policy {
     Policy::new(Roots::open(&[]).unwrap(), PolicySpec::default(), &specs).unwrap()
 }
 
-fn prepared(sql_tools: &SqlTools, config: &Config) -> Result<Prepared, String> {
+fn made(config: &Config) -> Result<SqlTools, String> {
+    after(&SqlTools::default(), config)
+}
+
+fn after(before: &SqlTools, config: &Config) -> Result<SqlTools, String> {
     let builder = crate::Roothold::builder();
-    let made = sql_tools.prepare(config, builder.catalog(), &Databases::default());
+    let made = before.again(config, builder.catalog(), &Databases::default());
     made.map_err(|error| error.to_string())
 }
 
@@ -38,12 +42,11 @@ fn a_tool_is_listed_for_those_who_may_use_it_and_its_database() {
             + &tool("b", "principals = [\"local\"]")
             + &tool("c", "principals = [\"ben\"]")),
     );
-    let (sql_tools, local) = (SqlTools::default(), Principal::local());
-    sql_tools.take(prepared(&sql_tools, &config).unwrap());
+    let (sql_tools, local) = (made(&config).unwrap(), Principal::local());
     let everyone = policy(&[]);
     let databases = Databases::default();
     assert_eq!(names(&sql_tools, &local, &everyone), [""; 0], "there is no database yet");
-    databases.set(&config.databases, &everyone).unwrap();
+    let everyone = databases.set(&config.databases, &everyone).unwrap();
     assert_eq!(names(&sql_tools, &local, &everyone), ["a", "b"]);
     let is_there = |name: &str, policy: &Policy| sql_tools.find(&local, policy, name).is_some();
     assert!(is_there("a", &everyone) && !is_there("c", &everyone));
@@ -54,43 +57,26 @@ fn a_tool_is_listed_for_those_who_may_use_it_and_its_database() {
         tools: Some(vec!["b".to_owned()]),
     };
     let some = policy(&[granted]);
-    databases.set(&config.databases, &some).unwrap();
+    let some = databases.set(&config.databases, &some).unwrap();
     assert_eq!(names(&sql_tools, &local, &some), ["b"]);
     assert!(is_there("b", &some) && !is_there("a", &some), "what is not granted is not there");
 }
 
 #[test]
-fn a_name_that_a_tool_has_is_refused_and_changes_nothing() {
-    let sql_tools = SqlTools::default();
-    sql_tools.take(prepared(&sql_tools, &config(&tool("a", ""))).unwrap());
+fn a_name_that_a_tool_has_is_refused() {
     for name in ["batch", "query_database", "execute_statement", "listRoots"] {
-        let refused = prepared(&sql_tools, &config(&tool(name, ""))).err().unwrap();
+        let refused = made(&config(&tool(name, ""))).err().unwrap();
         assert!(refused.contains(&format!("`{name}` is the name of a tool")), "{refused}");
     }
-    assert!(sql_tools.model("a").is_some());
 }
 
 #[test]
-fn another_configuration_is_another_only_if_its_tools_are() {
-    let sql_tools = SqlTools::default();
-    let first = config(&(tool("a", "") + &tool("b", "")));
-    let taken = prepared(&sql_tools, &first).unwrap();
-    assert!(taken.differ);
-    sql_tools.take(taken);
-    assert!(!prepared(&sql_tools, &first).unwrap().differ);
-    for other in [
-        tool("a", ""),
-        tool("b", "") + &tool("a", ""),
-        tool("a", "") + &tool("b", "result = \"row\""),
-    ] {
-        assert!(prepared(&sql_tools, &config(&other)).unwrap().differ, "{other}");
-    }
-    let before = sql_tools.find(&Principal::local(), &policy(&[]), "a").unwrap();
-    sql_tools.take(prepared(&sql_tools, &config(&tool("a", "result = \"row\""))).unwrap());
-    let after = sql_tools.find(&Principal::local(), &policy(&[]), "a").unwrap();
-    assert!(Arc::ptr_eq(&before.entry.successes, &after.entry.successes), "its figures go on");
-    assert!(
-        std::ptr::eq(before.entry.tool.name(), after.entry.tool.name()),
-        "its name is kept once"
-    );
+fn the_figures_of_a_tool_go_on_where_its_name_stays() {
+    let first = made(&config(&(tool("a", "") + &tool("b", "")))).unwrap();
+    let second = after(&first, &config(&tool("a", "result = \"row\""))).unwrap();
+    let [before, now] =
+        [&first, &second].map(|made| made.find(&Principal::local(), &policy(&[]), "a").unwrap());
+    assert!(Arc::ptr_eq(&before.entry.successes, &now.entry.successes), "its figures go on");
+    assert!(std::ptr::eq(before.entry.tool.name(), now.entry.tool.name()), "its name is kept once");
+    assert!(first.model("b").is_some() && second.model("b").is_none());
 }
