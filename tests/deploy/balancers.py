@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from lib import balancing
+from lib import balancing, flood
 from lib.balancer import certificates, nginx_image, settings
 from lib.checks import Checks
 from lib.engine import CommandFailed, Engine, until
@@ -42,11 +42,16 @@ class Front:
         stand_in(engine, "envoy:test", {"/bin/envoy": envoy()}, user="101:101")
         engine.docker("network", "create", "front")
 
-    def options(self, name, settings=None):
-        """Returns the options to run a balancer with its settings, or with others."""
+    @staticmethod
+    def settings(name):
+        """Returns the directory with the settings of a balancer."""
+        return REPOSITORY / "deploy" / name
+
+    def options(self, name, place=None):
+        """Returns the options to run a balancer with its settings, or with those of another place."""
         return [
             *["--network=front", "--read-only", "--tmpfs=/tmp:mode=1777"],
-            f"--volume={settings or REPOSITORY / 'deploy' / name}:/etc/{name}:ro",
+            f"--volume={place or self.settings(name)}:/etc/{name}:ro",
             f"--volume={self.scratch}/tls:/etc/{name}-certificates:ro",
         ]
 
@@ -60,16 +65,8 @@ class Front:
             )
         for number in range(3):
             self.engine.wait_for(f"replica-{number}", "healthy")
-        commands = {
-            "haproxy": ["/bin/haproxy", "-f", "/etc/haproxy/haproxy.cfg"],
-            "envoy": ["/bin/envoy", "-c", "/etc/envoy/envoy.yaml", "--concurrency", "1"],
-        }
-        for name, command in commands.items():
-            self.engine.docker(
-                *["run", "--detach", f"--name={name}", *self.options(name)],
-                *[f"--publish=127.0.0.1:{PORTS[name]}:8443", f"{name}:test", *command],
-            )
-
+        for name, port in PORTS.items():
+            self.run(name, name, port)
         for name, port in PORTS.items():
             until(
                 lambda: answers(("127.0.0.1", port), self.tls),
@@ -77,6 +74,17 @@ class Front:
                 f"{name} passes no call on",
                 lambda: self.engine.logs(name)[-2000:],
             )
+
+    def run(self, name, container, port, place=None):
+        """Starts a balancer as a container that is reached at a port."""
+        commands = {
+            "haproxy": ["/bin/haproxy", "-f", "/etc/haproxy/haproxy.cfg"],
+            "envoy": ["/bin/envoy", "-c", "/etc/envoy/envoy.yaml", "--concurrency", "1"],
+        }
+        self.engine.docker(
+            *["run", "--detach", f"--name={container}", *self.options(name, place)],
+            *[f"--publish=127.0.0.1:{port}:8443", f"{name}:test", *commands[name]],
+        )
 
     def load(self, name):
         number = list(PORTS).index(name)
@@ -161,7 +169,7 @@ def main():
         (Path(scratch) / "site").mkdir()
         build_roothold(engine)
         front = Front(engine, scratch)
-        for case in (are_taken, restart_unnoticed):
+        for case in (are_taken, restart_unnoticed, flood.is_refused):
             with checks.guard(case.__name__):
                 case(checks, front)
     checks.finish()

@@ -15,6 +15,7 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
+from lib import upkeep
 from lib.balancer import client, nginx_image
 from lib.checks import Checks
 from lib.engine import Engine, until
@@ -485,8 +486,9 @@ def main():
         began = time.monotonic()
         stack.start()
         print(f"note  compose: prepared and up in {time.monotonic() - began:.1f} s")
-        cases = (starts, is_reached_by_name, takes_changes, traces, streams, watches, goes_on, rolls)
-        for case in (*cases, limits, is_prepared_again):
+        cases = (starts, is_reached_by_name, takes_changes, traces, streams, watches, goes_on, upkeep.keeps_figures, rolls)
+        kept = (upkeep.bounds_bodies, upkeep.revokes_a_key, upkeep.goes_back)
+        for case in (*cases, *kept, limits, is_prepared_again, upkeep.renews_certificates):
             with checks.guard(case.__name__):
                 case(checks, stack)
     checks.finish()

@@ -9,7 +9,7 @@ import re
 
 import yaml
 
-from lib import chart, kustomize, manifests, naming, pod, promises, unit
+from lib import chart, keys, kustomize, manifests, naming, pod, promises, unit
 from lib.checks import Checks
 from lib.setup import REPOSITORY
 
@@ -404,6 +404,7 @@ def main():
     parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, keeps_promises]
     parts += [promises.keep, writes_toml, rolls]
     parts += [kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
+    parts += [keys.are_revoked_in_a_secret]
     parts += [naming.rules_know_every_release, naming.dashboards_know_every_release]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):

@@ -10,6 +10,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from lib import keys
 from lib.balancer import client
 from lib.checks import Checks
 from lib.engine import until
@@ -179,6 +180,10 @@ def serves_through_nginx(checks, machine, tls):
     return key
 
 
+def status(tls, key):
+    return call(SERVER, tls, "listRoots", {}, host=NAME, key=key)[0]
+
+
 def has_two_units(checks, machine, tls, key):
     """One unit after the other is started anew, and no call fails."""
     typed(machine, "With nginx before it", 2)
@@ -216,6 +221,8 @@ def main():
         with checks.guard("nginx"):
             key = serves_through_nginx(checks, machine, tls)
             has_two_units(checks, machine, tls, key)
+        with checks.guard("keys"):
+            keys.are_revoked_on_a_machine(checks, machine, lambda key: status(tls, key))
     checks.finish()
 
 

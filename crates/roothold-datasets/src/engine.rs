@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use roothold_core::{Budget, Fault, FaultKind};
@@ -19,10 +21,12 @@ use tokio::task::JoinHandle;
 use crate::limits::Limits;
 use crate::meter::Meter;
 
+mod files;
 mod memory;
 mod pool;
 mod spill;
 
+use files::SpillFiles;
 pub use memory::memory_default;
 use pool::SharedPool;
 pub use spill::SpillError;
@@ -51,6 +55,8 @@ pub struct EngineSpec {
     pub spill_directory: Option<PathBuf>,
     /// The most bytes in that folder.
     pub spill_bytes_max: u64,
+    /// How many bytes of its disk stay free; `None`: the smaller of 1 GiB and a twentieth of the disk.
+    pub spill_free_bytes_min: Option<u64>,
     /// What holds for every dataset.
     pub limits: Limits,
 }
@@ -62,6 +68,7 @@ impl Default for EngineSpec {
             memory_bytes: memory_default(),
             spill_directory: None,
             spill_bytes_max: 8 * 1024 * 1024 * 1024,
+            spill_free_bytes_min: None,
             limits: Limits::default(),
         }
     }
@@ -107,6 +114,7 @@ struct Inner {
     runtime: Option<Runtime>,
     environment: Arc<RuntimeEnv>,
     spec: EngineSpec,
+    files: Option<Arc<SpillFiles>>,
     /// Removed when the engine ends, after its threads.
     spill: Option<SpillFolder>,
 }
@@ -129,13 +137,20 @@ impl Engine {
     /// An [`EngineError`].
     pub fn start(spec: EngineSpec) -> Result<Self, EngineError> {
         let spill = spec.spill_directory.as_deref().map(SpillFolder::make).transpose()?;
+        let refused = |error: DataFusionError| EngineError::Configuration(error.into());
+        let files_in =
+            |folder| SpillFiles::new(folder, spec.spill_bytes_max, spec.spill_free_bytes_min);
+        let files = spill.as_ref().map(files_in).transpose().map_err(refused)?.map(Arc::new);
+        let mode = match &files {
+            Some(files) => DiskManagerMode::Custom(Arc::clone(files) as _),
+            None => DiskManagerMode::Disabled,
+        };
         let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(spec.memory_bytes));
         let builder = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
             .with_metadata_cache_limit(METADATA_BYTES_MAX)
-            .with_disk_manager_builder(spill::disk_manager(spill.as_ref(), spec.spill_bytes_max));
-        let environment =
-            builder.build_arc().map_err(|error| EngineError::Configuration(error.into()))?;
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
+        let environment = builder.build_arc().map_err(refused)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(spec.threads.max(1))
             .thread_name("datasets")
@@ -144,7 +159,7 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(EngineError::Threads)?;
-        let inner = Inner { runtime: Some(runtime), environment, spec, spill };
+        let inner = Inner { runtime: Some(runtime), environment, spec, files, spill };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -158,7 +173,7 @@ impl Engine {
         EngineFigures {
             memory_bytes: self.inner.environment.memory_pool.reserved(),
             memory_bytes_max: self.inner.spec.memory_bytes,
-            spill_bytes: self.inner.environment.disk_manager.used_disk_space(),
+            spill_bytes: self.inner.files.as_ref().map_or(0, |files| files.bytes()),
             spill_bytes_max: self
                 .inner
                 .spill

@@ -2,6 +2,7 @@
 //! content of files is not.
 
 use std::error::Error as StdError;
+use std::io;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -40,7 +41,10 @@ pub(crate) fn fault_in(error: &(dyn StdError + 'static)) -> Option<Fault> {
         if let Some(fault) = inner.downcast_ref::<Fault>() {
             return Some(fault.again());
         }
-        error = inner.source();
+        // What an error of input or output was made of is not its source, but itself.
+        let wrapped = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        error =
+            wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| inner.source());
     }
     None
 }

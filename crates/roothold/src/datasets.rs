@@ -104,6 +104,7 @@ impl Datasets {
         spec.memory_bytes = bytes.map_or(spec.memory_bytes, |bytes| bytes.unwrap_or(usize::MAX));
         spec.threads = engine.threads.unwrap_or(spec.threads);
         spec.spill_bytes_max = engine.spill_bytes_max;
+        spec.spill_free_bytes_min = engine.spill_free_bytes_min;
         if engine.spill_bytes_max > 0 {
             spec.spill_directory = config.spill_dir().ok();
         }

@@ -12,7 +12,6 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use rustix::fs::{FlockOperation, flock};
 
 const PREFIX: &str = "roothold-spill-";
@@ -54,6 +53,10 @@ impl SpillFolder {
             }
         }
     }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for SpillFolder {
@@ -81,15 +84,6 @@ fn sweep(directory: &Path) {
             tracing::warn!(%error, "a folder for spilling that a crashed process left was not removed");
         }
     }
-}
-
-/// How DataFusion uses the folder.
-pub(super) fn disk_manager(folder: Option<&SpillFolder>, bytes_max: u64) -> DiskManagerBuilder {
-    let mode = match folder {
-        Some(folder) => DiskManagerMode::Directories(vec![folder.path.clone()]),
-        None => DiskManagerMode::Disabled,
-    };
-    DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(bytes_max)
 }
 
 #[cfg(test)]

@@ -170,6 +170,8 @@ pub struct DatasetEngine {
     pub spill_dir: Option<PathBuf>,
     /// The most bytes in that folder; 0 for none.
     pub spill_bytes_max: u64,
+    /// How many bytes of that folder's disk stay free: queries that would need them fail, so that what else is written there goes on, as perhaps the audit log. Default: the smaller of 1 GiB and a twentieth of the disk.
+    pub spill_free_bytes_min: Option<u64>,
     /// The largest file that a query or a conversion writes, in bytes.
     pub output_bytes_max: u64,
     /// How much of a file is worked through before the result is folded and can be taken up again, in bytes.
@@ -186,6 +188,7 @@ impl Default for DatasetEngine {
             queries_max: 4,
             spill_dir: None,
             spill_bytes_max: 8 * 1024 * MIB,
+            spill_free_bytes_min: None,
             output_bytes_max: 64 * 1024 * MIB,
             chunk_bytes: 2 * MIB,
             query_timeout_seconds: 60,
@@ -204,6 +207,9 @@ impl DatasetEngine {
         }
         within("dataset_engine.queries_max", self.queries_max, 1..=1000)?;
         within("dataset_engine.spill_bytes_max", self.spill_bytes_max, 0..=1024 * TIB)?;
+        if let Some(bytes) = self.spill_free_bytes_min {
+            within("dataset_engine.spill_free_bytes_min", bytes, 0..=1024 * TIB)?;
+        }
         within("dataset_engine.output_bytes_max", self.output_bytes_max, MIB..=1024 * TIB)?;
         within("dataset_engine.chunk_bytes", self.chunk_bytes, 4 * KIB..=256 * MIB)?;
         within("dataset_engine.query_timeout_seconds", self.query_timeout_seconds, 1..=DAY)
@@ -228,7 +234,7 @@ mod tests {
             };
             let error = with(json!(i64::MAX)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("dataset_engine.{key}: ")), "{key}: {error}");
-            assert_eq!(with(json!(0)).is_ok(), key == "spill_bytes_max", "{key}");
+            assert_eq!(with(json!(0)).is_ok(), key.starts_with("spill_"), "{key}");
         }
         Config::default().check().unwrap();
     }

@@ -221,6 +221,8 @@ fn a_directory_for_spilling_that_cannot_be_made_is_told() {
     space.config.dataset_engine.spill_dir = Some(below);
     let error = space.datasets().make_directory().unwrap_err().to_string();
     assert!(error.starts_with("dataset_engine.spill_dir: "), "{error}");
+    space.config.dataset_engine.spill_free_bytes_min = Some(7);
+    assert_eq!(space.datasets().spec.spill_free_bytes_min, Some(7));
     space.config.dataset_engine.spill_dir = None;
     space.config.state.dir = Some(space.dir.path().join("root/a.csv"));
     let mut datasets = space.datasets();

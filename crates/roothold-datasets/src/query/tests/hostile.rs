@@ -178,6 +178,8 @@ fn what_does_not_fit_goes_to_the_folder_and_the_folder_goes() {
         ..crate::EngineSpec::default()
     };
     let without = crate::EngineSpec { spill_directory: None, ..spec.clone() };
+    let small = crate::EngineSpec { spill_bytes_max: 1024 * 1024, ..spec.clone() };
+    let full = crate::EngineSpec { spill_free_bytes_min: Some(u64::MAX), ..spec.clone() };
     let engine = crate::Engine::start(spec).unwrap();
     let mut asked = query("SELECT b, a FROM t ORDER BY b DESC, a", &[("t", &source)]);
     asked.offset = 2_999_999;
@@ -187,8 +189,15 @@ fn what_does_not_fit_goes_to_the_folder_and_the_folder_goes() {
     assert_eq!((figures.spill_bytes, figures.spill_bytes_max), (0, 8 << 30));
     let without = crate::Engine::start(without).unwrap();
     assert_eq!(without.figures().spill_bytes_max, 0);
-    let fault = wait(without.query(&asked, &budget())).unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::Limit, "{fault}");
+    for (spec, why) in
+        [(None, "memory"), (Some(small), "temporary disk space"), (Some(full), "the server's disk")]
+    {
+        let engine = spec.map_or(without.clone(), |spec| crate::Engine::start(spec).unwrap());
+        let fault = wait(engine.query(&asked, &budget())).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Limit, "{fault}");
+        assert!(fault.to_string().contains(why), "{why}: {fault}");
+        assert_eq!(engine.figures().spill_bytes, 0, "{why}");
+    }
     drop(engine);
     let count = || walk(&folder);
     for _ in 0..500 {
