@@ -30,7 +30,7 @@ LOAD_SECONDS = 60
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 # What may be true of the machine that runs this, and says nothing of the server.
-OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*")
+OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*|RootholdAuditDiskFills")
 CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$namespace": ".*", "$instance": ".*"}
 
 
@@ -63,6 +63,7 @@ def check_rules(checks):
         (["promtool", "test", "rules", home / "roothold.tests.yaml"], "each alert fires in its cases and only there"),
         (["promtool", "test", "rules", home / "roothold.replicas.tests.yaml"], "what is said of replicas is as its cases say"),
         (["promtool", "test", "rules", home / "roothold.objectives.tests.yaml"], "burn rates are as their cases say"),
+        (["promtool", "test", "rules", home / "roothold.hours.tests.yaml"], "what shows after hours is as its cases say"),
         (["amtool", "check-config", ROUTES], "the configuration of Alertmanager is valid"),
     ]
     done = {}

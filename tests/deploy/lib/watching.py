@@ -32,7 +32,7 @@ def faster(rules):
         seconds = int(match[2]) * UNITS[match[3]]
         return f"{match[1]}{max(1, seconds // FASTER)}s"
 
-    return re.sub(r"(\[|offset |for: )(\d+)([smhd])", shorter, rules)
+    return re.sub(r"(\[|offset |for: |interval: )(\d+)([smhd])", shorter, rules)
 
 
 def hooked(routes):
