@@ -35,7 +35,7 @@ CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$namespace": ".*", "$instanc
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -254,7 +254,7 @@ def main():
     guarded(checks, "layout", check_layout)
     with checks.guard("replicas are watched"):
         check_live(checks, home)
-    static.join(120)
+    static.join(180)
     shutil.rmtree(home, ignore_errors=True)
     checks.finish()
 
