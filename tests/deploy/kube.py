@@ -6,10 +6,13 @@ shown. That the server runs as a Pod of the chart says it should is.
 """
 
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import yaml
 
-from lib import chart, keys, kustomize, manifests, naming, pod, promises, unit
+from lib import archive, chart, keys, kubeapi, kustomize, manifests, naming, pod, promises, unit
 from lib.checks import Checks
 from lib.setup import REPOSITORY
 
@@ -152,6 +155,41 @@ REFUSED = [
         {"config": {"dataset_engine": {"memory_bytes_max": 2**30}}},
         "memory_bytes_max is more than resources.limits.memory",
     ),
+    *(
+        (f"a value of the configuration that the server would not take: {values}", {"config": values}, where)
+        for where, values in [
+            ("/config/limits/calls_max", {"limits": {"calls_max": "256"}}),
+            ("/config/limits/calls_max", {"limits": {"calls_max": 2.5}}),
+            ("/config/limits/calls_max", {"limits": {"calls_max": -1}}),
+            ("/config/server/landlock", {"server": {"landlock": "requrie"}}),
+            ("/config/server/landlock", {"server": {"landlock": False}}),
+            ("/config/server/allowed_hosts", {"server": {"allowed_hosts": "a.example"}}),
+            ("/config/databases/0/kind", {"databases": [{"name": "a", "kind": "oracle"}]}),
+            ("/config/roots/0/access", {"roots": [{"path": "/a", "access": "wr"}]}),
+        ]
+    ),
+    *((f"a volume that the chart has: {name}", {"volumes": [{"name": name, "emptyDir": {}}]}, "/volumes/0/name") for name in ("config", "secrets", "data", "spill")),
+    *(
+        (f"a mount where the chart has its own: {path}", {"volumeMounts": [{"name": "files", "mountPath": path}]}, said)
+        for path, said in [
+            ("/etc/roothold", "/volumeMounts/0/mountPath"),
+            ("/var/lib/roothold/", "/volumeMounts/0/mountPath"),
+            ("/var/cache/roothold", "/volumeMounts/0/mountPath"),
+            ("/run/roothold/secrets", "where the chart mounts secret.files"),
+        ]
+    ),
+    ("a file of the Secret that is not mounted", {"secret": {"files": ["jwks.json"]}}, 'secret.files has no "keys.jsonl"'),
+    (
+        "another",
+        {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn_file": "/run/roothold/secrets/a-dsn"}]}},
+        'secret.files has no "a-dsn"',
+    ),
+    *(
+        (f"everybody outside of the cluster as {kind}, {policy or 'by default'}", {"service": {"type": kind}, "networkPolicy": policy}, "networkPolicy.clients")
+        for kind in ("LoadBalancer", "NodePort")
+        for policy in ({}, {"enabled": False, "clients": [{"podSelector": {}}]})
+    ),
+    *((f"metrics each {interval}", {"serviceMonitor": {"interval": interval}}, "/serviceMonitor/interval") for interval in ("5m", "61s", "2m", "1s")),
     ("a runbook at no address", {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}, "/prometheusRule/runbookUrl"),
     (
         "a collector's token in the configuration",
@@ -245,6 +283,10 @@ TAKEN = [
     {"nameOverride": "true"},
     {"config": {"datasets": [{"name": "a", "files": ["/files/20??/*.csv", "s3://lake/year=20??/month=1/*.parquet"]}]}},
     {"config": {"server": {"public_url": "https://h:8443/mcp"}}},
+    {"service": {"type": "LoadBalancer"}, "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    {"secret": {"files": []}, "volumes": [{"name": "csi", "emptyDir": {}}], "volumeMounts": [{"name": "csi", "mountPath": "/run/roothold/secrets"}]},
+    {"config": {"databases": [{"name": "a", "kind": "sqlite", "path": "/a", "description": "not /run/roothold/secrets/a"}]}},
+    *({"serviceMonitor": {"interval": interval}} for interval in ("5s", "30s", "60s", "1m")),
     *(
         {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}}
         for dsn in ["postgresql://u@h1:1,h2:2/pwd", "mysql://u@[::1]:3306/d", "${DSN}", "postgresql://u@h:5432/d", "host=h user=u dbname=passage", "postgresql://h/d?user=u"]
@@ -303,7 +345,7 @@ def measures(checks):
         checks.fail("an unknown unit is refused without the schema", "it was rendered")
     except RuntimeError as error:
         checks.true("an unknown unit is refused without the schema", '"1Q" is no quantity' in str(error), error)
-    for size, wanted in [("9Gi", None), ("8Gi", None), ("1Gi", 966367641), ("1000M", 900000000)]:
+    for size, wanted in [("9Gi", 8697308774), ("100Gi", 96636764160), ("1Gi", 966367641), ("1000M", 900000000)]:
         engine = chart.configuration(chart.template(values={"spill": {"sizeLimit": size}}))["dataset_engine"]
         checks.equal(f"on a volume of {size} is spilled", engine.get("spill_bytes_max"), wanted)
     none = {"spill": {"sizeLimit": "1Gi"}, "config": {"dataset_engine": {"spill_bytes_max": 0}}}
@@ -320,6 +362,7 @@ def measures(checks):
 def knows_the_keys(checks):
     """The chart knows the keys of the configuration that the server does, by the page that is made of its code."""
     checks.equal("the chart knows the keys of the configuration", chart.known_keys(), chart.documented_keys())
+    checks.equal("and their types", chart.wrong_types(), [])
 
 
 def schemas_refuse(checks):
@@ -386,6 +429,41 @@ def writes_toml(checks):
     checks.true("no secret is in the configuration", maps and "CANARY" not in maps[0])
 
 
+def limits_the_network(checks):
+    """Who may be reached is everybody at some ports, or as said."""
+
+    def egress(**values):
+        return chart.the("NetworkPolicy", chart.template(values={"networkPolicy": values}))["spec"]["egress"]
+
+    dns = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    postgres = [{"port": 5432, "protocol": "TCP"}]
+    checks.equal("DNS and PostgreSQL are reached anywhere", egress(), [{"ports": dns}, {"ports": postgres}])
+    servers = [{"podSelector": {"matchLabels": {"app": "dns"}}}]
+    database = {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": postgres}
+    narrow = egress(dns=servers, egressPorts=[], egress=[database])
+    checks.equal("or where it is said that they are, and nothing else", narrow, [{"ports": dns, "to": servers}, database])
+
+
+def has_its_rules(checks):
+    """They are a link out of the chart, which a package follows."""
+    on = ["--set", "prometheusRule.enabled=true"]
+    groups = len(chart.the("PrometheusRule", chart.template(more=on))["spec"]["groups"])
+    with tempfile.TemporaryDirectory() as scratch:
+        code, _, err = chart.run([chart.program("helm"), "package", chart.CHART, "--destination", scratch])
+        (package,) = Path(scratch).glob("*.tgz")
+        code, out, err = chart.run([chart.program("helm"), "template", "roothold", package, *on])
+        found = [one["spec"]["groups"] for one in yaml.safe_load_all(out) if one and one["kind"] == "PrometheusRule"]
+        checks.equal("a package of the chart has the rules", [len(one) for one in found], [groups])
+        copy = Path(scratch) / "roothold"
+        shutil.copytree(chart.CHART, copy, symlinks=True)
+        for what, text in [("no rules", None), ("what a link becomes elsewhere", "../../../prometheus/roothold.rules.yaml"), ("an empty file", "")]:
+            (copy / "files/rules.yaml").unlink(missing_ok=True)
+            if text is not None:
+                (copy / "files/rules.yaml").write_text(text)
+            code, out, err = chart.run([chart.program("helm"), "template", "roothold", copy, *on])
+            checks.true(f"a chart with {what} is refused", code != 0 and "files/rules.yaml of the chart has no rules" in err, (out + err)[-500:])
+
+
 def rolls(checks):
     def checksum(**values):
         template = chart.the("Deployment", chart.template(values=values))["spec"]["template"]
@@ -397,14 +475,18 @@ def rolls(checks):
     live = {"rollOnEveryChange": False}
     checks.equal("databases do not, if so wanted", checksum(**live), checksum(config=databases, **live))
     checks.true("what needs a restart does", checksum(**live) != checksum(config=limits, **live))
+    maps = [chart.the("ConfigMap", chart.template(values=values)) for values in ({}, {"config": databases}, live, {**live, "config": databases})]
+    first, other, *in_place = [(one["metadata"]["name"], one.get("immutable", False)) for one in maps]
+    checks.true("each configuration is a ConfigMap of its own that never changes", first[0] != other[0] and first[1] and other[1], (first, other))
+    checks.equal("and one that changes where servers take changes from it", in_place, 2 * [("roothold", False)])
 
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, measures, keeps_secrets_out, knows_the_keys, schemas_refuse, keeps_promises]
-    parts += [promises.keep, writes_toml, rolls]
-    parts += [kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
-    parts += [keys.are_revoked_in_a_secret]
+    parts = [renders, refuses, takes, measures, limits_the_network, has_its_rules, keeps_secrets_out, knows_the_keys]
+    parts += [schemas_refuse, keeps_promises, promises.keep, writes_toml, rolls]
+    parts += [kubeapi.keeps_what_replicas_have, kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
+    parts += [kustomize.keeps_the_log, archive.moves_closed_files_alone, keys.are_revoked_in_a_secret]
     parts += [naming.rules_know_every_release, naming.dashboards_know_every_release]
     for part in [*parts, unit.is_sound, unit.lets_the_server_work, pod.is_accepted, pod.serves]:
         with checks.guard(part.__name__):

@@ -30,7 +30,7 @@ LOAD_SECONDS = 60
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 # What may be true of the machine that runs this, and says nothing of the server.
-OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*")
+OF_THE_MACHINE = re.compile("RootholdCallsSlow|RootholdAuditLags|RootholdThrottled|RootholdMemory.*|RootholdDisk.*|RootholdAuditDiskFills")
 UNSEEN = re.compile("RootholdGone|RootholdReplicaDown")
 CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$namespace": ".*", "$instance": ".*"}
 # What asks for the values of a variable, `label_values(SERIES, LABEL)`.
@@ -38,7 +38,7 @@ OFFERED = re.compile(r"label_values\((.+), (\w+)\)")
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -66,6 +66,7 @@ def check_rules(checks):
         (["promtool", "test", "rules", home / "roothold.tests.yaml"], "each alert fires in its cases and only there"),
         (["promtool", "test", "rules", home / "roothold.replicas.tests.yaml"], "what is said of replicas is as its cases say"),
         (["promtool", "test", "rules", home / "roothold.objectives.tests.yaml"], "burn rates are as their cases say"),
+        (["promtool", "test", "rules", home / "roothold.hours.tests.yaml"], "what shows after hours is as its cases say"),
         (["amtool", "check-config", ROUTES], "the configuration of Alertmanager is valid"),
     ]
     done = {}
@@ -307,7 +308,7 @@ def main():
     guarded(checks, "layout", check_layout)
     with checks.guard("replicas are watched"):
         check_live(checks, home)
-    static.join(120)
+    static.join(180)
     shutil.rmtree(home, ignore_errors=True)
     checks.finish()
 

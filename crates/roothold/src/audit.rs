@@ -140,6 +140,12 @@ impl Audit {
         Ok(log)
     }
 
+    /// Keeps everybody from the log for as long as what is returned lives.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn file(&self) -> Result<Arc<AuditLog>, AuditError> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| AuditError::Unavailable("it has not begun".into()))

@@ -12,6 +12,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from lib.setup import REPOSITORY
@@ -60,11 +61,11 @@ def options(file, values=None, scratch=None):
     return found
 
 
-def template(file=None, values=None, more=(), release="roothold"):
+def template(file=None, values=None, more=(), release="roothold", env=None):
     """Returns the rendered objects; raises RuntimeError with helm's words where it refuses."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [program("helm"), "template", release, CHART, "--namespace", "roothold"]
-        code, out, err = run(command + options(file, values, scratch) + list(more))
+        code, out, err = run(command + options(file, values, scratch) + list(more), env=env)
     if code:
         raise RuntimeError(err.strip())
     return [document for document in yaml.safe_load_all(out) if document]
@@ -113,15 +114,52 @@ def known_keys():
     return found
 
 
-def documented_keys():
-    """Returns the keys of the configuration by section, as its reference page has them."""
+def documented_types():
+    """Returns the keys of the configuration and their types by section, as its reference page has them."""
     text = (REPOSITORY / "docs/configuration.md").read_text()
     found = {}
     for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         head = re.match(r"`\[+(\w+)\]+`", part)[1]
-        for key in re.findall(r"^\| `([^`]+)`", part, flags=re.MULTILINE):
+        for key, kind in re.findall(r"^\| `([^`]+)` \| (.*?) \|", part, flags=re.MULTILINE):
             parent, _, last = key.replace("[]", "").rpartition(".")
-            found.setdefault(".".join(filter(None, [head, parent])), []).append(last)
+            found.setdefault(".".join(filter(None, [head, parent])), {})[last] = kind
     # The chart sets them itself.
     found.pop("handles", None)
-    return {name: sorted(keys) for name, keys in found.items()}
+    return found
+
+
+def documented_keys():
+    """Returns the keys of the configuration by section, as its reference page has them."""
+    return {name: sorted(keys) for name, keys in documented_types().items()}
+
+
+# Values that are of a documented type, and some that are not.
+TYPES = {
+    "integer": ([7], ["7", 7.5, True, [7]]),
+    "number": ([7, 0.5], ["7", True]),
+    "boolean": ([True], ["true", 1]),
+    "string": ([], [7, True, ["x"]]),
+    "list": ([[]], ["x", 7]),
+    "object": ([], ["x", 7, []]),
+}
+
+
+def wrong_types():
+    """Returns in words where the chart's schema takes a value that is not of its documented type, or refuses one that is."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    found = []
+    for name, keys in documented_types().items():
+        section = schema["properties"]["config"]
+        for part in name.split("."):
+            section = section["properties"][part]
+            section = section.get("items", section)
+        for key, kind in keys.items():
+            own = section["properties"][key]
+            if own is False or kind == "any":
+                continue
+            words = re.findall(r"`([^`]+)`", kind)
+            right, wrong = (words, ["quux", True, 7]) if words else TYPES[kind]
+            check = jsonschema.Draft7Validator({"definitions": schema["definitions"], **(own if isinstance(own, dict) else {})})
+            found += [f"{name}.{key} refuses {value!r}" for value in right if not check.is_valid(value)]
+            found += [f"{name}.{key} takes {value!r}" for value in wrong if check.is_valid(value)]
+    return found

@@ -26,7 +26,10 @@ CASES = [
     ("RootholdGone critical", "RootholdNotReady warning", WHERE),
     ("RootholdAuditFailing critical", "RootholdNotReady warning", ONE),
     ("RootholdAuditFailing critical", "RootholdDiskNearlyFull warning", ONE),
+    ("RootholdAuditFailing critical", "RootholdAuditDiskFills warning", ONE),
     ("RootholdDiskFull critical", "RootholdDiskNearlyFull warning", (*ONE, "disk")),
+    ("RootholdDiskFull critical", "RootholdAuditDiskFills warning", (*ONE, "disk")),
+    ("RootholdDiskNearlyFull warning", "RootholdAuditDiskFills warning", (*ONE, "disk")),
     ("RootholdDatabaseDown critical", "RootholdDatabaseRoleDown warning", (*ONE, "kind")),
     ("RootholdErrorBudgetBurns critical", "RootholdErrorBudgetBurns warning", WHERE),
     ("RootholdCallsSlow critical", "RootholdCallsSlow warning", WHERE),
@@ -63,12 +66,14 @@ def told():
     made = Told()
     for at, (source, target, equal) in enumerate(CASES):
         cluster = {"cluster": f"c{at}", **PLACE}
+        # A name of its own: what one case tells there may be what another keeps back.
+        another = f"another-{at}"
         made.pair(source, target, cluster, cluster, True, "of the same")
         for label in equal:
-            made.pair(source, target, cluster, cluster | {label: "another"}, False, f"of another {label}")
+            made.pair(source, target, cluster, cluster | {label: another}, False, f"of another {label}")
         machines = {name: value for name, value in PLACE.items() if name != "namespace"} | {"job": f"vm-{at}"}
         made.pair(source, target, machines, machines, True, "on the same machines")
-        made.pair(source, target, machines, machines | {"job": "another"}, False, "on other machines")
+        made.pair(source, target, machines, machines | {"job": another}, False, "on other machines")
         made.pair(source, target, machines, machines | {"namespace": "n"}, False, "on machines and in a cluster")
     for at, (source, target) in enumerate(APART):
         cluster = {"cluster": f"apart{at}", **PLACE}

@@ -12,7 +12,7 @@ from lib.pod import Pod
 from lib.readme import blocks
 from lib.setup import REPOSITORY
 
-OPTIONAL = {"httproute": "HTTPRoute", "ingress": "Ingress", "prometheusrule": "PrometheusRule", "servicemonitor": "ServiceMonitor"}
+OPTIONAL = {"auditarchive": "CronJob", "httproute": "HTTPRoute", "ingress": "Ingress", "prometheusrule": "PrometheusRule", "servicemonitor": "ServiceMonitor"}
 
 
 def build(directory):
@@ -40,10 +40,27 @@ def is_committed(checks):
     )
     objects = build(render.HERE)
     wanted = {path for path in render.committed() if "/" not in path}
-    checks.equal("kubectl kustomize has all but what is optional", len(objects), len(wanted) + 1)
+    checks.equal("kubectl kustomize has all but what is optional or kept", len(objects), len(wanted))
     checks.equal("its objects are as their schemas say", problems(objects), [])
-    spaces = {one["metadata"].get("namespace") for one in objects if one["kind"] != "Namespace"}
-    checks.equal("they are in one namespace", spaces, {"roothold"})
+    spaces = {one["metadata"].get("namespace") for one in objects}
+    checks.equal("they are in one namespace", sorted(spaces, key=str), ["roothold"])
+
+
+def keeps_the_log(checks):
+    """What is deleted with a kustomization is what it has: not the audit log, nor the namespace around it."""
+    render = chart.kubernetes()
+    kept = build(render.HERE / "kept")
+    checks.equal("the namespace and the claim of the log are apart", kinds(kept), ["Namespace", "PersistentVolumeClaim"])
+    checks.equal("as their schemas say", problems(kept), [])
+    namespace, claim = (chart.the(kind, kept)["metadata"] for kind in kinds(kept))
+    checks.equal("the claim is in the namespace", claim["namespace"], namespace["name"])
+    used = [one["persistentVolumeClaim"]["claimName"] for one in template(build(render.HERE))["spec"]["volumes"] if one["name"] == "data"]
+    checks.equal("and the one that replicas write to", used, [claim["name"]])
+    told = [claim["annotations"].get(key) for key in ("helm.sh/resource-policy", "argocd.argoproj.io/sync-options")]
+    checks.equal("neither Helm nor Argo CD takes it away", told, ["keep", "Prune=false,Delete=false"])
+    for directory in (render.HERE, render.HERE.parent / "kubernetes-own"):
+        taken = {"Namespace", "PersistentVolumeClaim"} & set(kinds(build(directory)))
+        checks.equal(f"`kubectl delete -k` of {directory.name} leaves them", sorted(taken), [])
 
 
 class Own:
@@ -112,6 +129,7 @@ def takes_parts(checks):
             objects = own.over_the_base(f"namespace: roothold\ncomponents: [../kubernetes/optional/{name}]\n")
             checks.equal(f"{kind} can be added", kinds(objects), sorted([*kinds(base), kind]))
             checks.equal(f"{kind} is where the others are", chart.the(kind, objects)["metadata"]["namespace"], "roothold")
+            checks.equal(f"{kind} is as its schema says", problems([chart.the(kind, objects)]), [])
         (patch,) = [block for block in blocks("With kustomize") if block.startswith("patches:")]
         objects = own.over_the_base(patch)
         variables = {one["name"]: one.get("value") for one in template(objects)["spec"]["containers"][0]["env"]}

@@ -23,6 +23,7 @@ from lib.setup import binary
 
 USER = 1000
 PATIENCE_SECONDS = 30
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 SINGLE = chart.CHART / "values/single.yaml"
 # A public key of RFC 8037.
 JWK = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -199,6 +200,7 @@ def serves(checks):
         with server(pod.command(), "http://127.0.0.1:8000/ready", pod.env(), log) as child:
             try:
                 checks.true("it is ready", eventually(lambda: get("http://127.0.0.1:8000/ready")[0] == 200))
+                checks.equal("every probe of the Pod is answered", probed(pod.container), {name: 200 for name in PROBES})
                 checks.equal("who proves nothing is refused", call("listRoots", None)[0], 401)
                 code, body = call("read_text_file", key, path="/files/a.txt")
                 checks.true("a key of the Secret reads a file of the volume", code == 200 and b"PUBLIC" in body, body)
@@ -208,6 +210,13 @@ def serves(checks):
             except Exception:
                 print(log.read_text()[-3000:])
                 raise
+
+
+def probed(container):
+    """Returns what a kubelet is answered, by probe."""
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    asked = {name: container[name]["httpGet"] for name in PROBES}
+    return {name: get(f"http://127.0.0.1:{ports[one['port']]}{one['path']}")[0] for name, one in asked.items()}
 
 
 def databases():

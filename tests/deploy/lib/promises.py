@@ -36,9 +36,9 @@ def starts_in_its_time(checks, where, objects):
     """A slow start is not taken for one that hangs: nobody asks whether it lives before it has begun."""
     (container,) = chart.the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
-    health, ready = ({"path": path, "port": "http"} for path in ("/health", "/ready"))
+    health, ready = {"path": "/health", "port": "private"}, {"path": "/ready", "port": "http"}
     wanted = {"startup": health, "liveness": health, "readiness": ready}
-    checks.equal(f"{where}: they are asked on /health and /ready", probes, wanted)
+    checks.equal(f"{where}: whether they live is asked where clients have no part, on their port whether they are ready", probes, wanted)
     startup = container["startupProbe"]
     patience = startup["periodSeconds"] * startup["failureThreshold"]
     checks.true(f"{where}: a start may take a minute", startup["periodSeconds"] <= 2 and patience >= 60, startup)

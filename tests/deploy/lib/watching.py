@@ -3,6 +3,7 @@
 import http.server
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -24,6 +25,7 @@ HOOK = 9999
 NAMESPACE = "agents"
 # So much faster does time pass in the rules.
 FASTER = 30
+SCRAPED_SECONDS = 60
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,7 +36,7 @@ def faster(rules):
         seconds = int(match[2]) * UNITS[match[3]]
         return f"{match[1]}{max(1, seconds // FASTER)}s"
 
-    return re.sub(r"(\[|offset |for: )(\d+)([smhd])", shorter, rules)
+    return re.sub(r"(\[|offset |for: |interval: )(\d+)([smhd])", shorter, rules)
 
 
 def hooked(routes):
@@ -116,7 +118,6 @@ class Watching:
         self.env = env
         self.home.mkdir()
         (self.home / "prometheus.yml").write_text(settings(ports))
-        (self.home / "rules.yaml").write_text(faster(RULES.read_text()))
         (self.home / "routes.yml").write_text(hooked(ROUTES.read_text()))
         self._children = []
 
@@ -137,10 +138,18 @@ class Watching:
                 f"--storage.tsdb.path={self.home}/series",
                 "--web.listen-address=127.0.0.1:9090",
             )
+            self._judge()
         except Exception:
             self.__exit__()
             raise
         return self
+
+    def _judge(self):
+        """Has the rules looked at from when targets are known: until then, which takes longer than rules wait here, none is."""
+        if not wait(lambda: query("up"), SCRAPED_SECONDS):
+            raise RuntimeError("Prometheus scrapes nothing")
+        (self.home / "rules.yaml").write_text(faster(RULES.read_text()))
+        self._children[-1].send_signal(signal.SIGHUP)
 
     def _start(self, url, name, *arguments):
         log = self.home / f"{name}.log"

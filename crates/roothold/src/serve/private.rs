@@ -1,5 +1,8 @@
-//! The private port: `/metrics`, `/status` and a page of both, for the operator's own network. No
-//! authentication of its own.
+//! The private port: `/metrics`, `/status` and a page of both, for the operator's own network, and `/health` for whoever
+//! starts the process anew. No authentication of its own.
+//!
+//! **Invariant**: clients have no part in the places of this port, so `/health` answers here when they have taken all
+//! connections of the main one.
 
 mod console;
 mod hosts;
@@ -18,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use roothold_edge::{Phase, Shutdown};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::addresses::unusable;
 use crate::builder::StartError;
@@ -25,10 +29,14 @@ use crate::call::Engine;
 use crate::telemetry::{Found, log_lines_lost};
 pub(super) use hosts::Hosts;
 
-/// Scrapers are few; more connections than this wait.
+/// Scrapers are few.
 const CONNECTIONS_MAX: usize = 16;
 /// How long one lasts at most, which is for one answer: else who does not read theirs would keep the place.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(20);
+/// Where so many are there, as many again come in; more wait.
+const BESIDE_MAX: usize = 16;
+/// These have less time, so that who asks whether the server lives waits for nobody who does not read.
+const BESIDE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Binds the first address that can be used, if there are any.
 pub(super) async fn listen(
@@ -49,9 +57,9 @@ pub(super) async fn serve(
     shutdown: Shutdown,
 ) {
     let hosts = Arc::new(hosts);
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let beside = Arc::new(Semaphore::new(BESIDE_MAX));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.aborted() => return,
@@ -60,6 +68,7 @@ pub(super) async fn serve(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let Ok((place, time_max)) = enter(&places, &beside).await else { return };
         let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
         let hosts = Arc::clone(&hosts);
         tokio::spawn(async move {
@@ -72,7 +81,7 @@ pub(super) async fn serve(
             http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
             http.keep_alive(false);
             let served = http.serve_connection(TokioIo::new(stream), service);
-            match tokio::time::timeout(CONNECTION_TIME_MAX, served).await {
+            match tokio::time::timeout(time_max, served).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a connection of the private port failed");
@@ -81,6 +90,18 @@ pub(super) async fn serve(
             }
         });
     }
+}
+
+/// Waits for a place; returns how long it may be held, too.
+async fn enter(
+    places: &Arc<Semaphore>,
+    beside: &Arc<Semaphore>,
+) -> Result<(OwnedSemaphorePermit, Duration), AcquireError> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Ok((place, CONNECTION_TIME_MAX));
+    }
+    let place = Arc::clone(beside).acquire_owned().await?;
+    Ok((place, BESIDE_TIME_MAX))
 }
 
 async fn answer(
@@ -95,12 +116,13 @@ async fn answer(
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, String::new()),
         "/metrics" => (StatusCode::OK, OPEN_METRICS, text(engine, &shutdown).await),
         "/status" => (StatusCode::OK, "application/json", status(&engine, &shutdown)),
+        "/health" => (StatusCode::OK, TEXT, health(&engine).to_owned()),
         "/" => {
             let status = seen(&engine, &shutdown);
             let metrics = text(engine, &shutdown).await;
             (StatusCode::OK, "text/html; charset=utf-8", console::page(&status, &metrics))
         }
-        _ => (StatusCode::NOT_FOUND, TEXT, "try /, /metrics or /status\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "try /, /metrics, /status or /health\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -115,6 +137,13 @@ const OTHER_HOST: &str =
     "this port is asked by 127.0.0.1 or localhost; name another host in server.allowed_hosts\n";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Says that calls are answered, as the watchdog finds it out: on the threads that answer them, which have been through
+/// the locks that every call takes. Of a server that is stuck there is no answer.
+fn health(engine: &Engine) -> &'static str {
+    engine.touch();
+    "ok\n"
+}
 
 /// What `/ready` says in one word, and what holds the process.
 fn status(engine: &Engine, shutdown: &Shutdown) -> String {
@@ -171,4 +200,30 @@ async fn text(engine: Arc<Engine>, shutdown: &Shutdown) -> String {
     let text = text.await;
     // It fails only where the runtime ends, and the connection with it.
     text.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+
+    use super::*;
+    use crate::config::{AccessWord, Config, RootSection};
+
+    #[test]
+    fn a_server_whose_calls_are_stuck_does_not_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.roots.push(RootSection::of(dir.path().to_owned(), AccessWord::Ro));
+        config.audit.dir = Some(dir.path().join("audit"));
+        let engine = crate::Roothold::builder().config(config).build().unwrap().engine;
+        let (said, heard) = channel();
+        std::thread::scope(|scope| {
+            let stuck = engine.audit.hold();
+            scope.spawn(|| said.send(health(&engine)));
+            let nothing = heard.recv_timeout(Duration::from_millis(200));
+            assert_eq!(nothing, Err(RecvTimeoutError::Timeout));
+            drop(stuck);
+            assert_eq!(heard.recv_timeout(Duration::from_secs(30)), Ok("ok\n"));
+        });
+    }
 }

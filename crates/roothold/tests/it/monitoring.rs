@@ -205,6 +205,44 @@ fn the_page_of_the_private_port_shows_the_server() {
     assert_eq!(ask("/elsewhere").status, 404);
 }
 
+/// Else whoever starts dead servers anew would end each one that has many clients.
+#[test]
+fn the_private_port_says_that_a_server_lives_whose_clients_have_all_connections() {
+    const CONNECTIONS: usize = 5;
+    let dirs = Dirs::with_fixture();
+    let server = server(&dirs, &format!("connections_max = {CONNECTIONS}"));
+    let health = Request::get("/health");
+    let mut clients = Vec::new();
+    let has_all = (0..=CONNECTIONS).any(|_| {
+        let mut client = Conn::open(server.address);
+        client.write_if_open(&health.bytes());
+        let is_refused = client.read().is_none();
+        clients.push(client);
+        is_refused
+    });
+    assert!(has_all, "there is room for more than {CONNECTIONS}");
+    assert_eq!(Conn::open_soon(server.private).send(&health).status, 200);
+}
+
+/// Else whoever starts dead servers anew would end one whose scrapers hang.
+#[test]
+fn the_private_port_says_that_a_server_lives_whose_scrapers_hang() {
+    /// As many as have their full time.
+    const SCRAPERS: usize = 16;
+    let dirs = Dirs::with_fixture();
+    let server = server(&dirs, "");
+    // They are let go after ten seconds, which are over here and there on a machine that does much else.
+    let is_beside = (0..3).any(|_| {
+        let mut hung: Vec<Conn> = (0..SCRAPERS).map(|_| Conn::open_soon(server.private)).collect();
+        for scraper in &mut hung {
+            scraper.write_if_open(b"GET /metrics HTTP/1.1\r\n");
+        }
+        let lives = Conn::open(server.private).send(&Request::get("/health")).status == 200;
+        lives && hung.iter().all(Conn::is_silent)
+    });
+    assert!(is_beside, "who asks waits until {SCRAPERS} scrapers have been let go");
+}
+
 /// A page of somebody else's in a browser here, whose name was made to lead to loopback.
 #[test]
 fn the_private_port_answers_only_those_who_mean_it() {
@@ -213,7 +251,7 @@ fn the_private_port_answers_only_those_who_mean_it() {
     let ask = |host: &str, path: &str| {
         Conn::open_soon(server.private).send(&Request::get(path).with("Host", host))
     };
-    for path in ["/", "/metrics", "/status"] {
+    for path in ["/", "/metrics", "/status", "/health"] {
         let refused = ask("evil.example:9464", path);
         assert_eq!(refused.status, 403, "{path}");
         assert!(!String::from_utf8_lossy(&refused.body).contains("roothold_"), "{path}");

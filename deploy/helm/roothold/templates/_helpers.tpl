@@ -92,12 +92,50 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- $engine := merge (dict "spill_dir" "/var/cache/roothold") (default dict $config.dataset_engine) -}}
 {{- $volume := include "roothold.quantity" .Values.spill.sizeLimit | float64 -}}
-{{- /* The server's own default, 8 GiB, would have the kubelet end the Pod. */ -}}
-{{- if and (kindIs "invalid" $engine.spill_bytes_max) (lt $volume 8589934592.0) -}}
+{{- /* Beyond the volume the kubelet would end the Pod. */ -}}
+{{- if kindIs "invalid" $engine.spill_bytes_max -}}
 {{- $_ := set $engine "spill_bytes_max" (mulf $volume 0.9 | floor | int64) -}}
 {{- end -}}
 {{- $_ := set $config "dataset_engine" $engine -}}
 {{- toJson $config -}}
+{{- end -}}
+
+{{- /* The configuration as the server reads it. */ -}}
+{{- define "roothold.toml" -}}
+{{- $config := include "roothold.config" . | fromJson -}}
+{{- include "roothold.wholeNumbers" $config -}}
+{{- $config | toToml | trim -}}
+{{- end -}}
+
+{{- /* Each configuration has a ConfigMap of its own, unless servers are to take changes from the one that they have. */ -}}
+{{- define "roothold.configName" -}}
+{{- if .Values.rollOnEveryChange -}}
+{{- printf "%s-%s" (include "roothold.fullname" .) (include "roothold.toml" . | sha256sum | trunc 10) -}}
+{{- else -}}
+{{- include "roothold.fullname" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The Deployment in the cluster as JSON; nothing where it is not asked, as by `helm template`. */ -}}
+{{- define "roothold.live" -}}
+{{- lookup "apps/v1" "Deployment" .Release.Namespace (include "roothold.fullname" .) | toJson -}}
+{{- end -}}
+
+{{- /* The ConfigMap of this release that replicas have now, if it is another than the one they are to have. */ -}}
+{{- define "roothold.configBefore" -}}
+{{- $now := include "roothold.configName" . -}}
+{{- $live := include "roothold.live" . | fromJson -}}
+{{- $before := dict -}}
+{{- range dig "spec" "template" "spec" "volumes" list $live -}}
+{{- $name := dig "configMap" "name" $now . -}}
+{{- if and (eq .name "config") (ne $name $now) -}}
+{{- $found := lookup "v1" "ConfigMap" $.Release.Namespace $name -}}
+{{- if eq (dig "metadata" "labels" "app.kubernetes.io/instance" "" $found) $.Release.Name -}}
+{{- $before = $found -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $before -}}
 {{- end -}}
 
 {{- /* What a replica must be replaced for. */ -}}
@@ -150,12 +188,34 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- fail (printf "%q is no name of a Service (lower-case letters, digits and -, a letter first): set fullnameOverride" (include "roothold.fullname" .)) -}}
 {{- end -}}
 {{- include "roothold.refuseSecret" . -}}
+{{- include "roothold.refuseFiles" . -}}
+{{- if and (ne .Values.service.type "ClusterIP") (not (and .Values.networkPolicy.enabled .Values.networkPolicy.clients)) -}}
+{{- fail (printf "service.type %s takes calls from outside of the cluster, and without TLS: say in networkPolicy.clients who may call, such as {ipBlock: {cidr: …}}" .Values.service.type) -}}
+{{- end -}}
 {{- $engine := default dict .Values.config.dataset_engine -}}
 {{- if and $engine.spill_bytes_max (gt (float64 $engine.spill_bytes_max) (include "roothold.quantity" .Values.spill.sizeLimit | float64)) -}}
 {{- fail (printf "config.dataset_engine.spill_bytes_max is more than spill.sizeLimit (%s), beyond which the kubelet ends the Pod" .Values.spill.sizeLimit) -}}
 {{- end -}}
 {{- if and $engine.memory_bytes_max (gt (float64 $engine.memory_bytes_max) (include "roothold.quantity" $limits.memory | float64)) -}}
 {{- fail (printf "config.dataset_engine.memory_bytes_max is more than resources.limits.memory (%v)" $limits.memory) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Files of the Secret that are not there, and mounts where the chart has its own. */ -}}
+{{- define "roothold.refuseFiles" -}}
+{{- $directory := "/run/roothold/secrets" -}}
+{{- $isOwn := false -}}
+{{- range .Values.volumeMounts -}}
+{{- $isOwn = or $isOwn (hasPrefix $directory .mountPath) -}}
+{{- end -}}
+{{- if and $isOwn .Values.secret.files -}}
+{{- fail (printf "volumeMounts has %s, where the chart mounts secret.files" $directory) -}}
+{{- end -}}
+{{- range regexFindAll (printf "\"%s/[^\"/]+\"" $directory) (toJson .Values.config) -1 | uniq -}}
+{{- $file := base . | trimSuffix "\"" -}}
+{{- if not (or $isOwn (has $file $.Values.secret.files)) -}}
+{{- fail (printf "config names %s/%s, and secret.files has no %q: the values' list takes the place of the chart's" $directory $file $file) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -97,6 +97,15 @@ impl Conn {
         }
     }
 
+    /// Whether it is open, and nothing has come.
+    pub(crate) fn is_silent(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let found = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
