@@ -19,7 +19,7 @@ use roothold_core::Fault;
 use super::bad::BadRows;
 use super::input::{Input, Shape, ShapeFormat, Stop};
 use super::reason;
-use super::records::{Framing, count_lines};
+use super::records::{Framing, RowsAt, TextAt, records};
 use super::spans::{Body, Span};
 use crate::cells;
 use crate::engine::give_way;
@@ -73,66 +73,6 @@ pub(super) struct Counts {
 
 /// Takes one batch, and where its rows are.
 pub(super) type Sink<'a> = dyn FnMut(&RecordBatch, &RowsAt<'_>) -> Result<(), Fault> + 'a;
-
-/// Where the rows of a batch are, for those that have to be named.
-pub(super) enum RowsAt<'a> {
-    /// In a text: the first at an offset, the others behind it.
-    Following { text: TextAt<'a>, start: usize },
-    /// In a text, each at an offset.
-    Listed { text: TextAt<'a>, starts: &'a [usize] },
-    /// Rows of a Parquet file, counted from this one.
-    Counted(u64),
-}
-
-/// A text, and which line of its file it begins with.
-#[derive(Clone, Copy)]
-pub(super) struct TextAt<'a> {
-    data: &'a [u8],
-    framing: Framing,
-    lines: u64,
-}
-
-impl TextAt<'_> {
-    /// The line, counted from 1, on which the byte at `offset` is.
-    fn line(self, offset: usize) -> u64 {
-        let csv = matches!(self.framing, Framing::Csv { .. });
-        self.lines + 1 + count_lines(&self.data[..offset], csv)
-    }
-}
-
-impl RowsAt<'_> {
-    /// The line of a row of the batch, or its number.
-    pub(super) fn line(&self, row: usize) -> u64 {
-        match self {
-            Self::Counted(first) => first + row as u64,
-            Self::Listed { text, starts } => text.line(starts[row]),
-            Self::Following { text, start } => {
-                let mut records = records(text.framing, text.data, *start, text.data.len());
-                text.line(records.nth(row).map_or(*start, |record| record.start))
-            }
-        }
-    }
-}
-
-/// The records between two offsets of a text, without the blank ones.
-pub(super) fn records(
-    framing: Framing,
-    data: &[u8],
-    start: usize,
-    end: usize,
-) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut at = start;
-    std::iter::from_fn(move || {
-        while at < end {
-            let from = at;
-            at = framing.record_end(data, from);
-            if !framing.is_blank(&data[from..at]) {
-                return Some(from..at);
-            }
-        }
-        None
-    })
-}
 
 impl Decode {
     /// Decodes `columns` of the files, which count in their whole schema.

@@ -4,6 +4,8 @@
 //! of a field, a doubled quote inside is one, and `\n`, `\r\n` and a lone `\r` each end a record
 //! outside quotes. A test holds the two to the same records, whatever the bytes.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr2, memrchr, memrchr2};
 
 /// How records are told apart.
@@ -178,6 +180,67 @@ pub(super) fn count_lines(data: &[u8], lone: bool) -> u64 {
             .count() as u64;
     }
     lines
+}
+
+/// Where the rows of a batch are, for those that have to be named.
+pub(super) enum RowsAt<'a> {
+    /// In a text: the first at an offset, the others behind it.
+    Following { text: TextAt<'a>, start: usize },
+    /// In a text, each at an offset.
+    Listed { text: TextAt<'a>, starts: &'a [usize] },
+    /// Rows of a Parquet file, counted from this one.
+    Counted(u64),
+}
+
+/// A text, and which line of its file it begins with.
+#[derive(Clone, Copy)]
+pub(super) struct TextAt<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) framing: Framing,
+    /// How many lines of the file are before it.
+    pub(super) lines: u64,
+}
+
+impl TextAt<'_> {
+    /// The line, counted from 1, on which the byte at `offset` is.
+    pub(super) fn line(self, offset: usize) -> u64 {
+        let csv = matches!(self.framing, Framing::Csv { .. });
+        self.lines + 1 + count_lines(&self.data[..offset], csv)
+    }
+}
+
+impl RowsAt<'_> {
+    /// The line of a row of the batch, or its number.
+    pub(super) fn line(&self, row: usize) -> u64 {
+        match self {
+            Self::Counted(first) => first + row as u64,
+            Self::Listed { text, starts } => text.line(starts[row]),
+            Self::Following { text, start } => {
+                let mut records = records(text.framing, text.data, *start, text.data.len());
+                text.line(records.nth(row).map_or(*start, |record| record.start))
+            }
+        }
+    }
+}
+
+/// The records between two offsets of a text, without the blank ones.
+pub(super) fn records(
+    framing: Framing,
+    data: &[u8],
+    start: usize,
+    end: usize,
+) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        while at < end {
+            let from = at;
+            at = framing.record_end(data, from);
+            if !framing.is_blank(&data[from..at]) {
+                return Some(from..at);
+            }
+        }
+        None
+    })
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use roothold_core::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::decode::{Counts, Decode, records};
+use super::decode::{Counts, Decode};
 use super::fold::{Fold, Work};
 use super::input::{Input, ShapeFormat, Stop};
 use super::operation::SampleOptions;
-use super::records::{Framing, count_lines};
+use super::records::{Framing, count_lines, records};
 use super::saved::{Saved, damaged};
 use super::spans::{Body, Span};
 use super::step::ProcessLimits;

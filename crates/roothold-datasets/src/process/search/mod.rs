@@ -12,10 +12,11 @@ use datafusion::arrow::datatypes::DataType;
 use roothold_core::Fault;
 use serde_json::{Map, Value};
 
-use super::decode::{Counts, Decode, RowsAt};
+use super::decode::{Counts, Decode};
 use super::fold::{Fold, Work};
 use super::input::{Input, ShapeFormat, Stop};
 use super::operation::SearchOptions;
+use super::records::RowsAt;
 use super::saved::{Saved, damaged};
 use super::spans::{Body, Span};
 use super::values::brief;

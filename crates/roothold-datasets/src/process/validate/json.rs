@@ -5,10 +5,10 @@ use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal};
 use roothold_core::Fault;
 use serde_json::{Map, Value};
 
-use super::super::decode::{Counts, records};
+use super::super::decode::Counts;
 use super::super::input::{Shape, Stop};
 use super::super::operation::{ExpectedColumn, ExpectedType};
-use super::super::records::{Framing, count_lines};
+use super::super::records::{Framing, count_lines, records};
 use super::super::values::brief;
 use super::schema::{RECORD_BYTES_MAX, RecordSchema};
 use crate::whole::WHOLE_MAX;
