@@ -45,6 +45,8 @@ fn all() -> Vec<String> {
 struct Machine {
     dirs: Dirs,
     person: Person,
+    /// The keys that there were at the start.
+    keys: PathBuf,
     key_id: String,
     job_id: String,
 }
@@ -59,6 +61,9 @@ impl Machine {
         let id = if command.contains(" jobs ") { &self.job_id } else { &self.key_id };
         let file = self.dirs.fill_in("$ROOT/hello.txt");
         let base = self.dirs.base().display();
+        // What was taken out of a Secret: each time as it is there.
+        let taken = self.at("keys.jsonl");
+        std::fs::copy(&self.keys, &taken).unwrap();
         let mut env = Vec::new();
         let mut arguments = Vec::new();
         for word in command.split_whitespace() {
@@ -67,6 +72,7 @@ impl Machine {
                 "NAME" => "ops".to_owned(),
                 "VERB" => "read".to_owned(),
                 "PATH" => file.clone(),
+                "keys.jsonl" => taken.display().to_string(),
                 word => word
                     .replace("/etc/roothold", &format!("{base}/etc/roothold"))
                     .replace("/var/lib", &format!("{base}/var/lib")),
@@ -113,7 +119,9 @@ fn the_commands_of_the_runbook_work_as_they_are_written() {
         json!({"job_id": ""})
     };
     let job_id = job["job_id"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned();
-    let machine = Machine { dirs, person, key_id, job_id };
+    let all_keys = dirs.base().join("keys");
+    std::fs::copy(&keys, &all_keys).unwrap();
+    let machine = Machine { dirs, person, keys: all_keys, key_id, job_id };
     for command in all() {
         // A server without datasets keeps no jobs.
         if command.contains(" jobs ") && !cfg!(feature = "datasets") {
