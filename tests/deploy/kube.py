@@ -473,7 +473,11 @@ def rolls(checks):
     limits = {"limits": {"calls_max": 17}}
     checks.true("another configuration rolls", checksum() != checksum(config=databases))
     live = {"rollOnEveryChange": False}
+    anna, two = ({"principals": [{"name": name} for name in names]} for names in (["anna"], ["anna", "ben"]))
     checks.equal("databases do not, if so wanted", checksum(**live), checksum(config=databases, **live))
+    checks.equal("nor does policy", checksum(**live), checksum(config={"policy": {"write": ["out/**"]}}, **live))
+    checks.equal("nor do principals", checksum(config=anna, **live), checksum(config=two, **live))
+    checks.true("but the first one does, and the last one", checksum(**live) != checksum(config=anna, **live))
     checks.true("what needs a restart does", checksum(**live) != checksum(config=limits, **live))
     maps = [chart.the("ConfigMap", chart.template(values=values)) for values in ({}, {"config": databases}, live, {**live, "config": databases})]
     first, other, *in_place = [(one["metadata"]["name"], one.get("immutable", False)) for one in maps]

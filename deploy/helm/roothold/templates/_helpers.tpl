@@ -138,11 +138,15 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- toJson $before -}}
 {{- end -}}
 
-{{- /* What a replica must be replaced for. */ -}}
+{{- /* What a replica must be replaced for. From some principals to none a server goes by a restart alone. */ -}}
 {{- define "roothold.checksum" -}}
 {{- $config := include "roothold.config" . | fromJson -}}
 {{- if not .Values.rollOnEveryChange -}}
-{{- $config = omit $config "databases" "tools" -}}
+{{- $hasPrincipals := not (empty $config.principals) -}}
+{{- $config = omit $config "policy" "principals" "databases" "tools" -}}
+{{- if $hasPrincipals -}}
+{{- $_ := set $config "principals" "some" -}}
+{{- end -}}
 {{- end -}}
 {{- $config | toJson | sha256sum -}}
 {{- end -}}
