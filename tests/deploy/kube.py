@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import archive, chart, keys, kubeapi, kustomize, manifests, naming, pod, promises, unit
+from lib import archive, chart, keys, kubeapi, kustomize, manifests, naming, pod, promises, refusals, unit
 from lib.checks import Checks
 from lib.setup import REPOSITORY
 
@@ -272,8 +272,8 @@ TAKEN = [
     {"image": {"digest": f"sha256:{64 * 'a'}"}},
     {"autoscaling": {"enabled": True, "minReplicas": 4, "maxReplicas": 4}},
     {"resources": {"requests": {"cpu": 0.5, "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "1024Mi"}}},
-    {"config": {"telemetry": {"otlp_endpoint": "https://c:4317", "otlp_headers": {"authorization": "${TOKEN}"}}}},
-    {"config": {"roots": [], "stores": [{"url": "https://a.example/@b", "credentials": "${KEY}"}]}},
+    {"config": {"telemetry": {"otlp_endpoint": "https://c:4317", "otlp_headers": {"authorization": "${TOKEN}"}}}, "secret": {"env": {"TOKEN": "t"}}},
+    {"config": {"roots": [], "stores": [{"url": "https://a.example/@b", "credentials": "${KEY}"}]}, "secret": {"env": {"KEY": "k"}}},
     {"resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": 536870912}}},
     {"resources": {"requests": {"memory": 268435456, "cpu": 1}, "limits": {"memory": "0.5Gi", "cpu": 1.5}}},
     {"resources": {"limits": {"example.com/device": 1}}},
@@ -288,7 +288,7 @@ TAKEN = [
     {"config": {"databases": [{"name": "a", "kind": "sqlite", "path": "/a", "description": "not /run/roothold/secrets/a"}]}},
     *({"serviceMonitor": {"interval": interval}} for interval in ("5s", "30s", "60s", "1m")),
     *(
-        {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}}
+        {"config": {"databases": [{"name": "a", "kind": "postgres", "dsn": dsn}]}, "secret": {"env": {"DSN": "a-dsn"}}}
         for dsn in ["postgresql://u@h1:1,h2:2/pwd", "mysql://u@[::1]:3306/d", "${DSN}", "postgresql://u@h:5432/d", "host=h user=u dbname=passage", "postgresql://h/d?user=u"]
     ),
 ]
@@ -313,7 +313,7 @@ def renders(checks):
 
 
 def refuses(checks):
-    for what, values, where in REFUSED:
+    for what, values, where in [*REFUSED, *refusals.REFUSED]:
         try:
             chart.template(values=values)
             checks.fail(f"refused: {what}", "it was rendered")
@@ -322,7 +322,7 @@ def refuses(checks):
 
 
 def takes(checks):
-    for values in TAKEN:
+    for values in [*TAKEN, *refusals.TAKEN]:
         try:
             chart.template(values=values)
             checks.true(f"taken: {values}", True)
@@ -487,7 +487,7 @@ def rolls(checks):
 
 def main():
     checks = Checks("kube")
-    parts = [renders, refuses, takes, measures, limits_the_network, has_its_rules, keeps_secrets_out, knows_the_keys]
+    parts = [renders, refuses, refusals.show_no_secret, takes, measures, limits_the_network, has_its_rules, keeps_secrets_out, knows_the_keys]
     parts += [schemas_refuse, keeps_promises, promises.keep, writes_toml, rolls]
     parts += [kubeapi.keeps_what_replicas_have, kustomize.is_committed, kustomize.can_be_begun_with, kustomize.takes_parts]
     parts += [kustomize.keeps_the_log, archive.moves_closed_files_alone, keys.are_revoked_in_a_secret]

@@ -193,6 +193,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- include "roothold.refuseSecret" . -}}
 {{- include "roothold.refuseFiles" . -}}
+{{- include "roothold.refuseVariables" . -}}
+{{- include "roothold.refuseTwice" . -}}
 {{- if and (ne .Values.service.type "ClusterIP") (not (and .Values.networkPolicy.enabled .Values.networkPolicy.clients)) -}}
 {{- fail (printf "service.type %s takes calls from outside of the cluster, and without TLS: say in networkPolicy.clients who may call, such as {ipBlock: {cidr: …}}" .Values.service.type) -}}
 {{- end -}}
@@ -219,6 +221,36 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $file := base . | trimSuffix "\"" -}}
 {{- if not (or $isOwn (has $file $.Values.secret.files)) -}}
 {{- fail (printf "config names %s/%s, and secret.files has no %q: the values' list takes the place of the chart's" $directory $file $file) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Variables in the configuration that nothing sets: each Pod would end. */ -}}
+{{- define "roothold.refuseVariables" -}}
+{{- $set := keys .Values.secret.env -}}
+{{- if eq .Values.state "postgres" -}}
+{{- $set = append $set "STATE_POSTGRES" -}}
+{{- end -}}
+{{- range .Values.handles -}}
+{{- $set = append $set (include "roothold.handleVariable" .) -}}
+{{- end -}}
+{{- range regexFindAll "\"\\$\\{[A-Za-z0-9_]+\\}\"" (pick .Values.config "databases" "stores" "telemetry" | toJson) -1 | uniq -}}
+{{- $name := trimPrefix "\"${" . | trimSuffix "}\"" -}}
+{{- if not (has $name $set) -}}
+{{- fail (printf "config names ${%s}, and secret.env has no %s: add it there, with the key of the Secret that holds its value" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What has the name of another, which the servers refuse. */ -}}
+{{- define "roothold.refuseTwice" -}}
+{{- range $section := list "principals" "datasets" "databases" "tools" -}}
+{{- $names := list -}}
+{{- range default list (get $.Values.config $section) -}}
+{{- if has .name $names -}}
+{{- fail (printf "config.%s has two of the name %q: make them one, or give each its own name" $section .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
