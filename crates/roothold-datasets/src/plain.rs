@@ -131,7 +131,7 @@ impl Rows {
 
 impl Plain {
     /// A decoder for columns of a file, in batches of up to `rows_max` records; `None` if one of
-    /// them is of a type that has no plain values. Cells are read strictly but in columns of `lax`.
+    /// them is of a type that has no plain values, or a name is none that stands in JSON as it is. Cells are read strictly but in columns of `lax`.
     pub(crate) fn new(
         form: Form,
         whole: &SchemaRef,
@@ -154,7 +154,7 @@ impl Plain {
                 let width = whole.fields().len();
                 Lines::Delimited(delimited::Delimited::new(delimiter, quote, width))
             }
-            Form::Json => Lines::Json(json::Json::new(whole)),
+            Form::Json => Lines::Json(json::Json::new(whole)?),
         };
         let schema = std::sync::Arc::new(whole.project(projection).ok()?);
         Some(Self { lines, rows: Rows { columns, places, count: 0 }, rows_max, schema })

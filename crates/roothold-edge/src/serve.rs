@@ -106,14 +106,23 @@ fn refresh_credentials(auth: &Authenticator) -> CancellationToken {
     let stopped = stop.clone();
     if !auth.is_none() {
         tokio::spawn(stopped.run_until_cancelled_owned(async move {
+            // What is wrong is said once, and once more when something else is.
+            let mut said = None;
             loop {
                 tokio::time::sleep(REFRESH_INTERVAL).await;
                 let auth = auth.clone();
                 match tokio::task::spawn_blocking(move || auth.refresh()).await {
                     Ok(Err(error)) => {
-                        tracing::warn!(%error, "the credentials file was not taken over");
+                        let why = Some(error.to_string());
+                        if said != why {
+                            tracing::warn!(%error, "the credentials file was not taken over");
+                        }
+                        said = why;
                     }
-                    Ok(Ok(true)) => tracing::info!("the credentials file was read again"),
+                    Ok(Ok(true)) => {
+                        tracing::info!("the credentials file was read again");
+                        said = None;
+                    }
                     Ok(Ok(false)) | Err(_) => {}
                 }
             }

@@ -127,6 +127,8 @@ struct Writer {
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What is more is written by the next call, after another look.
+        let bytes = &bytes[..bytes.len().min(LOOK_EVERY)];
         if let Some(left) = self.unlooked.checked_sub(bytes.len()) {
             self.unlooked = left;
         } else {

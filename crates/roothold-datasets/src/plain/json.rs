@@ -54,8 +54,13 @@ enum Value<'a> {
 }
 
 impl Json {
-    pub(super) fn new(schema: &Schema) -> Self {
-        Self { keys: schema.fields().iter().map(|field| Key::new(field.name())).collect() }
+    /// None for a schema with a name that does not stand in a text as it is.
+    pub(super) fn new(schema: &Schema) -> Option<Self> {
+        let is_escaped = |name: &str| name.contains(['"', '\\']) || name.contains(char::is_control);
+        if schema.fields().iter().any(|field| is_escaped(field.name())) {
+            return None;
+        }
+        Some(Self { keys: schema.fields().iter().map(|field| Key::new(field.name())).collect() })
     }
 
     /// Takes lines up to the first that is not plain.

@@ -124,4 +124,9 @@ fn other_types_have_no_plain_values() {
     let schema = |kind| Arc::new(Schema::new(vec![Field::new("a", kind, true)]));
     assert!(Plain::new(CSV, &schema(DataType::Decimal128(38, 10)), &[0], &[], 1).is_none());
     assert!(Plain::new(CSV, &schema(DataType::Int64), &[0, 0], &[], 1).is_none(), "twice");
+    for name in ["a\"b", "a\\nb", "a\nb"] {
+        let schema = Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]));
+        assert!(Plain::new(Form::Json, &schema, &[0], &[], 1).is_none(), "{name:?}");
+        assert!(Plain::new(CSV, &schema, &[0], &[], 1).is_some(), "{name:?}");
+    }
 }

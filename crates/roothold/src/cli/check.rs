@@ -192,9 +192,12 @@ fn describe_callers(text: &mut String, config: &Config) {
         (true, true) => "API keys and JWT bearer tokens",
         (true, false) => "API keys",
         (false, true) => "JWT bearer tokens",
-        (false, false) => "nothing: whoever reaches the address has all of the above",
+        (false, false) => "nothing: whoever reaches the address is let in",
     };
     let _ = writeln!(text, "authentication\n  {who}");
+    if config.principals.is_empty() {
+        text.push_str("principals\n  none: whoever is let in has all of the above\n");
+    }
     for principal in &config.principals {
         let list = |what: &Option<Vec<String>>| {
             what.as_ref().map_or("all".to_owned(), |list| list.join(", "))

@@ -83,17 +83,28 @@ struct WhichFile {
 }
 
 impl WhichFile {
+    fn path(self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = self.file {
+            return Ok(path);
+        }
+        let source = ConfigArgs { config: self.config, ..ConfigArgs::default() };
+        let config = source.load(&[], false, Vec::new())?;
+        config.auth.keys_file.context(
+            "auth.keys_file is not set in the configuration; set it, or name the file with --file",
+        )
+    }
+
     fn open(self) -> anyhow::Result<KeysFile> {
-        let path = match (self.file, self.config) {
-            (Some(path), _) => path,
-            (None, config) => {
-                let source = ConfigArgs { config, ..ConfigArgs::default() };
-                let config = source.load(&[], false, Vec::new())?;
-                config.auth.keys_file.context(
-                    "auth.keys_file is not set in the configuration; set it, or name the file with --file",
-                )?
-            }
-        };
+        let path = self.path()?;
+        KeysFile::open(&path).with_context(|| path.display().to_string())
+    }
+
+    /// The same of a file that must be there.
+    fn open_old(self) -> anyhow::Result<KeysFile> {
+        let path = self.path()?;
+        if !path.exists() {
+            bail!("{}: there is no such file", path.display());
+        }
         KeysFile::open(&path).with_context(|| path.display().to_string())
     }
 }
@@ -132,7 +143,7 @@ impl New {
 
 impl List {
     fn run(self) -> anyhow::Result<u8> {
-        let entries = self.file.open()?.list()?;
+        let entries = self.file.open_old()?.list()?;
         for entry in &entries {
             print(&if self.json { serde_json::to_string(entry)? } else { line(entry) });
         }
@@ -145,7 +156,7 @@ impl List {
 
 impl Revoke {
     fn run(self) -> anyhow::Result<u8> {
-        let entry = self.file.open()?.revoke(&self.id)?;
+        let entry = self.file.open_old()?.revoke(&self.id)?;
         say(&format!("revoked {}", line(&entry)));
         Ok(0)
     }

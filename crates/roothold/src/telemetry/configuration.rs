@@ -46,8 +46,18 @@ impl ConfigurationRead {
         metrics.configuration.refused.set(i64::from(self.result.is_err()));
         match &self.result {
             Ok(Taken { changed, databases: Reloaded { kept, made, closed } }) => {
-                let changed = changed.join(", ");
-                tracing::info!(changed, kept, made, closed, "the configuration was read again");
+                let said = if changed.is_empty() {
+                    "the configuration was read again; nothing in it changed"
+                } else {
+                    "the configuration was read again"
+                };
+                tracing::info!(
+                    changed = changed.join(", "),
+                    roles_kept = kept,
+                    roles_made = made,
+                    roles_closed = closed,
+                    "{said}"
+                );
             }
             Err(reason) => tracing::error!(
                 reason,

@@ -75,7 +75,7 @@ fn what_was_agreed_to_is_for_the_database_that_it_was_asked_for() {
     let other = sqlite(&dirs, "other.sqlite3");
     let question = question(&server, &delete());
     let taken = reload(&dirs, &server, &(section("shop", &other) + "access = \"write\"\n"));
-    assert_eq!(taken["made"], 1, "{taken}");
+    assert_eq!(taken["roles_made"], 1, "{taken}");
     let agreed = answered(TOOL, &delete(), &question, &yes());
     let (_, text) = said(&server, &agreed).unwrap_err();
     assert!(text.contains("confirm") || text.contains("ask"), "{text}");

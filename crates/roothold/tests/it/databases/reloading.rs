@@ -48,7 +48,7 @@ fn databases_come_and_go_without_a_restart() {
     let both = section("shop", &shop) + &section("ledger", &ledger);
     let said = reload(&dirs, &server, &both);
     assert_eq!(
-        (&said["kept"], &said["made"], &said["closed"]),
+        (&said["roles_kept"], &said["roles_made"], &said["roles_closed"]),
         (&json!(1), &json!(1), &json!(0)),
         "{said}"
     );
@@ -58,7 +58,7 @@ fn databases_come_and_go_without_a_restart() {
     let fewer = section("ledger", &ledger).replace("[\"vault\"]", "[\"vault\", \"orders\"]");
     let said = reload(&dirs, &server, &fewer);
     assert_eq!(
-        (&said["kept"], &said["made"], &said["closed"]),
+        (&said["roles_kept"], &said["roles_made"], &said["roles_closed"]),
         (&json!(0), &json!(1), &json!(2)),
         "{said}"
     );
@@ -86,7 +86,7 @@ fn a_password_file_that_is_replaced_is_read_again() {
     dirs.write("secrets/next", database.url("rotated_next", "rotated"));
     std::fs::rename(dirs.base().join("secrets/next"), &file).unwrap();
     let said = reload(&dirs, &server, &more);
-    assert_eq!((&said["made"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    assert_eq!((&said["roles_made"], &said["roles_closed"]), (&json!(1), &json!(1)), "{said}");
     assert!(server.is_ready(), "what is new was asked before it was taken");
     assert_eq!(who(), "rotated_next");
     std::fs::remove_file(&file).unwrap();
@@ -113,7 +113,7 @@ fn a_call_ends_on_the_database_that_it_began_with() {
         assert!(Instant::now() < until, "they do not run");
     }
     let said = reload(&dirs, &server, &section("shop", &ledger));
-    assert_eq!((&said["made"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    assert_eq!((&said["roles_made"], &said["roles_closed"]), (&json!(1), &json!(1)), "{said}");
     query(&server, "shop", "SELECT count(*) FROM orders").unwrap();
     for conn in &mut running {
         let page = conn.read().unwrap().asked().unwrap();

@@ -217,10 +217,10 @@ fn roles_come_and_go_without_a_restart_and_keep_no_connections_that_nobody_uses(
     let take =
         |section: &str| reload(&people.dirs, &people.server, &(people.auth.clone() + section));
     let said = take(&both);
-    assert_eq!((&said["kept"], &said["made"]), (&json!(1), &json!(1)), "{said}");
+    assert_eq!((&said["roles_kept"], &said["roles_made"]), (&json!(1), &json!(1)), "{said}");
     assert_eq!(people.value("bob", "staff", "SELECT current_user::text"), "staff_bob");
     let said = take(&only_anna);
-    assert_eq!((&said["kept"], &said["closed"]), (&json!(1), &json!(1)), "{said}");
+    assert_eq!((&said["roles_kept"], &said["roles_closed"]), (&json!(1), &json!(1)), "{said}");
     assert_eq!(people.query("bob", "staff", "SELECT 1").unwrap_err().0, "denied");
     assert_eq!(people.value("anna", "staff", "SELECT current_user::text"), "staff_anna");
     let of_bob = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'staff_bob'";
