@@ -226,7 +226,7 @@ def takes_changes(checks, stack):
     replaced(before, "roothold_config_refused 0\n")
     checks.ok("each replica reads a configuration that took the place of another, and tells one that it cannot take")
 
-    key = stack.run("./key", "demo", "--scopes", "files:read").strip()
+    key = stack.run("./key", "new", "demo", "--scopes", "files:read").strip()
 
     def statuses():
         return {stack.call("listRoots", {}, key=key)[0] for _ in range(6)}
